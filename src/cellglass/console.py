@@ -1,0 +1,93 @@
+"""What a person sees in a terminal: a bar for each stage, and tables of what came out. Used by the command line alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cellglass.progress import Progress as Listener
+from cellglass.progress import silent
+
+
+@contextmanager
+def listening(*, quiet: bool = False) -> Iterator[Listener]:
+    """Yield a listener that draws one bar for each thing that is told of; on a pipe, one line as each ends."""
+    if quiet:
+        yield silent
+        return
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield _Bars(bars)
+
+
+class _Bars:
+    """Draws each told thing as a bar; a total of 0 is a bar without an end."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.tasks: dict[str, Any] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self.tasks:
+            self.tasks[what] = self.bars.add_task(escape(what), total=total or None)
+        self.bars.update(self.tasks[what], completed=done, total=total or None)
+
+
+class _Lines:
+    """Prints a line when a thing begins, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.seen: set[str] = set()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self.seen:
+            self.seen.add(what)
+            self.console.print(escape(f"... {what}"), highlight=False)
+
+
+def show_summary(summary: Mapping[str, Any]) -> None:
+    """Print what an atlas holds and its metrics."""
+    console = Console()
+    console.print(escape(summary["title"]), style="bold", highlight=False)
+    metrics = Table("metric", "value", "spread", "null", box=None, pad_edge=False, header_style="dim")
+    for record in summary["evaluation"]:
+        if not record["metric"].startswith("alignment.") or record["metric"].endswith(".concepts"):
+            metrics.add_row(escape(record["metric"]), *(_number(record[key]) for key in ("value", "spread", "null")))
+    console.print(metrics)
+    concepts = Table("concept", "cells", "best label (F1)", "genes by path effect", box=None, pad_edge=False, header_style="dim")
+    for concept in summary["concepts"][:10]:
+        label = f"{concept['best_label']} ({concept['best_label_f1']:.2f})" if concept["best_label"] else ""
+        concepts.add_row(
+            escape(concept["name"]), f"{concept['density']:.1%}", escape(label), escape(", ".join(concept["genes"][:6]))
+        )
+    console.print(f"\nThe ten concepts that fit a label best, of {len(summary['concepts'])}:", highlight=False)
+    console.print(concepts)
+
+
+def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the named gene-set sources."""
+    table = Table("source", "sets", "where", "what", box=None, pad_edge=False, header_style="dim")
+    for row in rows:
+        table.add_row(*(escape(str(row[key])) for key in ("name", "sets", "where", "what")))
+    Console().print(table)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,70 @@
+"""Files are written whole or not at all: to a temporary name beside the target, synced, then renamed."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_TEMPORARY = ".writing-"
+
+
+@contextmanager
+def atomic_path(target: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `target`, for a file or a folder; on success it takes the target's place.
+
+    If the block fails or the process is killed, `target` is as it was; a leftover begins with ``.writing-``.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f"{_TEMPORARY}{os.getpid()}-{target.name}"
+    _remove(temporary)
+    try:
+        yield temporary
+        _sync(temporary)
+        if target.is_dir() and not target.is_symlink():
+            # A folder cannot be replaced in one step: the old one steps aside first.
+            aside = target.parent / f"{_TEMPORARY}{os.getpid()}-old-{target.name}"
+            _remove(aside)
+            target.rename(aside)
+            temporary.rename(target)
+            _remove(aside)
+        else:
+            temporary.replace(target)
+    finally:
+        _remove(temporary)
+
+
+def remove_leftovers(folder: Path | str) -> None:
+    """Remove what killed writers left under `folder`."""
+    for leftover in sorted(Path(folder).rglob(f"{_TEMPORARY}*")):
+        _remove(leftover)
+
+
+def sha256(path: Path | str) -> str:
+    """Return the sha256 of a file, or of a folder: of its files' relative names and contents, in order of name."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+    else:
+        with path.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    for file in files:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())

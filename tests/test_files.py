@@ -1,0 +1,72 @@
+"""Files and folders appear whole or not at all."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cellglass.files import atomic_path, remove_leftovers, sha256
+
+
+def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "file.txt"
+    for text in ("first", "second"):
+        with atomic_path(target) as temporary:
+            temporary.write_text(text)
+            assert not target.exists() or target.read_text() == "first"
+        assert target.read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    for name in ("one", "two"):
+        with atomic_path(target) as temporary:
+            temporary.mkdir()
+            (temporary / name).write_text(name)
+    assert [path.name for path in target.iterdir()] == ["two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_killed_writer_leaves_the_old_file_and_a_leftover_that_can_be_removed(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+    code = (
+        "import os, signal, sys; from cellglass.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as t:\n"
+        "    t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert done.returncode == -9
+    assert target.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_sha256_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"cells")
+    assert sha256(tmp_path / "a") == hashlib.sha256(b"cells").hexdigest()
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub" / "x").write_text("x")
+        (folder / "y").write_text("y")
+    assert sha256(one) == sha256(two)
+    (two / "sub" / "x").write_text("z")
+    assert sha256(one) != sha256(two)
+    (two / "sub" / "x").write_text("x")
+    (two / "y").rename(two / "w")
+    assert sha256(one) != sha256(two)
