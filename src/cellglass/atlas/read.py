@@ -1,0 +1,291 @@
+"""Reads an atlas: `open_atlas(path)` gives an `Atlas`, whose parts are read from disk when they are first asked for.
+
+Imports neither torch nor a model. What is missing, truncated or foreign is an InputError of one line with the way out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import html
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from cellglass.atlas import schema
+from cellglass.atlas.manifest import artefact_digest, read_manifest
+from cellglass.errors import InputError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from cellglass.dictionaries.base import Dictionary
+
+WORK = "work/"  # what only the pipeline needs; a user may delete it
+AGAIN = "run the same command again; it goes on"
+T = TypeVar("T")
+
+
+def open_atlas(path: Path | str, *, unfinished: bool = False) -> Atlas:
+    """Open the atlas in the folder `path`.
+
+    Parameters
+    ----------
+    unfinished : bool
+        Open it even if a stage has not ended; what is not there yet then raises when it is asked for.
+
+    Raises
+    ------
+    InputError
+        If there is no atlas, it is not finished, a newer cellglass wrote it, or an artefact is gone.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    if not unfinished:
+        running = schema.unfinished_stages(manifest)
+        if running:
+            raise InputError(f"{folder}: the atlas is not finished (stage {schema.names(running)}); {AGAIN}")
+        needed = [
+            schema.CONCEPTS,
+            schema.EVALUATION,
+            *(n for n in schema.outputs_of(manifest) if not n.startswith(WORK)),
+        ]
+        gone = [name for name in dict.fromkeys(needed) if not (folder / name).exists()]
+        if gone:
+            raise InputError(f"{folder}: the atlas lacks {schema.names(gone)}; {AGAIN}")
+    return Atlas(folder, manifest)
+
+
+class Atlas:
+    """The concepts of a model, their genes and pathways, and how good each claim is.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The folder.
+    manifest : dict
+        Versions, seed, configuration and stages.
+    """
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any]):
+        self.path = Path(path)
+        self.manifest = dict(manifest)
+        self._datasets: dict[str, Any] = {}
+
+    @cached_property
+    def concepts(self) -> AnnData:
+        """AnnData of cells x concepts: activations (CSC) in X, labels in obs, the layout in ``obsm["X_umap"]``."""
+        from anndata import read_zarr
+
+        place = self._artefact(schema.CONCEPTS)
+        table = _reading(place, lambda: read_zarr(str(place)))
+        schema.check_concept_table(table.var, str(place))
+        if "X_umap" not in table.obsm:
+            raise InputError(f"{place}: there is no X_umap in obsm; write the atlas again into an empty folder")
+        return table
+
+    @cached_property
+    def expression(self) -> AnnData | None:
+        """AnnData of cells x genes with raw counts, or None if they were left out.
+
+        X stays on disk (an anndata sparse dataset, CSC): ``expression[:, "CD3D"].X`` reads one gene; ``to_memory()``
+        reads all.
+        """
+        place = self.path / schema.EXPRESSION
+        if not place.exists():
+            return None
+
+        def read() -> AnnData:
+            import zarr
+            from anndata import AnnData
+            from anndata.io import read_elem, sparse_dataset
+
+            group = zarr.open_group(str(place), mode="r")
+            obs, var = read_elem(group["obs"]), read_elem(group["var"])
+            return AnnData(X=sparse_dataset(group["X"]), obs=obs, var=var)
+
+        table = _reading(place, read)
+        if table.obs_names.equals(self.concepts.obs_names):
+            table.obs = self.concepts.obs.copy()
+            table.obsm["X_umap"] = self.concepts.obsm["X_umap"]
+        return table
+
+    @cached_property
+    def evaluation(self) -> pd.DataFrame:
+        """The metrics: index ``metric``; columns value, spread, null, n, definition (see docs/atlas.md)."""
+        place = self._artefact(schema.EVALUATION)
+        records = _reading(place, lambda: json.loads(place.read_text(encoding="utf-8")))
+        table = pd.DataFrame(schema.check_records(records, str(place)), columns=list(schema.METRIC_FIELDS))
+        numbers = {name: pd.to_numeric(table[name]).astype("float64") for name in ("value", "spread", "null", "n")}
+        return table.assign(**numbers).set_index("metric")
+
+    def genes(
+        self, concept: str | int | None = None, *, method: str | None = None, on: str | None = None
+    ) -> pd.DataFrame:
+        """Return the genes of a concept, the largest score first; of all concepts where `concept` is None.
+
+        Parameters
+        ----------
+        concept : str or int, optional
+            Its name, or its latent number (which is its position where no latent was left out).
+        method : {"path", "swap", "knockout", "de"}, optional
+        on : {"activation", "preactivation", "expression"}, optional
+        """
+        wanted = {"concept": None if concept is None else self.latent(concept), "method": method, "on": on}
+        return plain(self._genes(wanted))
+
+    def _genes(self, wanted: Mapping[str, object]) -> pd.DataFrame:
+        """Return rows of genes.parquet, the largest score first, with text as categories."""
+        table = self._table(schema.GENES, schema.GENES_COLUMNS, wanted)
+        return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+    def pathways(self, concept: str | int | None = None, *, source: str | None = None) -> pd.DataFrame:
+        """Return the gene sets that were tested for a concept (for all where it is None), the smallest q first."""
+        wanted = {"concept": None if concept is None else self.latent(concept), "source": source}
+        return plain(self._pathways(wanted))
+
+    def _pathways(self, wanted: Mapping[str, object]) -> pd.DataFrame:
+        """Return rows of pathways.parquet, the smallest q first, with text as categories."""
+        table = self._table(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, wanted)
+        return table.sort_values(["q", "p"], kind="stable", ignore_index=True)
+
+    def latent(self, concept: str | int) -> int:
+        """Return the latent number of a concept, given by name or by latent number."""
+        var = self.concepts.var
+        if isinstance(concept, int | np.integer):
+            if not (var["latent"] == concept).any():
+                raise InputError(
+                    f"{self.path}: there is no concept with latent number {concept}; "
+                    f"they run from {var['latent'].min()} to {var['latent'].max()}"
+                )
+            return int(concept)
+        if concept not in var.index:
+            near = difflib.get_close_matches(str(concept), map(str, var.index), n=3, cutoff=0.4)
+            hint = f"; did you mean {schema.names(near)}?" if near else "; atlas.concepts.var_names lists them"
+            raise InputError(f"{self.path}: there is no concept {concept!r}{hint}")
+        return int(var.loc[concept, "latent"])
+
+    def dictionary(self, name: str = "concepts") -> Dictionary:
+        """Return a dictionary of the atlas (this imports torch)."""
+        folder = self.path / schema.DICTIONARIES / name
+        if not folder.is_dir():
+            have = sorted(p.name for p in (self.path / schema.DICTIONARIES).glob("*") if p.is_dir())
+            raise InputError(f"{self.path}: there is no dictionary {name!r}; there are: {schema.names(have)}")
+        from cellglass import dictionaries
+
+        loaded: Dictionary = dictionaries.load(folder)
+        return loaded
+
+    def verify(self) -> list[str]:
+        """Compare every artefact with its checksum in the manifest; return their names, or raise InputError."""
+        outputs = schema.outputs_of(self.manifest)
+        expected = {name: digest for name, digest in outputs.items() if not name.startswith(WORK)}
+        for name, digest in expected.items():
+            place = self._artefact(name)
+            if artefact_digest(place) != digest:
+                raise InputError(f"{place}: its contents changed since it was written; delete it and {AGAIN}")
+        return list(expected)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the atlas holds, as plain values for JSON."""
+        concepts = self.concepts
+        return {
+            "path": str(self.path),
+            "schema_version": self.manifest["schema_version"],
+            "cellglass_version": self.manifest.get("cellglass_version"),
+            "created": self.manifest.get("created"),
+            "seed": self.manifest.get("seed"),
+            "model": describe(concepts.uns.get("model")),
+            "site": describe(concepts.uns.get("site")),
+            "dictionary": describe(concepts.uns.get("dictionary")),
+            "cells": int(concepts.n_obs),
+            "concepts": int(concepts.n_vars),
+            "alive": int((concepts.var["density"] > 0).sum()),
+            "labels": [name for name in concepts.obs if isinstance(concepts.obs[name].dtype, pd.CategoricalDtype)],
+            "expression": (self.path / schema.EXPRESSION).exists(),
+        }
+
+    def __repr__(self) -> str:
+        try:
+            facts = self.summary()
+        except InputError as error:
+            return f"Atlas({str(self.path)!r}: {error})"
+        return (
+            f"Atlas({str(self.path)!r}: {facts['alive']} live concepts of {facts['concepts']} "
+            f"in {facts['cells']:,} cells; {facts['model']}, site {facts['site']})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for key, value in self.summary().items():
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append(f"<tr><th style='text-align:left'>{html.escape(key)}</th><td>{html.escape(text)}</td></tr>")
+        return f"<table><caption>cellglass atlas</caption>{''.join(rows)}</table>"
+
+    def _artefact(self, name: str) -> Path:
+        place = self.path / name
+        if not place.exists():
+            raise InputError(f"{self.path}: the atlas lacks {name}; {AGAIN}")
+        return place
+
+    def _table(self, name: str, columns: Mapping[str, str], wanted: Mapping[str, object]) -> pd.DataFrame:
+        """Return rows of a parquet file; conditions reach the reader, so that a large table is not read whole."""
+        place = self.path / name
+        if not place.exists():
+            return schema.empty_table(columns)
+        import pyarrow.dataset as ds
+
+        if name not in self._datasets:
+            texts = {key for key, kind in columns.items() if kind == "str"} | {"symbol"}
+            form = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=texts))
+            self._datasets[name] = _reading(place, lambda: ds.dataset(place, format=form))
+            empty = self._datasets[name].schema.empty_table().to_pandas()
+            schema.check_columns(empty, columns, str(place))
+        condition = None
+        for key, value in wanted.items():
+            if value is not None:
+                equal = ds.field(key).isin(value) if isinstance(value, list) else ds.field(key) == value
+                condition = equal if condition is None else condition & equal
+        table: pd.DataFrame = _reading(place, lambda: self._datasets[name].to_table(filter=condition).to_pandas())
+        return table
+
+
+def plain(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` with categories as plain text."""
+    return table.astype({name: object for name in table if isinstance(table[name].dtype, pd.CategoricalDtype)})
+
+
+def describe(value: object) -> str:
+    """Return a model, site or dictionary from ``uns`` in a few words: of a mapping its kind and its plain entries."""
+    if isinstance(value, Mapping):
+        head = str(value.get("name", value.get("kind", "")))
+        rest = [
+            f"{k} {_plain(v)}"
+            for k, v in sorted(value.items())
+            if k not in ("name", "kind") and not isinstance(v, Mapping)
+        ]
+        return " ".join(filter(None, [head, f"({', '.join(rest)})" if rest else ""]))
+    return "" if value is None else str(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return " ".join(map(str, value.tolist()[:8]))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _reading(place: Path, read: Callable[[], T]) -> T:
+    """Return what `read` returns; whatever a damaged file makes a library raise becomes an InputError."""
+    try:
+        return read()
+    except InputError:
+        raise
+    except Exception as error:  # the libraries raise dozens of kinds for a damaged file
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{place}: it cannot be read ({type(error).__name__}: {reason}); delete it and {AGAIN}"
+        ) from error

@@ -1,0 +1,67 @@
+"""An atlas in brief, as plain values for JSON and for the terminal: what it is, its metrics, its concepts with their genes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellglass.atlas.schema import GENES, finite_or_none
+
+if TYPE_CHECKING:
+    from cellglass.atlas.read import Atlas
+
+TOP_GENES = 10
+RANKINGS = (("path", "activation"), ("swap", "activation"), ("de", "expression"))
+"""Rankings of a concept's genes, the most telling first: the method, and what it was read on."""
+
+
+def summarize(atlas: Atlas) -> dict[str, Any]:
+    """Return what the atlas holds.
+
+    Returns
+    -------
+    dict
+        The keys of `Atlas.summary`; ``title``, one line; ``evaluation``, the metric records; ``concepts``, the live ones,
+        best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``, ``best_label_f1``,
+        ``best_term`` and ``genes`` (symbols, the largest effect first, by the path where there is one).
+    """
+    facts = atlas.summary()
+    facts["title"] = (
+        f"{facts['alive']} concepts of {facts['model']} at site {facts['site']}, in {facts['cells']:,} cells: {facts['path']}"
+    )
+    evaluation = atlas.evaluation.reset_index()
+    facts["evaluation"] = [
+        {key: value if isinstance(value, str) else finite_or_none(value) for key, value in record.items()}
+        for record in evaluation.to_dict("records")
+    ]
+    genes = best_genes(atlas.path / GENES)
+    var = atlas.concepts.var
+    alive = var[var["density"] > 0].sort_values("best_label_f1", ascending=False, kind="stable")
+    facts["concepts"] = [
+        {
+            "name": str(name),
+            "latent": int(row["latent"]),
+            "density": float(row["density"]),
+            "best_label": str(row["best_label"]),
+            "best_label_f1": float(finite_or_none(row["best_label_f1"]) or 0.0),
+            "best_term": str(row["best_term"]),
+            "genes": genes.get(int(row["latent"]), []),
+        }
+        for name, row in alive.iterrows()
+    ]
+    return facts
+
+
+def best_genes(path: Path, n: int = TOP_GENES) -> dict[int, list[str]]:
+    """Return, by latent, the symbols with the `n` largest scores of the first ranking that genes.parquet at `path` has."""
+    import pyarrow.parquet as pq
+
+    for method, on in RANKINGS:
+        table = pq.read_table(
+            path, filters=[("method", "=", method), ("on", "=", on)], columns=["concept", "symbol", "score", "gene"]
+        ).to_pandas()
+        if len(table):
+            table = table.sort_values(["concept", "score", "gene"], ascending=[True, False, True])
+            best = table.groupby("concept").head(n)
+            return {int(concept): list(map(str, rows["symbol"])) for concept, rows in best.groupby("concept")}
+    return {}

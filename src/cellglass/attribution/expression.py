@@ -1,0 +1,98 @@
+"""Differential expression of the cells that activate a concept against those that do not: the comparison, by scanpy.
+
+It looks at the cells alone, never at the model: what differs between cells need not be what the model reads.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cellglass.cells.cells import Cells
+from cellglass.errors import InputError
+from cellglass.seeds import generator
+
+Array = np.ndarray[Any, Any]
+
+
+class Expression(NamedTuple):
+    """Differential expression of one concept; arrays of shape (n_genes,).
+
+    Attributes
+    ----------
+    fold : float32
+        log2 fold change of the mean, as scanpy defines it (a gene seen on one side alone has a fold change of many
+        powers of two: rank by `t`).
+    t : float32
+        Welch's t statistic, 0 where the gene does not vary.
+    q : float32
+        p adjusted by Benjamini and Hochberg over genes.
+    n : int
+        Cells that were compared, both sides together.
+    """
+
+    fold: Array
+    t: Array
+    q: Array
+    n: int
+
+
+class Expressed:
+    """Log-normalised copies of the cells that are compared, made for each concept: nothing grows with all cells.
+
+    Parameters
+    ----------
+    cells : Cells
+        Raw counts. Normalised to the median total over these genes, then log1p.
+    at_most : int
+        Cells on each side; of more, a seeded sample.
+    seed : int
+        For that sample.
+    """
+
+    def __init__(self, cells: Cells, *, at_most: int = 5_000, seed: int = 0) -> None:
+        if at_most < 2:
+            raise InputError(f"differential expression: at_most is {at_most}; it must be at least 2")
+        self.cells = cells
+        self.at_most = at_most
+        self.seed = seed
+        self.totals = np.maximum(np.asarray(cells.counts.sum(axis=1), dtype=np.float64).ravel(), 1.0)
+        self.target = float(np.median(self.totals))
+
+    def compare(self, active: Array, concept: int) -> Expression | None:
+        """Compare the cells at positions `active` with the rest; None where a side has fewer than 2 cells."""
+        rest = np.ones(self.cells.n_cells, dtype=bool)
+        rest[active] = False
+        sides = [np.sort(active), np.flatnonzero(rest)]
+        if min(map(len, sides)) < 2:
+            return None
+        rng = generator(self.seed, "attribution", "expression", concept)
+        chosen = [np.sort(rng.choice(s, self.at_most, replace=False)) if len(s) > self.at_most else s for s in sides]
+        return self._test(np.concatenate(chosen), len(chosen[0]))
+
+    def _test(self, rows: Array, n_active: int) -> Expression:
+        import scanpy as sc
+        from anndata import AnnData
+
+        counts = self.cells.counts[rows]
+        scale = np.repeat(self.target / self.totals[rows], np.diff(counts.indptr))
+        counts.data = np.log1p(counts.data * scale).astype(np.float32)
+        side = pd.Categorical(np.where(np.arange(len(rows)) < n_active, "active", "inactive"))
+        data = AnnData(X=counts, obs=pd.DataFrame({"side": side}, index=pd.RangeIndex(len(rows)).astype(str)))
+        data.uns["log1p"] = {"base": None}
+        with warnings.catch_warnings():
+            # scanpy fills its result table column by column, and pandas calls that slow.
+            warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
+            warnings.filterwarnings("ignore", message="invalid value encountered", category=RuntimeWarning)
+            sc.tl.rank_genes_groups(
+                data, "side", groups=["active"], reference="inactive", method="t-test", use_raw=False
+            )
+        found = data.uns["rank_genes_groups"]
+        order = found["names"]["active"].astype(np.int64)
+        fold, t, q = (np.empty(counts.shape[1], dtype=np.float32) for _ in range(3))
+        for array, key in ((fold, "logfoldchanges"), (t, "scores"), (q, "pvals_adj")):
+            array[order] = found[key]["active"]
+        return Expression(fold, t, q, len(rows))

@@ -1,0 +1,107 @@
+"""Nearest allowed cells of a few cells, exactly, in the space of a site. Knows nothing of concepts.
+
+A float32 product finds a shortlist, float64 differences order it, and equal distances go to the lower cell position:
+two cells with equal activations are a tie whatever the rounding of the product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from cellglass.errors import InputError
+from cellglass.seeds import generator
+
+Array = np.ndarray[Any, Any]
+# Relative rounding error that the product may have; the shortlist is that much longer than asked for.
+_SLACK = 1e-5
+
+
+class Reader(Protocol):
+    """A store of activations on disk."""
+
+    def read(self, site: str, rows: Array) -> torch.Tensor:
+        """Return the activations of `rows` at `site`, float32 (len(rows), width)."""
+
+
+Activations = Array | torch.Tensor | Reader
+
+
+def read_rows(activations: Activations, site: str, rows: Array) -> Array:
+    """Return rows of a matrix or of a store, float32 (len(rows), width)."""
+    if isinstance(activations, np.ndarray):
+        return np.asarray(activations[rows], dtype=np.float32)
+    if isinstance(activations, torch.Tensor):
+        return activations[torch.from_numpy(np.ascontiguousarray(rows))].detach().to("cpu", torch.float32).numpy()
+    return activations.read(site, rows).detach().to("cpu", torch.float32).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The cells among which partners are looked for.
+
+    Attributes
+    ----------
+    rows : int64, shape (n,)
+        Their positions, ascending.
+    vectors : float32, shape (n, width)
+        Their activations, less the mean of the pool (distances stay, rounding shrinks).
+    mean : float32, shape (width,)
+        What was taken off.
+    """
+
+    rows: Array
+    vectors: Array
+    mean: Array
+
+    @classmethod
+    def read(cls, activations: Activations, site: str, n_cells: int, *, at_most: int, seed: int) -> Pool:
+        """Read all cells, or a seeded sample of `at_most`: it depends on the seed alone, not on a concept."""
+        if at_most < 1:
+            raise InputError(f"attribution: the candidates for partners must be at least 1, not {at_most}")
+        rows = np.arange(n_cells)
+        if n_cells > at_most:
+            rows = np.sort(generator(seed, "attribution", "pool").choice(n_cells, size=at_most, replace=False))
+        vectors = read_rows(activations, site, rows)
+        mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return cls(rows, vectors - mean, mean)
+
+
+def nearest(pool: Pool, queries: Array, allowed: Array, k: int) -> list[Array]:
+    """Return, for each query, the positions of its `k` nearest allowed cells, nearest first, ties by position.
+
+    Parameters
+    ----------
+    pool : Pool
+        Where to look.
+    queries : float32, shape (m, width)
+        Activations.
+    allowed : bool, shape (m, n)
+        Which cells of the pool each query may have.
+    k : int
+        How many; fewer come back where fewer are allowed.
+
+    Returns
+    -------
+    list of int64 arrays
+        Cell positions (of ``pool.rows``).
+    """
+    centred = queries - pool.mean
+    norms = np.einsum("ij,ij->i", pool.vectors, pool.vectors)
+    rough = norms[None, :] - 2.0 * (centred @ pool.vectors.T)
+    rough[~allowed] = np.inf
+    largest = float(norms.max(initial=0.0))
+    found = []
+    for i, query in enumerate(centred):
+        n = min(k, int(allowed[i].sum()))
+        if n == 0:
+            found.append(np.empty(0, dtype=np.int64))
+            continue
+        edge = np.partition(rough[i], n - 1)[n - 1] + _SLACK * (largest + float(query @ query))
+        short = np.flatnonzero(rough[i] <= edge)
+        distance = np.square(pool.vectors[short].astype(np.float64) - query).sum(axis=1)
+        found.append(pool.rows[short[np.argsort(distance, kind="stable")[:n]]])
+    return found

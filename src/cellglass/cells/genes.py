@@ -1,0 +1,214 @@
+"""Gene ids: find them, clean them, sum what occurs twice, and put cells into a model's order. Judges no counts.
+
+Ids are compared after cleaning: surrounding blanks go, and the version of an Ensembl id (``ENSG00000167286.9`` becomes
+``ENSG00000167286``; ``..._PAR_Y`` too, whose counts are added to its copy on X). Symbols are left as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellglass.cells.cells import Cells
+from cellglass.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_ENSEMBL = re.compile(r"(ENS[A-Z]{0,6}G\d{11})(\.\d+)?(_PAR_Y)?")
+_EMPTY = frozenset({"", "nan", "none", "<na>", "na", "null"})
+_SYMBOL_COLUMNS = (
+    "symbol", "symbols", "gene_symbol", "gene_symbols", "genesymbol", "hgnc_symbol", "gene_name", "gene_names",
+    "genename", "feature_name", "feature_names", "gene_short_name", "gene",
+)  # fmt: skip
+_ENSEMBL_COLUMNS = (
+    "ensembl", "ensembl_id", "ensembl_ids", "ensemblid", "ensembl_gene_id", "gene_id", "gene_ids", "geneid",
+    "feature_id", "feature_ids", "id",
+)  # fmt: skip
+
+
+def is_ensembl(gene: str) -> bool:
+    """Tell whether `gene` is an Ensembl gene id of any species, with or without version."""
+    return _ENSEMBL.fullmatch(gene.strip()) is not None
+
+
+def clean_ids(values: Iterable[Any]) -> np.ndarray[Any, Any]:
+    """Return gene ids as an object array of str: trimmed, Ensembl versions dropped, what means "no id" empty."""
+    return np.array([_clean(value) for value in values], dtype=object)
+
+
+def _clean(value: Any) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    text = text.strip()
+    match = _ENSEMBL.fullmatch(text)
+    if match:
+        return match[1]
+    return "" if text.lower() in _EMPTY else text
+
+
+@dataclass(frozen=True)
+class GeneMap:
+    """Which gene of the result each column of a matrix belongs to.
+
+    Attributes
+    ----------
+    target : numpy.ndarray of int64, shape (n_columns,)
+        Position in `genes`, or -1 for a column that is left out. Columns with one target are summed.
+    genes : pandas.DataFrame
+        The genes of the result, as in `Cells.genes`.
+    """
+
+    target: np.ndarray[Any, np.dtype[np.int64]]
+    genes: pd.DataFrame
+
+    def apply(self, counts: sp.csr_matrix) -> sp.csr_matrix:
+        """Return ``counts @ S``, where S[i, target[i]] = 1, in canonical form; `counts` itself if nothing changes."""
+        n = len(self.genes)
+        if len(self.target) == n and np.array_equal(self.target, np.arange(n)):
+            return counts
+        kept = np.flatnonzero(self.target >= 0)
+        ones = np.ones(len(kept), dtype=np.float32)
+        chosen = sp.csr_matrix((ones, (kept, self.target[kept])), shape=(len(self.target), n))
+        result = (counts @ chosen).tocsr()
+        result.sort_indices()
+        return result
+
+
+def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
+    """Find ids and symbols in a file's table of genes.
+
+    Parameters
+    ----------
+    var : pandas.DataFrame
+        One row for each column of the matrix.
+    gene_ids : str or None
+        The column whose values are the ids; None takes the index.
+    where : str
+        File and slot, for messages.
+
+    Returns
+    -------
+    GeneMap
+        Its table has the column ``symbol`` (the id where no usual column tells one) and, where the file tells
+        Ensembl ids beside symbols, ``ensembl``. Genes without an id are left out, equal ids summed; both are logged.
+    """
+    columns = ", ".join(map(str, var.columns)) or "none"
+    if gene_ids is not None and gene_ids not in var:
+        raise InputError(f"{where}: there is no var column {gene_ids!r} to take ids from; the columns are: {columns}")
+    if gene_ids is None and len(var) and _is_counting(var.index):
+        raise InputError(
+            f"{where}: the genes have no ids, var's index only counts them; name the var column that holds them with "
+            f"gene_ids (the columns are: {columns}), or set adata.var_names"
+        )
+    names = clean_ids(var.index)
+    ids = names if gene_ids is None else clean_ids(var[gene_ids])
+    empty = ids == ""
+    if empty.all():
+        what = "there are no genes" if len(ids) == 0 else "no gene has an id"
+        raise InputError(f"{where}: {what}; choose another slot, or the var column with the ids by gene_ids")
+    if empty.any():
+        log.warning("%s: left out %d genes without an id", where, int(empty.sum()))
+    codes, unique = pd.factorize(pd.Series(ids).mask(empty))
+    first = np.zeros(len(unique), dtype=np.int64)
+    first[codes[~empty][::-1]] = np.flatnonzero(~empty)[::-1]
+    if len(unique) < int((~empty).sum()):
+        twice = unique[np.flatnonzero(np.bincount(codes[~empty]) > 1)]
+        named = ", ".join(map(str, twice[:3]))
+        log.warning("%s: summed the counts of %d gene ids that occur more than once (%s)", where, len(twice), named)
+    symbols = _column(var, _SYMBOL_COLUMNS, ensembl=False)
+    if symbols is None:
+        symbols = names if not _mostly_ensembl(names) else ids
+    table = pd.DataFrame({"symbol": np.where(symbols == "", ids, symbols)[first]}, index=pd.Index(unique, dtype=object))
+    if not _mostly_ensembl(ids):
+        ensembl = names if _mostly_ensembl(names) else _column(var, _ENSEMBL_COLUMNS, ensembl=True)
+        if ensembl is not None:
+            table["ensembl"] = ensembl[first]
+    return GeneMap(codes.astype(np.int64), table)
+
+
+def sum_duplicates(counts: sp.csr_matrix, ids: Sequence[str]) -> tuple[sp.csr_matrix, pd.Index[Any]]:
+    """Sum the columns whose cleaned ids are equal; return the counts and the ids, in order of first appearance."""
+    codes, unique = pd.factorize(clean_ids(ids))
+    index = pd.Index(unique, dtype=object)
+    return GeneMap(codes.astype(np.int64), pd.DataFrame({"symbol": unique}, index=index)).apply(counts), index
+
+
+def align_genes(cells: Cells, ids: Sequence[str] | pd.Index[Any]) -> Cells:
+    """Return `cells` with exactly the genes `ids`, in that order.
+
+    A gene of the cells goes to the wanted gene of the same (cleaned) id; else, if that one was not found by id, to the
+    one that equals its symbol, or its Ensembl id where the file told both. Several that go to one are summed. Wanted
+    genes that the cells lack get count 0. The result's index is `ids` as given.
+
+    Raises
+    ------
+    InputError
+        If no gene is found, or `ids` are not unique.
+    """
+    wanted = pd.Index(ids, dtype=object)
+    if wanted.equals(cells.genes.index):
+        return cells
+    cleaned = pd.Index(clean_ids(wanted))
+    if not cleaned.is_unique:
+        raise InputError(f"the wanted gene ids are not unique: {cleaned[cleaned.duplicated()][0]!r} occurs twice")
+    target = cleaned.get_indexer(pd.Index(clean_ids(cells.genes.index))).astype(np.int64)
+    for column in ("symbol", "ensembl"):
+        if column in cells.genes:
+            other = cleaned.get_indexer(pd.Index(clean_ids(cells.genes[column])))
+            other[np.isin(other, target)] = -1
+            target = np.where(target < 0, other, target)
+    found = np.unique(target[target >= 0])
+    if len(found) == 0:
+        raise InputError(_no_match(cells, wanted))
+    symbols = wanted.to_numpy(dtype=object).copy()
+    known = np.flatnonzero(target >= 0)[::-1]
+    symbols[target[known]] = cells.symbols[known]
+    if len(found) < len(wanted):
+        lacking = len(wanted) - len(found)
+        log.info("%s: %d of %d wanted genes are not there and count 0", cells.source, lacking, len(wanted))
+    table = pd.DataFrame({"symbol": symbols}, index=wanted)
+    return Cells(GeneMap(target, table).apply(cells.counts), table, cells.obs, cells.obsm, cells.source)
+
+
+def _no_match(cells: Cells, wanted: pd.Index[Any]) -> str:
+    def style(ids: pd.Index[Any]) -> str:
+        if len(ids) == 0:
+            return "none"
+        kind = "Ensembl ids" if _mostly_ensembl(ids.to_numpy(dtype=object)) else "symbols"
+        return f"{kind} such as {', '.join(repr(str(gene)) for gene in ids[:2])}"
+
+    upper = {str(gene).upper() for gene in wanted}
+    if upper & {str(gene).upper() for gene in [*cells.genes.index, *cells.symbols]}:
+        way_out = "they differ in upper and lower case: is it another species?"
+    else:
+        way_out = "read the cells with gene_ids naming the var column that holds ids of the wanted kind"
+    return (
+        f"{cells.source}: none of the {len(wanted)} wanted genes ({style(wanted)}) is among the {cells.n_genes} genes "
+        f"of the cells ({style(cells.genes.index)}); {way_out}"
+    )
+
+
+def _is_counting(index: pd.Index[Any]) -> bool:
+    return [str(value) for value in index] == [str(i) for i in range(len(index))]
+
+
+def _mostly_ensembl(ids: np.ndarray[Any, Any]) -> bool:
+    known = [gene for gene in ids[:2000] if gene]
+    return bool(known) and 2 * sum(is_ensembl(str(gene)) for gene in known) > len(known)
+
+
+def _column(var: pd.DataFrame, usual: Sequence[str], *, ensembl: bool) -> np.ndarray[Any, Any] | None:
+    """Return the first column with a usual name whose values are (or are not) Ensembl ids, cleaned."""
+    by_name = {str(column).lower().replace(" ", "_").replace("-", "_"): column for column in reversed(var.columns)}
+    for name in usual:
+        if name in by_name:
+            values = clean_ids(var[by_name[name]])
+            if (values != "").any() and _mostly_ensembl(values) == ensembl:
+                return values
+    return None

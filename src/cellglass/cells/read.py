@@ -1,0 +1,177 @@
+"""Read cells from a file: `read_cells` chooses the slot that holds raw counts and says in one line why none does.
+
+What a file is, is found in ``formats.py`` and read by ``h5ad.py`` and ``tenx.py``; values are judged in ``counts.py``,
+gene ids found in ``genes.py``, the result gathered in ``collect.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cellglass.cells.cells import Cells
+from cellglass.cells.collect import collect
+from cellglass.cells.contents import Contents, Slot
+from cellglass.cells.counts import NotCountsError
+from cellglass.cells.formats import open_contents
+from cellglass.cells.genes import gene_map
+from cellglass.cells.store import open_cells, refuse_foreign
+from cellglass.errors import InputError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+log = logging.getLogger(__name__)
+
+_AUTO = ("layers/counts", "X", "raw")
+
+
+def read_cells(
+    path: Path | str,
+    *,
+    counts: str = "auto",
+    gene_ids: str | None = None,
+    columns: Sequence[str] = (),
+    spool: Path | str | None = None,
+) -> Cells:
+    """Read cells and their raw counts.
+
+    Parameters
+    ----------
+    path : path
+        An ``.h5ad`` file, an AnnData zarr folder, a 10x ``.h5`` file (Cell Ranger 2 or later), a 10x folder with
+        ``matrix.mtx``, or a folder that `write_cells` wrote.
+    counts : str
+        Where the raw counts are: ``"X"``, ``"raw"``, ``"layers/NAME"`` or the name of a layer. ``"auto"`` takes the
+        first of layer ``counts``, ``X`` and ``raw`` that holds raw counts; `Cells.source` says which.
+    gene_ids : str, optional
+        The var column to take gene ids from instead of var's index.
+    columns : sequence of str
+        Columns of obs that must be there.
+    spool : path, optional
+        A new or empty folder: the counts go there block by block and the returned cells are memory-mapped, so that
+        memory does not grow with their number (but for the tables). The result is the same.
+
+    Returns
+    -------
+    Cells
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is none of these, if no slot holds raw counts (the message says what it holds
+        instead), if cells or genes are lacking, if cell names are not unique, if a column is not there.
+    """
+    path = Path(path)
+    if (path / "meta.json").is_file():
+        cells = open_cells(path)
+        _check_columns(cells.obs, columns, str(path))
+        return cells
+    with open_contents(path) as contents:
+        return _cells(contents, path.name, counts, gene_ids, columns, None if spool is None else Path(spool))
+
+
+def cells_from_anndata(
+    adata: AnnData,
+    *,
+    counts: str = "auto",
+    gene_ids: str | None = None,
+    columns: Sequence[str] = (),
+    spool: Path | str | None = None,
+    name: str = "AnnData",
+) -> Cells:
+    """Read cells from an AnnData object, which is left as it is; see `read_cells`. `name` is what messages call it."""
+    from cellglass.cells.h5ad import in_memory
+
+    return _cells(in_memory(adata, name), name, counts, gene_ids, columns, None if spool is None else Path(spool))
+
+
+def _cells(
+    contents: Contents, source: str, counts: str, gene_ids: str | None, columns: Sequence[str], spool: Path | None
+) -> Cells:
+    if spool is not None:
+        refuse_foreign(spool)
+    obs = _tidy(contents.obs, contents.name)
+    _check_columns(obs, columns, contents.name)
+    refused: list[tuple[Slot, NotCountsError]] = []
+    for slot in _candidates(contents, counts):
+        genes = gene_map(slot.var, gene_ids, f"{contents.name}: {slot.label}")
+        try:
+            label = f"{source}, {slot.label}"
+            cells = collect(slot, genes, obs, contents, label, spool)
+        except NotCountsError as error:
+            refused.append((slot, error))
+            continue
+        for other, reason in refused:
+            log.info("%s: took %s, since %s %s", contents.name, slot.label, other.label, reason.what)
+        empty = int((np.diff(cells.counts.indptr) == 0).sum())
+        if empty:
+            log.warning("%s: %d cells have no counts at all", contents.name, empty)
+        return cells
+    raise InputError(_refusal(contents, refused))
+
+
+def _candidates(contents: Contents, counts: str) -> list[Slot]:
+    slots = contents.slots
+    if counts == "auto":
+        found = [slots[key] for key in _AUTO if key in slots]
+        if not found:
+            raise InputError(f"{contents.name}: has neither X, raw nor a layer 'counts'; {_hint(contents, [])}")
+        return found
+    for key in (counts, f"layers/{counts}"):
+        if key in slots:
+            return [slots[key]]
+    held = ", ".join(slots) or "no matrix at all"
+    raise InputError(f"{contents.name}: there is no slot {counts!r} to take counts from; it has {held}")
+
+
+def _refusal(contents: Contents, refused: Sequence[tuple[Slot, NotCountsError]]) -> str:
+    tried = [slot.key for slot, _ in refused]
+    if len(refused) == 1:
+        slot, error = refused[0]
+        way_out = "; ".join(filter(None, [error.remedy, _hint(contents, tried)]))
+        return f"{contents.name}: {slot.label} {error.what}, so it is not raw counts; {way_out}"
+    reasons = "; ".join(f"{slot.label} {error.what}" for slot, error in refused)
+    return f"{contents.name}: no slot holds raw counts: {reasons}; {_hint(contents, tried)}"
+
+
+def _hint(contents: Contents, tried: Sequence[str]) -> str:
+    others = [key for key in contents.slots if key not in tried]
+    if others:
+        return f"choose the slot that holds raw counts with counts= (there are also {', '.join(others)})"
+    return "bring a file that holds raw counts in X or in layers['counts']"
+
+
+def _check_columns(obs: pd.DataFrame, columns: Sequence[str], name: str) -> None:
+    for column in columns:
+        if column not in obs:
+            held = ", ".join(map(str, obs.columns)) or "none"
+            raise InputError(f"{name}: there is no obs column {column!r}; the columns are: {held}")
+
+
+def _tidy(obs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return obs with text names that are unique, and with columns that a table on disk can hold."""
+    if len(obs) == 0:
+        raise InputError(f"{name}: there are no cells; bring a file with at least one")
+    obs = obs.copy()
+    obs.index = pd.Index([str(cell) for cell in obs.index], dtype=object)
+    obs.columns = pd.Index([str(column) for column in obs.columns], dtype=object)
+    if not obs.index.is_unique:
+        twice = obs.index[obs.index.duplicated()].unique()
+        named = ", ".join(repr(cell) for cell in twice[:3])
+        raise InputError(
+            f"{name}: {len(twice)} cell names in obs occur more than once ({named}); make them unique, such as with "
+            "adata.obs_names_make_unique()"
+        )
+    if not obs.columns.is_unique:
+        column = obs.columns[obs.columns.duplicated()][0]
+        raise InputError(f"{name}: the obs column {column!r} occurs twice; rename one")
+    for column in obs.select_dtypes("object").columns:
+        if pd.api.types.infer_dtype(obs[column], skipna=True) not in ("string", "empty"):
+            obs[column] = obs[column].map(str, na_action="ignore")
+    return obs

@@ -1,0 +1,64 @@
+"""The default dictionary of the main job, for a site's width and a number of cells.
+
+The figures behind it: on scVI's latent space of blood cells, prefixes with one active latent give concepts that mark
+whole cell types, and the last level, with about 0.6 active latents a dimension, keeps more than 0.85 of the variance.
+"""
+
+from __future__ import annotations
+
+from cellglass.dictionaries.matryoshka import MatryoshkaConfig
+from cellglass.dictionaries.topk import TopKConfig
+from cellglass.errors import InputError
+
+_FEWEST, _FEWEST_CELLS_A_LATENT = 32, 12
+_CLUSTERS = (8, 16, 32)
+_MANY, _BLOCK = 512, 128
+
+
+def default_config(
+    width: int, n_cells: int, *, kind: str = "matryoshka", n_latents: int | None = None, k: int | None = None
+) -> TopKConfig:
+    """Return the config of a dictionary for a site of `width` and `n_cells` rows to train on.
+
+    Parameters
+    ----------
+    width
+        Width of the site.
+    n_cells
+        Rows to train on.
+    kind
+        ``matryoshka`` or ``topk``.
+    n_latents
+        None: four times the width, at least 128, in powers of two, and at most one for each 12 rows (at least 32).
+    k
+        Latents active in a row. None: 0.6 of the width, within 8 and 16, up to width 64; from there on the square
+        root of twice the latents (32 of 512, 64 of 2,048). Never more than half the latents.
+
+    Notes ----- A nested dictionary gets prefixes of 8, 16 and 32 latents with one active, where they are at most half
+    of the latents, then all latents; from 512 latents on also a prefix of 128 with 12 active in between.
+    """
+    if width < 1 or n_cells < 1:
+        raise InputError(f"a dictionary for width {width} and {n_cells} cells cannot be made; both must be at least 1")
+    if n_latents is None:
+        most = _power_of_two(n_cells // _FEWEST_CELLS_A_LATENT, up=False)
+        n_latents = max(_FEWEST, min(_power_of_two(max(128, 4 * width), up=True), most))
+    if k is None:
+        k = min(16, max(8, round(0.6 * width))) if width <= 64 else max(16, round((2 * n_latents) ** 0.5))
+        k = max(1, min(k, n_latents // 2))
+    if kind == "topk":
+        return TopKConfig(width, n_latents, k)
+    if kind != "matryoshka":
+        raise InputError(f"dictionary kind {kind!r} has no default config; choose matryoshka or topk")
+    levels = [(prefix, 1) for prefix in _CLUSTERS if 2 * prefix <= n_latents]
+    if n_latents >= _MANY:
+        levels.append((_BLOCK, min(12, k)))
+    levels.append((n_latents, k))
+    return MatryoshkaConfig(
+        width, n_latents, k, tuple(size for size, _ in levels), tuple(active for _, active in levels)
+    )
+
+
+def _power_of_two(n: int, *, up: bool) -> int:
+    """Return the power of two at or next to `n`."""
+    n = max(1, n)
+    return 1 << ((n - 1).bit_length() if up else n.bit_length() - 1)

@@ -1,0 +1,81 @@
+"""TopK sparse autoencoder: of each row the k largest pre-activations stay, and what of them is negative becomes 0.
+
+Makhzani & Frey 2013 (k-sparse autoencoders, arXiv 1312.5663); Gao et al. 2024 (arXiv 2406.04093) for scale and for
+the loss that revives dead latents. Where two pre-activations of a row are exactly equal at the k-th place, which of
+them stays is not defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from cellglass.dictionaries.base import Codes
+from cellglass.dictionaries.sparse import Level, SparseConfig, SparseDictionary
+from cellglass.errors import InputError
+
+# Rows whose pre-activations are looked at together: they should stay in the processor's cache.
+_FLOATS_AT_ONCE = 1 << 19
+
+
+@dataclass(frozen=True)
+class TopKConfig(SparseConfig):
+    """A TopK autoencoder.
+
+    Attributes
+    ----------
+    k : int
+        Latents that may be active in one row.
+    """
+
+    kind: ClassVar[str] = "topk"
+
+    k: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.k <= self.n_latents:
+            raise InputError(f"k is {self.k}; it must lie between 1 and the number of latents, {self.n_latents}")
+
+
+class TopK(SparseDictionary):
+    """A TopK autoencoder."""
+
+    kind: ClassVar[str] = "topk"
+    config_class: ClassVar[type[SparseConfig]] = TopKConfig
+    config: TopKConfig
+
+    def __init__(self, config: TopKConfig) -> None:
+        super().__init__(config)
+
+    def levels(self) -> Sequence[Level]:
+        """Return the one level that holds all latents."""
+        return (Level(self.n_latents, self.config.k),)
+
+    def select(self, pre: torch.Tensor) -> Codes:
+        """Keep the k largest of each row."""
+        return top_k(pre, self.config.k)
+
+    def activations_of(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+        """Return the activation of latent ``latent[i]`` in row i of `x` after selection, float32 (n,).
+
+        A latent is among the k largest if fewer than k others are larger: one comparison and count, no sorting.
+        """
+        step = max(1, _FLOATS_AT_ONCE // self.n_latents)
+        pieces = zip(torch.split(x, step), torch.split(latent, step), strict=True)
+        return torch.cat([self._activation_of(*piece) for piece in pieces]) if len(x) else x.new_zeros(0)
+
+    def _activation_of(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+        pre = self.preactivations(x)
+        own = pre.gather(1, latent[:, None])
+        larger = torch.count_nonzero(pre > own, dim=1)
+        return torch.where(larger < self.config.k, own[:, 0].relu(), 0.0)
+
+
+def top_k(pre: torch.Tensor, k: int) -> Codes:
+    """Return the codes of the `k` largest of each row of `pre`, at least 0."""
+    values, indices = pre.topk(k, dim=1, sorted=False)
+    return Codes(indices, values.relu(), int(pre.shape[1]))

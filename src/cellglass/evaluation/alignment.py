@@ -1,0 +1,247 @@
+"""Alignment: how well a single latent marks the cells of one label value.
+
+A latent with a threshold is a classifier, "activation >= t". For a label value the latent and its threshold are chosen
+on one half of the cells (best F1 = 2 TP / (predicted + positives)) and scored on the other half; average precision is
+scored beside it. All latents and thresholds are tried, exactly, by sorting only the active cells: inactive cells have
+0, below any threshold. The same function serves concepts and every baseline, so that they compare. Trains nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellglass.errors import InputError
+from cellglass.evaluation.labels import Labels, encode_labels, shuffled, split
+from cellglass.evaluation.metric import Metric
+from cellglass.seeds import generator
+
+Array = np.ndarray[Any, Any]
+
+NULL_SHUFFLES = 5
+
+
+class Alignment(NamedTuple):
+    """Every latent against every value of one label column; arrays are float64, shape (n_latents, n_values).
+
+    Attributes
+    ----------
+    names : list of str
+        The label's values.
+    chosen : numpy.ndarray
+        Best F1 on the choosing half; 0 where the latent is inactive there.
+    threshold : numpy.ndarray
+        The threshold that gives it, midway between the lowest activation above it and the next one below (0, if none
+        is below); of equally good ones the highest. Infinity where the latent is inactive there.
+    f1, ap : numpy.ndarray
+        F1 at that threshold, and average precision, both on the scoring half.
+    n : numpy.ndarray of int64, shape (n_values,)
+        Cells of each value on the scoring half.
+    """
+
+    names: list[str]
+    chosen: Array
+    threshold: Array
+    f1: Array
+    ap: Array
+    n: Array
+
+    def best_latents(self) -> Array:
+        """Return, for each value, the latent with the highest F1 on the choosing half (n_values,)."""
+        return np.asarray(self.chosen.argmax(axis=0))
+
+
+class _Sorted(NamedTuple):
+    """The stored entries of some rows, by latent and then by falling activation."""
+
+    row: Array
+    latent: Array
+    value: Array
+    start: Array  # (n_latents + 1,) first entry of each latent
+    last: Array  # positions that end a run of equal activations of a latent: where a threshold may lie
+
+
+def align(codes: sp.csc_matrix, labels: Labels, seed: int, *, name: str = "") -> Alignment:
+    """Align every latent with every value of a label.
+
+    Parameters
+    ----------
+    codes : scipy.sparse matrix, shape (n_cells, n_latents)
+        Activations >= 0.
+    labels : Labels
+        Of the same cells.
+    seed : int
+        Of the halves, which are stratified by value and the same for every basis.
+    name : str
+        Name of the label column; the halves of different columns are drawn independently.
+
+    Returns
+    -------
+    Alignment
+    """
+    return _align(labels, *_halves(codes, labels, seed, name))
+
+
+def alignment_metrics(codes: sp.csc_matrix, labels: Labels, seed: int, *, name: str, basis: str) -> list[Metric]:
+    """Return ``alignment.LABEL.VALUE.BASIS`` for every value: the best single latent's held-out F1.
+
+    The null does the same with the labels shuffled within each half, mean of five shuffles.
+    """
+    first, choose, score = _halves(codes, labels, seed, name)
+    n = np.bincount(labels.code[~first & (labels.code >= 0)], minlength=len(labels.names))
+    values = _best_scores(labels, first, choose, score)
+    rng = generator(seed, "alignment", name, "null")
+    nulls = []
+    for _ in range(NULL_SHUFFLES):
+        fake = labels._replace(code=shuffled(labels.code, first, rng))
+        nulls.append(_best_scores(fake, first, choose, score))
+    null = np.mean(nulls, axis=0)
+    return [
+        Metric(
+            metric=f"alignment.{name}.{value}.{basis}",
+            value=float(values[j]),
+            null=float(null[j]),
+            n=int(n[j]),
+            definition=(
+                f"F1 of the best single latent of {basis} for {name} = {value}; latent and threshold chosen on one "
+                "half of the cells, scored on the other (of at most 20,000 cells). Null: labels shuffled. "
+                "n: cells of this value on the scoring half."
+            ),
+        )
+        for j, value in enumerate(labels.names)
+    ]
+
+
+def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the label value that each concept marks best, over all columns of `labels`.
+
+    The value is chosen by F1 on one half of the cells; the figures are those of the other half.
+
+    Parameters
+    ----------
+    codes : scipy.sparse matrix, shape (n_cells, n_latents)
+        Activations >= 0.
+    labels : pandas.DataFrame
+        One row for each cell, one categorical column for each label; a column without two values to tell apart is
+        passed over.
+    seed : int
+        Of the halves.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each latent: ``latent`` (int32), ``label_column``, ``value`` (str; empty where the latent is
+        inactive on the choosing half or there is no label), ``f1``, ``ap`` (float64; 0 there).
+    """
+    n_latents = codes.shape[1]
+    best = np.zeros(n_latents)
+    column, value = np.full(n_latents, "", dtype=object), np.full(n_latents, "", dtype=object)
+    f1, ap = np.zeros(n_latents), np.zeros(n_latents)
+    for name in labels.columns:
+        try:
+            encoded = encode_labels(labels[name])
+        except InputError:
+            continue
+        result = align(codes, encoded, seed, name=str(name))
+        latent, j = np.arange(n_latents), result.chosen.argmax(axis=1)
+        better = np.flatnonzero(result.chosen[latent, j] > best)
+        best[better] = result.chosen[better, j[better]]
+        column[better], value[better] = str(name), np.asarray(result.names, dtype=object)[j[better]]
+        f1[better], ap[better] = result.f1[better, j[better]], result.ap[better, j[better]]
+    table = {"latent": np.arange(n_latents, dtype=np.int32), "label_column": column, "value": value, "f1": f1, "ap": ap}
+    return pd.DataFrame(table)
+
+
+def _halves(codes: sp.csc_matrix, labels: Labels, seed: int, name: str) -> tuple[Array, _Sorted, _Sorted]:
+    """Return the mask of the choosing half, and the entries of the choosing and of the scoring half."""
+    if codes.shape[0] != len(labels.code):
+        raise InputError(
+            f"codes have {codes.shape[0]} cells and labels {len(labels.code)}; give both for the same cells"
+        )
+    first = split(labels.code, 0.5, generator(seed, "alignment", name))
+    return first, _sorted_entries(codes, first), _sorted_entries(codes, ~first & (labels.code >= 0))
+
+
+def _align(labels: Labels, first: Array, choose: _Sorted, score: _Sorted) -> Alignment:
+    second = ~first & (labels.code >= 0)
+    n = np.bincount(labels.code[second], minlength=len(labels.names))
+    shape = (len(choose.start) - 1, len(labels.names))
+    chosen, threshold, f1, ap = (np.zeros(shape) for _ in range(4))
+    for j in range(len(labels.names)):
+        positive = labels.code == j
+        chosen[:, j], threshold[:, j] = _best_f1(choose, positive, int(positive[first].sum()))
+        f1[:, j] = _f1_at(score, threshold[:, j], positive, int(n[j]))
+        ap[:, j] = _average_precision(score, positive, int(n[j]), int(second.sum()))
+    return Alignment(labels.names, chosen, threshold, f1, ap, n)
+
+
+def _best_scores(labels: Labels, first: Array, choose: _Sorted, score: _Sorted) -> Array:
+    """Return, for each value, the F1 on the scoring half of the latent that is best on the choosing half."""
+    scores = []
+    for j in range(len(labels.names)):
+        positive = labels.code == j
+        chosen, threshold = _best_f1(choose, positive, int(positive[first].sum()))
+        best = int(chosen.argmax())
+        entries = slice(score.start[best], score.start[best + 1])
+        predicted = score.row[entries][score.value[entries] >= threshold[best]]
+        scores.append(2 * positive[predicted].sum() / (len(predicted) + positive[~first].sum()))
+    return np.array(scores)
+
+
+def _sorted_entries(codes: sp.csc_matrix, rows: Array) -> _Sorted:
+    matrix = codes.tocoo()
+    keep = rows[matrix.row] & (matrix.data > 0)
+    row, latent, value = matrix.row[keep], matrix.col[keep], matrix.data[keep].astype(np.float64)
+    order = np.lexsort((-value, latent))
+    row, latent, value = row[order], latent[order], value[order]
+    ends = np.ones(len(row), dtype=bool)
+    ends[:-1] = (latent[1:] != latent[:-1]) | (value[1:] != value[:-1])
+    start = np.searchsorted(latent, np.arange(codes.shape[1] + 1))
+    return _Sorted(row, latent, value, start, np.flatnonzero(ends))
+
+
+def _true_positives(entries: _Sorted, positive: Array) -> Array:
+    """Return, for every allowed threshold, how many cells at or above it are positive."""
+    total = np.concatenate([[0], np.cumsum(positive[entries.row])])
+    return np.asarray(total[entries.last + 1] - total[entries.start[entries.latent[entries.last]]])
+
+
+def _best_f1(entries: _Sorted, positive: Array, n_positive: int) -> tuple[Array, Array]:
+    n_latents = len(entries.start) - 1
+    best, threshold = np.zeros(n_latents), np.full(n_latents, np.inf)
+    if not len(entries.last):
+        return best, threshold
+    latent = entries.latent[entries.last]
+    predicted = entries.last + 1 - entries.start[latent]
+    f1 = 2 * _true_positives(entries, positive) / (predicted + n_positive)
+    begins = np.flatnonzero(np.diff(latent, prepend=-1))
+    best[latent[begins]] = np.maximum.reduceat(f1, begins)
+    top = np.flatnonzero(f1 == best[latent])[::-1]  # backwards, so that the highest threshold of equals is written last
+    end = entries.last[top]
+    # Below the last entry of a latent lie the inactive cells, with 0.
+    below = np.where(end + 1 < entries.start[latent[top] + 1], np.append(entries.value, 0)[end + 1], 0)
+    threshold[latent[top]] = (entries.value[end] + below) / 2
+    return best, threshold
+
+
+def _f1_at(entries: _Sorted, threshold: Array, positive: Array, n_positive: int) -> Array:
+    n_latents = len(threshold)
+    above = entries.value >= threshold[entries.latent]
+    predicted = np.bincount(entries.latent[above], minlength=n_latents)
+    hits = np.bincount(entries.latent[above & positive[entries.row]], minlength=n_latents)
+    return np.asarray(2 * hits / (predicted + n_positive))
+
+
+def _average_precision(entries: _Sorted, positive: Array, n_positive: int, n_cells: int) -> Array:
+    """Return sum over thresholds of (gain in recall) x precision; the last threshold takes in all inactive cells."""
+    n_latents = len(entries.start) - 1
+    latent = entries.latent[entries.last]
+    hits = _true_positives(entries, positive)
+    before = np.where(np.diff(latent, prepend=-1) != 0, 0, np.concatenate([[0], hits[:-1]])) if len(hits) else hits
+    precision = hits / (entries.last + 1 - entries.start[latent])
+    area = np.bincount(latent, weights=(hits - before) * precision, minlength=n_latents)
+    found = np.bincount(latent, weights=hits - before, minlength=n_latents)
+    return np.asarray((area + (n_positive - found) * n_positive / n_cells) / n_positive)

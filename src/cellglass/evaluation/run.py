@@ -1,0 +1,171 @@
+"""Runs every measure on every basis over one site and returns the records of ``evaluation.json``.
+
+A basis (``concepts``, ``neurons``, ``pca``, ``ica``, ``random``) is a list of dictionaries, one a seed. Seed i also
+draws its own halves and splits of the cells, so a basis without randomness of its own (neurons, PCA) has a spread as
+well. Each statistic lives in its own module; nothing is fitted here but probes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+
+from cellglass.dictionaries.base import Dictionary
+from cellglass.errors import InputError
+from cellglass.evaluation.alignment import alignment_metrics
+from cellglass.evaluation.fidelity import Fidelity, fidelity, fidelity_metrics
+from cellglass.evaluation.labels import Labels, encode_labels, sample_rows
+from cellglass.evaluation.metric import Metric, over_seeds
+from cellglass.evaluation.probes import probe, probe_metric
+from cellglass.evaluation.stability import stability_metric
+from cellglass.progress import Progress, silent
+from cellglass.seeds import derive
+
+Array = np.ndarray[Any, Any]
+Read = Callable[[Array], torch.Tensor]
+"""Activations of the cells at given ascending positions: float32 (n, width)."""
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 1024
+CONCEPTS = "concepts"
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What every seed shares: how activations are read, the sampled cells with their labels, and the held-out cells."""
+
+    read: Read
+    rows: Array
+    heldout: Array
+    labels: Mapping[str, Labels]
+    site: Array
+
+
+def evaluate(
+    dictionaries: Mapping[str, Sequence[Dictionary]],
+    read: Read | torch.Tensor,
+    n_rows: int | None = None,
+    *,
+    labels: pd.DataFrame,
+    heldout: Array,
+    seed: int,
+    control: Sequence[Dictionary] = (),
+    progress: Progress = silent,
+) -> list[Metric]:
+    """Return every record: fidelity, probes, alignment and stability, with spreads over seeds.
+
+    Parameters
+    ----------
+    dictionaries : mapping of str to sequence of Dictionary
+        For each basis one dictionary a seed; the first of ``concepts`` is the one that the atlas shows.
+    read : callable or torch.Tensor
+        ``read(rows)`` returns the activations of cells, such as ``functools.partial(store.read, "z")``; or all
+        activations.
+    n_rows : int, optional
+        Number of cells; needed unless `read` is a tensor.
+    labels : pandas.DataFrame
+        One row for each cell, one categorical column for each label; may have no columns. A column without two values
+        of at least four cells is passed over, with a warning in the log.
+    heldout : numpy.ndarray
+        Positions of the cells that no dictionary was trained on; fidelity looks at these only. Alignment and probes use
+        all cells, at most 20,000.
+    seed : int
+        Of all sampling.
+    control : sequence of Dictionary
+        The null of fidelity, one a seed: random directions with as many active latents a cell as the concepts, such as
+        ``fit("random", x, n_components=k)``. Not the basis ``random``, whose axes may span the whole site.
+    progress : Progress
+        Told after each basis of each seed.
+
+    Returns
+    -------
+    list of Metric
+    """
+    if CONCEPTS not in dictionaries or not all(dictionaries.values()):
+        raise InputError(f"evaluation needs a basis {CONCEPTS!r}, and at least one dictionary of every basis")
+    if isinstance(read, torch.Tensor):
+        n_rows, read = len(read), read.__getitem__
+    if n_rows is None or n_rows != len(labels):
+        raise InputError(
+            f"there are activations of {n_rows} cells and labels of {len(labels)}; give both for the same cells"
+        )
+    setting = _setting(read, n_rows, labels, np.sort(np.asarray(heldout)), seed)
+    n_seeds = max(len(group) for group in dictionaries.values())
+    total, runs = n_seeds * len(dictionaries), []
+    active: dict[str, list[Array]] = {}
+    for i in range(n_seeds):
+        run: list[Metric] = []
+        for j, (basis, group) in enumerate(dictionaries.items()):
+            codes = _codes(group[i % len(group)], setting)
+            if i < len(group):
+                active.setdefault(basis, []).append(np.flatnonzero(np.diff(codes.indptr)))
+            run += _of_basis(basis, codes, setting, derive(seed, "evaluation", i))
+            progress("evaluation", i * len(dictionaries) + j + 1, total)
+        runs.append(_fidelity(dictionaries[CONCEPTS], control, setting, i) + run)
+    return over_seeds(runs) + _stability(dictionaries, active, setting, seed)
+
+
+def _setting(read: Read, n_rows: int, labels: pd.DataFrame, heldout: Array, seed: int) -> _Setting:
+    rows = sample_rows(n_rows, seed)
+    encoded = {}
+    for name in labels.columns:
+        try:
+            encoded[str(name)] = encode_labels(labels[name].iloc[rows])
+        except InputError as error:
+            logger.warning("not evaluated: %s", error)
+    return _Setting(read, rows, heldout, encoded, read(rows).detach().cpu().numpy().astype(np.float64))
+
+
+def _batches(read: Read, rows: Array) -> Iterator[torch.Tensor]:
+    for start in range(0, len(rows), _BATCH):
+        yield read(rows[start : start + _BATCH])
+
+
+def _codes(dictionary: Dictionary, setting: _Setting) -> sp.csc_matrix:
+    with torch.no_grad():
+        pieces = [dictionary.encode(x).to_csr() for x in _batches(setting.read, setting.rows)]
+    return sp.vstack(pieces, format="csc")
+
+
+def _fidelity(concepts: Sequence[Dictionary], control: Sequence[Dictionary], setting: _Setting, i: int) -> list[Metric]:
+    if i >= len(concepts):
+        return []  # the held-out cells do not depend on the seed, so there is nothing new to measure
+
+    def of(dictionary: Dictionary) -> Fidelity:
+        return fidelity(dictionary, _batches(setting.read, setting.heldout))
+
+    return fidelity_metrics(of(concepts[i]), of(control[i % len(control)]) if control else None)
+
+
+def _of_basis(basis: str, codes: sp.csc_matrix, setting: _Setting, seed: int) -> list[Metric]:
+    metrics = []
+    for name, labels in setting.labels.items():
+        if basis == CONCEPTS:
+            metrics.append(probe_metric(probe(codes, labels, seed, name=name), name=name, of="concepts"))
+            metrics.append(probe_metric(probe(setting.site, labels, seed, name=name), name=name, of="site"))
+        metrics += alignment_metrics(codes, labels, seed, name=name, basis=basis)
+    return metrics
+
+
+def _stability(
+    dictionaries: Mapping[str, Sequence[Dictionary]], active: Mapping[str, list[Array]], setting: _Setting, seed: int
+) -> list[Metric]:
+    covariance = np.atleast_2d(np.cov(setting.site, rowvar=False))
+    metrics = []
+    for basis, group in dictionaries.items():
+        directions = [
+            dictionary.directions.detach().cpu().numpy()[kept]
+            for dictionary, kept in zip(group, active[basis], strict=True)
+        ]
+        metric = stability_metric(directions, covariance, seed, basis=basis)
+        if metric is not None:
+            metrics.append(metric)
+    return metrics

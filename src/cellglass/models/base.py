@@ -1,0 +1,166 @@
+"""What every model is to the rest of cellglass: a frozen function from *raw counts* to activations at named sites.
+
+Every change to a cell is made to its raw counts and the model's own preprocessing runs again, so that one meaning of
+"perturb gene g" holds for every model. An adapter overrides `perturbed_activations` only with a faster way that is
+exact.
+"""
+
+# ruff: noqa: ARG002 (a model that cannot do a thing refuses it whatever the arguments)
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cellglass.cells.cells import Cells
+from cellglass.errors import InputError
+from cellglass.files import sha256
+from cellglass.models.edits import edited_cells
+from cellglass.models.linear import LinearFront, perturbed_through_front
+
+__all__ = ["CellModel", "Floats", "Ints", "LinearFront", "Site"]
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A named place in a model where activations are read.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``z``, ``encoder.hidden.0``, ``cell`` or ``layers.5.mlp.in``.
+    width : int
+        Length of one activation vector.
+    granularity : {"cell", "token"}
+        One row for each cell, or one for each token (a gene in a cell).
+    """
+
+    name: str
+    width: int
+    granularity: Literal["cell", "token"] = "cell"
+
+
+class CellModel(ABC):
+    """A frozen single-cell model.
+
+    Attributes
+    ----------
+    kind : str
+        Such as ``scvi``.
+    genes : pandas.Index
+        Ids of the genes that the model reads, in its order.
+    sites : mapping of str to Site
+        Where activations can be read.
+    """
+
+    kind: str
+    genes: pd.Index[Any]
+    sites: Mapping[str, Site]
+
+    # -- what an adapter must give ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return the activations of aligned `cells` (see `align`): one float32 (n_cells, width) tensor a site.
+
+        For at most a few thousand cells: it holds everything in memory. `cellglass.activations.capture` is the way to
+        run a whole data set to disk.
+        """
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the model (cfg.json and weights.safetensors) so that `cellglass.models.load` reads it back."""
+
+    # -- what an adapter may give ----------------------------------------------------------------------------------
+
+    def posterior(self, cells: Cells, site: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return mean and standard deviation of the model's posterior at `site`, or None where it has none."""
+        return None
+
+    def decode(self, site: str, activations: torch.Tensor, cells: Cells) -> torch.Tensor:
+        """Return expected counts (n_cells, n_genes) for given activations at `site`."""
+        raise InputError(f"the {self.kind} model cannot decode expression from site {site!r}")
+
+    def path_gradient(self, site: str, log_counts: torch.Tensor, cells: Cells) -> torch.Tensor:
+        """Return activations at `site` as a differentiable function of log1p counts, float32 (n_cells, n_genes).
+
+        `cells` carries the covariates. It is what integrated gradients run through.
+        """
+        raise InputError(f"the {self.kind} model has no gradient with respect to counts, so no path effects")
+
+    def linear_front(self, site: str) -> LinearFront | None:
+        """Return the model split behind its first layer, or None where that is not linear in log1p of the counts.
+
+        A model that has one gets `perturbed_activations` fast and exact for it, and attribution along straight paths in
+        log-count space needs no product with all genes at each step.
+        """
+        return None
+
+    def perturbed_activations(self, cells: Cells, site: str, cell: Ints, gene: Ints, count: Floats) -> torch.Tensor:
+        """Return activations at `site` after changes: row i is cell ``cell[i]`` with gene ``gene[i]`` at ``count[i]``.
+
+        `cells` are aligned (see `align`), and `gene` holds positions in the model's order of genes. A model with a
+        `linear_front` goes through it; any other runs each changed cell whole. The result holds len(cell) x width
+        numbers: for tens of millions of changes, call it piece by piece.
+
+        Returns
+        -------
+        torch.Tensor, float32, shape (len(cell), width)
+        """
+        if not self.is_aligned(cells):
+            raise InputError(f"{cells.source}: the genes are not the {self.kind} model's; use model.align(cells)")
+        front = self.linear_front(self.site(site).name)
+        if front is not None:
+            return perturbed_through_front(front, cells, cell, gene, count)
+        return self.perturbed_activations_plain(cells, site, cell, gene, count)
+
+    # -- what all adapters share -----------------------------------------------------------------------------------
+
+    def perturbed_activations_plain(
+        self, cells: Cells, site: str, cell: Ints, gene: Ints, count: Floats
+    ) -> torch.Tensor:
+        """Return what `perturbed_activations` returns, the plain way: each changed cell is encoded whole.
+
+        It is the reference that every faster way is held against.
+        """
+        return self.activations(edited_cells(cells, cell, gene, count), [site])[site]
+
+    def is_aligned(self, cells: Cells) -> bool:
+        """Say whether `cells` have exactly this model's genes, in its order."""
+        return cells.genes.index is self.genes or bool(cells.genes.index.equals(self.genes))
+
+    def align(self, cells: Cells) -> Cells:
+        """Return `cells` with this model's genes in this model's order; genes that the cells lack get count 0."""
+        if self.is_aligned(cells):
+            return cells
+        from cellglass.cells.genes import align_genes
+
+        return align_genes(cells, self.genes)
+
+    def site(self, name: str) -> Site:
+        """Return the site called `name`; InputError names the sites that there are."""
+        if name not in self.sites:
+            raise InputError(f"the {self.kind} model has no site {name!r}; its sites are: {', '.join(self.sites)}")
+        return self.sites[name]
+
+    def batches(self, cells: Cells, size: int = 1024) -> Iterator[Cells]:
+        """Yield aligned cells in consecutive pieces of at most `size`."""
+        for start in range(0, cells.n_cells, size):
+            yield self.align(cells[start : start + size])
+
+    def fingerprint(self) -> str:
+        """Return a sha256 of configuration and weights: equal for a model and for its copy read from disk."""
+        with TemporaryDirectory() as folder:
+            self.save(Path(folder) / "model")
+            return sha256(Path(folder) / "model")

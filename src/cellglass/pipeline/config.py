@@ -1,0 +1,229 @@
+"""What a run can be told: one small dataclass for each table of the TOML file, every field with its meaning.
+
+The command line, the TOML file and `cellglass.explain` all end in one `RunConfig`. Only what changes a result is in
+here; a stage's fingerprint is made from the tables that it reads. Computes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from cellglass.errors import InputError
+
+METHODS = ("path", "swap", "knockout", "de")
+TESTS = ("gsea", "ulm", "ora")
+
+
+@dataclass(frozen=True)
+class CellsConfig:
+    """Which counts of the file, and which of its columns."""
+
+    counts: str = "auto"
+    """Where the raw counts are: ``auto``, ``X``, ``raw`` or the name of a layer."""
+    gene_ids: str | None = None
+    """Column of `var` with the gene ids; by default its index."""
+    labels: tuple[str, ...] = ()
+    """Columns of `obs` that the concepts are held against (cell type, phase, ...)."""
+    batch: str | None = None
+    """Column of `obs` with the batch or donor, given to the model as a covariate."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model, and how it is fitted where it is not given."""
+
+    path: str | None = None
+    """Folder of a trained model (of cellglass or of scvi-tools), or ``obsm:KEY`` for an embedding; none: fit scVI."""
+    site: str | None = None
+    """Where activations are read; by default ``z`` of scVI, or the embedding itself."""
+    genes: int = 3000
+    """scVI is fitted on this many highly variable genes, or on all that are detected where there are fewer."""
+    latent: int = 30
+    """Width of scVI's latent space."""
+    hidden: int = 128
+    """Width of scVI's hidden layers."""
+    layers: int = 1
+    """Number of scVI's hidden layers."""
+    epochs: int = 100
+    """Passes over the cells."""
+
+    def __post_init__(self) -> None:
+        _at_least("model", self, genes=1, latent=1, hidden=1, layers=1, epochs=1)
+
+
+@dataclass(frozen=True)
+class DictionaryConfig:
+    """The dictionary that becomes the atlas's concepts."""
+
+    kind: str = "matryoshka"
+    """``matryoshka`` (nested) or ``topk``."""
+    latents: int | None = None
+    """Number of latents; by default what suits the width of the site."""
+    k: int | None = None
+    """Active latents of a cell; by default what suits the width of the site."""
+    seeds: int = 3
+    """Dictionaries trained, from seeds 0, 1, ...: the first is shown, all give the spread of each metric."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("matryoshka", "topk"):
+            raise InputError(f"dictionary.kind is {self.kind!r}; it can be matryoshka or topk")
+        _at_least("dictionary", self, seeds=1, latents=2, k=1)
+        if self.k is not None and self.latents is not None and self.k > self.latents:
+            raise InputError(f"dictionary.k is {self.k}, but there are {self.latents} latents; k can be at most that")
+
+
+@dataclass(frozen=True)
+class AttributionConfig:
+    """How the genes behind each concept are found."""
+
+    methods: tuple[str, ...] = METHODS
+    """Any of ``path``, ``swap``, ``knockout``, ``de`` (differential expression, for comparison)."""
+    prototypes: int = 20
+    """Cells taken for each concept."""
+    partners: int = 5
+    """Partners of each prototype."""
+    match: tuple[str, ...] = ()
+    """Columns of `obs` in which a partner must equal its prototype (donor, batch)."""
+    steps: int = 32
+    """Steps of the path integral."""
+
+    def __post_init__(self) -> None:
+        _among("attribution.methods", self.methods, METHODS)
+        _at_least("attribution", self, prototypes=2, partners=1, steps=1)
+
+
+@dataclass(frozen=True)
+class EnrichmentConfig:
+    """What the genes mean."""
+
+    gene_sets: tuple[str, ...] = ("bundled",)
+    """Named sources (``bundled``, ``hallmark``, ``reactome``, ``go-bp``) and GMT files."""
+    tests: tuple[str, ...] = TESTS
+    """Any of ``gsea``, ``ulm``, ``ora``."""
+    min_size: int = 5
+    """Smallest number of measured genes of a set that is tested."""
+    max_size: int = 500
+    """Largest number."""
+    permutations: int = 1000
+    """Permutations of the null of GSEA."""
+
+    def __post_init__(self) -> None:
+        _among("enrichment.tests", self.tests, TESTS)
+        _at_least("enrichment", self, min_size=1, max_size=1, permutations=10)
+        if not self.gene_sets:
+            raise InputError("enrichment.gene_sets is empty; name a source such as bundled, or a GMT file")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a run can be told."""
+
+    cells: CellsConfig = field(default_factory=CellsConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    dictionary: DictionaryConfig = field(default_factory=DictionaryConfig)
+    attribution: AttributionConfig = field(default_factory=AttributionConfig)
+    enrichment: EnrichmentConfig = field(default_factory=EnrichmentConfig)
+    seed: int = 0
+    """The one seed of all randomness."""
+
+    def __post_init__(self) -> None:
+        _at_least("", self, seed=0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return nested plain dicts and lists, as JSON holds them."""
+        return dataclasses.asdict(self)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; InputError says what is wrong with the file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; --config takes a TOML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a TOML file: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from None
+
+
+def make_config(tables: dict[str, Any], *, where: str = "options") -> RunConfig:
+    """Return the RunConfig for nested `tables`; an unknown name or a wrong type is an InputError that names it.
+
+    Parameters
+    ----------
+    tables
+        Such as ``{"seed": 1, "model": {"epochs": 50}}``.
+    where
+        What the error names as the place, such as the TOML file.
+    """
+    return _build(RunConfig, tables, where, "")
+
+
+def merge(tables: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Return `tables` with `overrides` on top; an override of None or of an empty list counts as not given."""
+    merged = dict(tables)
+    for key, value in overrides.items():
+        if isinstance(value, dict):
+            below = merged.get(key, {})
+            merged[key] = merge(below if isinstance(below, dict) else {}, value)
+        elif value is not None and value != []:
+            merged[key] = value
+    return merged
+
+
+def _build(cls: type[Any], table: Any, where: str, prefix: str) -> Any:
+    if not isinstance(table, dict):
+        raise InputError(f"{where}: {prefix.rstrip('.')} must be a table, not {table!r}")
+    hints = get_type_hints(cls)
+    values = {}
+    for key, value in table.items():
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(hints)}"
+            raise InputError(f"{where}: there is no option {prefix}{key}{hint}")
+        hint_type = hints[key]
+        if dataclasses.is_dataclass(hint_type):
+            values[key] = _build(hint_type, value, where, f"{key}.")  # type: ignore[arg-type]  # a class, not an instance
+        else:
+            values[key] = _cast(hint_type, value, f"{where}: {prefix}{key}")
+    return cls(**values)
+
+
+def _cast(hint: Any, value: Any, name: str) -> Any:
+    """Return `value` if it is of type `hint` (lists become tuples)."""
+    options = [hint] if get_origin(hint) is tuple else (get_args(hint) or (hint,))
+    for option in options:
+        if get_origin(option) is tuple:
+            if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+                return tuple(value)
+        elif option is type(None):
+            if value is None:
+                return None
+        elif isinstance(value, option) and not (option is int and isinstance(value, bool)):
+            return value
+    wanted = " or ".join(_plain(option) for option in options if option is not type(None))
+    raise InputError(f"{name} is {value!r}; it must be {wanted}")
+
+
+def _plain(option: Any) -> str:
+    return {int: "a whole number", str: "a text"}.get(option, "a list of texts")
+
+
+def _at_least(table: str, config: Any, **bounds: int) -> None:
+    for name, bound in bounds.items():
+        value = getattr(config, name)
+        if value is not None and value < bound:
+            raise InputError(f"{table + '.' if table else ''}{name} is {value}; it must be at least {bound}")
+
+
+def _among(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for value in values:
+        if value not in known:
+            raise InputError(f"{name} has {value!r}; it can hold {', '.join(known)}")
+    if not values:
+        raise InputError(f"{name} is empty; it can hold {', '.join(known)}")

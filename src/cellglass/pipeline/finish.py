@@ -1,0 +1,164 @@
+"""The last stages: every metric with its spread and null, names for concepts, and the tables that the atlas shows."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellglass.evaluation.metric import Metric, to_records
+from cellglass.pipeline.interpret import ATTRIBUTION, RATES
+from cellglass.pipeline.learn import BASES, CONTROL, held_out, open_codes, open_concepts, open_dictionaries
+from cellglass.pipeline.prepare import LAYOUT, open_activations, open_explained, open_model
+from cellglass.pipeline.runner import Run
+from cellglass.seeds import derive
+from cellglass.threads import threads
+
+# -- evaluation ------------------------------------------------------------------------------------------------------
+
+
+def make_evaluation(run: Run) -> None:
+    """Write evaluation.json: fidelity, probes, alignment, stability, annotation rates, completeness of path effects."""
+    from cellglass.atlas.write import write_evaluation
+    from cellglass.evaluation import evaluate
+
+    store, site = open_activations(run)
+    dictionaries = {basis: found for basis in BASES if (found := open_dictionaries(run, basis))}
+    with threads(1):
+        metrics = evaluate(
+            dictionaries,
+            partial(store.read, site),
+            store.n_rows(site),
+            labels=_labels(run),
+            heldout=held_out(run, store.n_rows(site))[1],
+            seed=derive(run.config.seed, "evaluation"),
+            control=open_dictionaries(run, CONTROL),
+            progress=run.progress,
+        )
+    write_evaluation(run.folder, to_records([*metrics, *_annotation(run), *_completeness(run)]))
+
+
+def _labels(run: Run) -> pd.DataFrame:
+    obs = open_explained(run).obs
+    return obs[list(dict.fromkeys(run.config.cells.labels))]
+
+
+def _annotation(run: Run) -> list[Metric]:
+    """Return ``annotation.SOURCE.TEST`` on path effects, and ``annotation.SOURCE.TEST.RANKING`` on the other rankings."""
+    rates = json.loads(run.path(RATES).read_text())
+    first = rates[0]["ranking"] if rates else ""
+    metrics = []
+    for rate in rates:
+        suffix = "" if rate["ranking"] == first else f".{rate['ranking']}"
+        metrics.append(
+            Metric(
+                metric=f"annotation.{rate['source']}.{rate['test']}{suffix}",
+                value=rate["value"],
+                null=rate["null"],
+                n=rate["n_concepts"],
+                definition=(
+                    f"Share of concepts with at least one of {rate['n_terms']} terms enriched at q < {rate['alpha']} by "
+                    f"{rate['test']} on genes ranked by {rate['ranking']} effects, BH over all concepts and terms; null: the "
+                    f"same with genes exchanged for genes of like mean expression, mean of {rate['draws']} draws"
+                ),
+            )
+        )
+    return metrics
+
+
+def _completeness(run: Run) -> list[Metric]:
+    gaps = pd.read_parquet(run.path(ATTRIBUTION, "gaps.parquet"))
+    real = gaps[(gaps["kind"] == "real") & (gaps["on"] == "activation")] if len(gaps) else gaps
+    if not len(real):
+        return []
+    return [
+        Metric(
+            metric="attribution.path.gap",
+            value=float(real["median"].median()),
+            n=int(real["n"].sum()),
+            definition=(
+                "Completeness gap of path effects, |sum of effects - difference in activation| / |difference|: the median over "
+                "a concept's pairs, of which the median over concepts"
+            ),
+        )
+    ]
+
+
+# -- atlas -----------------------------------------------------------------------------------------------------------
+
+
+def atlas_settings(run: Run) -> Any:
+    """Return what the tables show beside what earlier stages made."""
+    return {"labels": list(run.config.cells.labels), "seed": run.config.seed}
+
+
+def make_atlas(run: Run) -> None:
+    """Name the concepts and write concepts.zarr and expression.zarr."""
+    from cellglass.atlas.write import write_concepts
+    from cellglass.atlas.write_counts import write_expression
+
+    codes, cells = open_codes(run), open_explained(run)
+    store, site = open_activations(run)
+    var = concept_table(run, codes)
+    model, dictionary = open_model(run), open_concepts(run)
+    uns = {
+        "site": {"name": site, "width": store.sites[site].width},
+        "model": {"kind": model.kind, "genes": len(model.genes)},
+        "dictionary": {"kind": dictionary.kind, "latents": dictionary.n_latents},
+        "cells": cells.source,
+    }
+    layout = np.load(run.path(LAYOUT), allow_pickle=False)
+    write_concepts(run.folder, codes, cells.obs, layout, var, uns)
+    write_expression(run.folder, cells)
+
+
+def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
+    """Return one row for each concept: how often and how strongly it is active, its best label, term and gene, its name."""
+    from cellglass.enrichment import machine_names
+    from cellglass.evaluation import label_of_concepts
+
+    n_cells, n_latents = codes.shape
+    active = np.diff(codes.indptr)
+    table = pd.DataFrame({"latent": np.arange(n_latents, dtype=np.int32), "density": active / n_cells})
+    table["mean_activation"] = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(active, 1)
+    table["max_activation"] = np.asarray(codes.max(axis=0).todense()).ravel()
+    labels = label_of_concepts(codes, _labels(run), derive(run.config.seed, "evaluation", 0)).set_index("latent")
+    table["best_label"] = table["latent"].map(labels["value"]).fillna("").astype(str)
+    table["best_label_f1"] = table["latent"].map(labels["f1"]).astype("float32")
+    table["top_gene"] = table["latent"].map(_top_gene(run)).fillna("")
+    terms = _best_term(run)
+    table["best_term"] = table["latent"].map(terms["term"]).fillna("")
+    table["best_term_q"] = table["latent"].map(terms["q"]).astype("float32")
+    table["name_by"] = "machine"
+    columns = ("best_label", "best_label_f1", "best_term", "best_term_q", "top_gene", "latent")
+    return table.set_index(pd.Index(machine_names(*(table[name].tolist() for name in columns))))
+
+
+def _top_gene(run: Run) -> dict[int, str]:
+    from cellglass.atlas.summary import best_genes
+
+    return {concept: genes[0] for concept, genes in best_genes(run.path("genes.parquet"), n=1).items()}
+
+
+def _best_term(run: Run) -> pd.DataFrame:
+    """Return, by concept, the term that names it: enriched, lowest q on the first ranking, then the strongest."""
+    from cellglass.atlas.schema import PATHWAYS
+
+    table = pd.read_parquet(run.path(PATHWAYS), columns=["concept", "term", "test", "ranking", "q", "null_q", "statistic"])
+    if not len(table):
+        return pd.DataFrame({"term": [], "q": []})
+    table = table[(table["ranking"] == table["ranking"].iloc[0]) & (table["statistic"] > 0)]
+    worse = table[["q", "null_q"]].max(axis=1)  # a name should pass both
+    table = table.assign(q=worse, strength=-table["statistic"]).sort_values(["concept", "q", "test", "strength", "term"])
+    return table.drop_duplicates("concept").set_index("concept")[["term", "q"]]
+
+
+def make_report(run: Run) -> None:
+    """Write report.html."""
+    from cellglass.atlas import open_atlas, write_report
+
+    write_report(open_atlas(run.folder, unfinished=True), run.path("report.html"))

@@ -1,0 +1,173 @@
+"""The stages that say what concepts are made of: their genes, block of concepts by block, and the pathways of those genes.
+
+A block of concepts, and a source of gene sets with one test, is one unit of work and one folder on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cellglass.atlas.summary import RANKINGS
+from cellglass.files import atomic_path
+from cellglass.pipeline.learn import open_codes, open_concepts
+from cellglass.pipeline.prepare import open_activations, open_explained, open_model
+from cellglass.pipeline.runner import Run
+from cellglass.seeds import derive
+from cellglass.threads import threads
+
+ATTRIBUTION = "work/attribution"
+RATES = "work/rates.json"
+PAIRS = "pairs.parquet"
+BLOCK = 16
+# -- genes -----------------------------------------------------------------------------------------------------------
+
+
+def make_genes(run: Run) -> None:
+    """Attribute every live concept to genes; write genes.parquet, and pairs.parquet with prototypes and partners."""
+    from cellglass.atlas.write import write_genes
+
+    codes = open_codes(run)
+    alive = np.flatnonzero(np.diff(codes.indptr)).tolist()
+    blocks = {f"{start // BLOCK:04d}": alive[start : start + BLOCK] for start in range(0, len(alive), BLOCK)}
+    work = _Attribution(run, codes)
+    with threads(1):
+        folders = run.units("genes", list(blocks), lambda name, path: work(blocks[name], path))
+    cells = open_explained(run)
+    symbols = dict(zip(cells.genes.index, cells.symbols, strict=True))
+    write_genes(run.folder, (pd.read_parquet(folder / "genes.parquet") for folder in folders.values()), symbols)
+    _join(folders.values(), run)
+
+
+class _Attribution:
+    """Attributes blocks of concepts; opens model, cells and dictionary when the first block is asked for."""
+
+    def __init__(self, run: Run, codes: Any) -> None:
+        self.run, self.codes = run, codes
+        self.opened: tuple[Any, ...] | None = None
+
+    def __call__(self, concepts: list[int], folder: Path) -> None:
+        from cellglass.attribution import attribute
+
+        if self.opened is None:
+            store, site = open_activations(self.run)
+            self.opened = open_model(self.run), open_explained(self.run), site, open_concepts(self.run), store
+        model, cells, site, dictionary, store = self.opened
+        config = self.run.config.attribution
+        found = attribute(
+            model,
+            cells,
+            site,
+            dictionary,
+            self.codes,
+            store,
+            concepts,
+            methods=config.methods,
+            n_prototypes=config.prototypes,
+            n_partners=config.partners,
+            match=config.match,
+            steps=config.steps,
+            seed=derive(self.run.config.seed, "attribution"),
+        )
+        folder.mkdir()
+        for name in ("genes", "pairs", "concepts", "gaps"):
+            getattr(found, name).to_parquet(folder / f"{name}.parquet", index=False)
+        (folder / "notes.json").write_text(json.dumps(found.notes))
+
+
+def _join(folders: Any, run: Run) -> None:
+    """Write what the blocks found beside genes: pairs for the atlas; gaps, skipped concepts and notes for its evaluation."""
+    folders = list(folders)
+
+    def joined(name: str) -> pd.DataFrame:
+        tables = [pd.read_parquet(folder / f"{name}.parquet") for folder in folders]
+        return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+    with atomic_path(run.path(PAIRS)) as temporary:
+        joined("pairs").to_parquet(temporary, index=False)
+    notes = sorted({note for folder in folders for note in json.loads((folder / "notes.json").read_text())})
+    with atomic_path(run.path(ATTRIBUTION)) as temporary:
+        temporary.mkdir()
+        joined("gaps").to_parquet(temporary / "gaps.parquet", index=False)
+        joined("concepts").to_parquet(temporary / "concepts.parquet", index=False)
+        (temporary / "notes.json").write_text(json.dumps(notes, indent=1))
+
+
+def rankings(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield each ranking's name and its scores: a table of concepts x genes with 0 where a gene was not measured."""
+    import pyarrow.parquet as pq
+
+    from cellglass.atlas.schema import GENES
+
+    genes = open_explained(run).genes.index
+    for method, on in RANKINGS:
+        conditions = [("method", "=", method), ("on", "=", on)]
+        table = pq.read_table(
+            run.path(GENES), filters=conditions, columns=["concept", "gene", "score"]
+        ).to_pandas()
+        if len(table):
+            yield method, _dense(table, genes)
+
+
+def _dense(table: pd.DataFrame, genes: pd.Index[Any]) -> pd.DataFrame:
+    concepts, row = np.unique(table["concept"].to_numpy(), return_inverse=True)
+    scores = np.zeros((len(concepts), len(genes)), dtype=np.float32)
+    scores[row, genes.get_indexer(table["gene"])] = np.nan_to_num(table["score"].to_numpy())
+    return pd.DataFrame(scores, index=pd.Index(concepts, name="concept"), columns=genes)
+
+
+# -- pathways --------------------------------------------------------------------------------------------------------
+
+
+def pathway_settings(run: Run) -> Any:
+    """Return how gene sets are tested, with the sha256 of each source's content; a source that is not there is found here."""
+    from cellglass.enrichment import load_source
+
+    config = run.config.enrichment
+    sources = [load_source(name) for name in config.gene_sets]
+    digests = [hashlib.sha256(repr(sorted(source.sets.items())).encode()).hexdigest() for source in sources]
+    asked = {key: getattr(config, key) for key in ("tests", "min_size", "max_size", "permutations")}
+    return {**asked, "seed": run.config.seed, "sources": dict(zip([s.name for s in sources], digests, strict=True))}
+
+
+def make_pathways(run: Run) -> None:
+    """Test each source of gene sets, by each test, on each ranking of genes; write pathways.parquet and the null rates."""
+    from cellglass.atlas.write import write_pathways
+    from cellglass.enrichment import enrich, load_source
+
+    config = run.config.enrichment
+    sources = {f"{number:02d}": load_source(name) for number, name in enumerate(config.gene_sets)}
+    ranked = dict(rankings(run))
+    cells = open_explained(run)
+    mean_expression = np.asarray(cells.counts.mean(axis=0)).ravel()
+    names = [f"{ranking}.{source}.{test}" for ranking in ranked for source in sources for test in config.tests]
+
+    def work(name: str, folder: Path) -> None:
+        ranking, source, test = name.split(".")
+        found = enrich(
+            ranked[ranking],
+            list(cells.symbols),
+            mean_expression,
+            [sources[source]],
+            tests=[test],
+            n_permutations=config.permutations,
+            min_size=config.min_size,
+            max_size=config.max_size,
+            seed=run.config.seed,
+            ranking=ranking,
+        )
+        folder.mkdir()
+        found.pathways.to_parquet(folder / "pathways.parquet", index=False)
+        (folder / "rates.json").write_text(json.dumps(found.rates))
+
+    folders = run.units("pathways", names, work).values()
+    write_pathways(run.folder, (pd.read_parquet(folder / "pathways.parquet") for folder in folders))
+    rates = [rate for folder in folders for rate in json.loads((folder / "rates.json").read_text())]
+    with atomic_path(run.path(RATES)) as temporary:
+        temporary.write_text(json.dumps(rates, indent=1))

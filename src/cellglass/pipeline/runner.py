@@ -1,0 +1,230 @@
+"""Runs stages in order, each once: a stage whose inputs did not change is not run again.
+
+A stage's *fingerprint* is the sha256 of its name, its revision, its settings and the digests of what the stages before
+it made. It is written to the manifest with the digests of the stage's own outputs when the stage is finished; at the
+next start a stage is passed over if its fingerprint is the same and its outputs are still there, whole. A stage that is
+killed leaves its finished *units* (one file each) under ``work/units`` and goes on from them. One process at a time works
+on a folder: the lock goes with the process, however it ends.
+
+Knows nothing of what the stages do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cellglass.atlas.manifest import artefact_digest, new_manifest, read_manifest, write_manifest
+from cellglass.errors import InputError
+from cellglass.files import atomic_path, remove_leftovers
+from cellglass.pipeline.config import RunConfig
+from cellglass.progress import Progress, silent
+
+log = logging.getLogger(__name__)
+
+LOCK = ".lock"
+MANIFEST = "manifest.json"
+
+
+@dataclass
+class Run:
+    """One run: where it writes, what it was told, and what its stages hand on.
+
+    Attributes
+    ----------
+    folder : Path
+        The atlas.
+    config : RunConfig
+        What the stages read their settings from.
+    inputs : dict
+        Objects that the caller brings, such as a model or cells in memory.
+    progress : Progress
+        Told how far each stage is.
+    """
+
+    folder: Path
+    config: RunConfig
+    inputs: dict[str, Any] = field(default_factory=dict)
+    progress: Progress = silent
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+    def path(self, *parts: str) -> Path:
+        """Return a path inside the atlas."""
+        return self.folder.joinpath(*parts)
+
+    def unit_folder(self, stage: str) -> Path:
+        """Return the folder of finished units of `stage` for its present fingerprint."""
+        return self.path("work", "units", f"{stage}-{self.fingerprints[stage][:12]}")
+
+    def units(self, stage: str, names: Sequence[str], work: Callable[[str, Path], None]) -> dict[str, Path]:
+        """Do ``work(name, path)`` for each unit that has no file yet; return the file or folder of every unit.
+
+        Each unit is written under a temporary name and renamed when it is whole, so a kill loses at most one unit.
+        """
+        folder = self.unit_folder(stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {name: folder / name for name in names}
+        for done, (name, path) in enumerate(paths.items()):
+            self.progress(stage, done, len(paths))
+            if not path.exists():
+                with atomic_path(path) as temporary:
+                    work(name, temporary)
+        self.progress(stage, len(paths), len(paths))
+        return paths
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step on the way to an atlas.
+
+    Attributes
+    ----------
+    name : str
+        As in the manifest.
+    does : str
+        What a person is told.
+    run : callable
+        Makes the outputs.
+    outputs : tuple of str
+        Paths inside the atlas that it makes, each a file or a folder.
+    needs : tuple of str
+        Stages whose outputs it reads.
+    settings : callable
+        Everything else that its result depends on, as JSON can hold it.
+    revision : int
+        Counted up when the code of the stage gives another result than before.
+    quick : bool
+        What it makes is made again in seconds, so it need not be kept if wrong input is found next.
+    """
+
+    name: str
+    does: str
+    run: Callable[[Run], None]
+    outputs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    settings: Callable[[Run], Any] = lambda _run: None
+    revision: int = 1
+    quick: bool = False
+
+
+def run_stages(run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
+    """Run `stages` in order into ``run.folder`` and return the manifest.
+
+    Raises
+    ------
+    InputError
+        If the folder is in use by another run, or holds something else than an atlas. A folder that this call made is
+        removed again if wrong input is found before any stage that takes long is finished.
+    """
+    made = not run.folder.exists()
+    check_folder(run.folder)
+    settings = {stage.name: stage.settings(run) for stage in stages}  # finds wrong input before anything is written
+    try:
+        with _lock(run.folder):
+            return _run_stages(run, stages, settings)
+    except InputError:
+        if made and not _worth_keeping(run.folder, stages):
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError if `folder` is not a place where an atlas can be written."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; --out takes a folder, new or an atlas to go on with")
+    parent = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
+    if not parent.is_dir():
+        raise InputError(f"{parent} is a file, so {folder} cannot be made; choose another folder for --out")
+    if folder.is_dir() and not (folder / MANIFEST).exists():
+        strangers = [path.name for path in folder.iterdir() if path.name not in (LOCK, "work")]
+        if strangers:
+            raise InputError(
+                f"{folder} holds other files ({sorted(strangers)[0]}, ...) and is no atlas; choose a new folder for --out"
+            )
+    if (folder / MANIFEST).exists():
+        read_manifest(folder)
+
+
+def _run_stages(run: Run, stages: Sequence[Stage], settings: Mapping[str, Any]) -> dict[str, Any]:
+    remove_leftovers(run.folder)
+    present = (run.folder / MANIFEST).exists()
+    manifest = read_manifest(run.folder) if present else new_manifest(run.config.seed, run.config.as_dict())
+    manifest |= {"seed": run.config.seed, "config": run.config.as_dict()}
+    manifest["stages"] = {s.name: manifest["stages"][s.name] for s in stages if s.name in manifest["stages"]}
+    for stage in stages:
+        before = {need: manifest["stages"][need]["outputs"] for need in stage.needs}
+        fingerprint = _fingerprint(stage, settings[stage.name], before)
+        run.fingerprints[stage.name] = fingerprint
+        _drop_stale_units(run, stage)
+        known = manifest["stages"].get(stage.name)
+        if known and known["state"] == "done" and known["fingerprint"] == fingerprint and _whole(run, known["outputs"]):
+            log.info("%s: nothing changed, passed over", stage.name)
+            continue
+        if known and known["fingerprint"] != fingerprint:
+            log.info("%s: its inputs changed, run again", stage.name)
+        manifest["stages"][stage.name] = {"fingerprint": fingerprint, "state": "running", "seconds": 0.0, "outputs": {}}
+        write_manifest(run.folder, manifest)
+        _run_stage(run, stage, manifest)
+    return manifest
+
+
+def _run_stage(run: Run, stage: Stage, manifest: dict[str, Any]) -> None:
+    start = time.monotonic()
+    log.info("%s: %s", stage.name, stage.does)
+    run.progress(stage.name, 0, 0)
+    stage.run(run)
+    record = manifest["stages"][stage.name]
+    record["outputs"] = {output: artefact_digest(run.path(output)) for output in stage.outputs}
+    record["seconds"] = round(time.monotonic() - start, 1)
+    record["state"] = "done"
+    write_manifest(run.folder, manifest)
+    shutil.rmtree(run.unit_folder(stage.name), ignore_errors=True)
+
+
+def _fingerprint(stage: Stage, settings: Any, before: Mapping[str, Any]) -> str:
+    text = json.dumps([stage.name, stage.revision, settings, before], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _whole(run: Run, outputs: Mapping[str, str]) -> bool:
+    """Say whether every output is there with the digest that was noted."""
+    return all(run.path(name).exists() and artefact_digest(run.path(name)) == sha for name, sha in outputs.items())
+
+
+def _drop_stale_units(run: Run, stage: Stage) -> None:
+    current = run.unit_folder(stage.name).name
+    for folder in run.path("work", "units").glob(f"{stage.name}-*"):
+        if folder.name != current:
+            shutil.rmtree(folder)
+
+
+def _worth_keeping(folder: Path, stages: Sequence[Stage]) -> bool:
+    """Say whether a stage that takes long is finished."""
+    if not (folder / MANIFEST).exists():
+        return False
+    quick = {stage.name for stage in stages if stage.quick}
+    return any(s["state"] == "done" for name, s in read_manifest(folder)["stages"].items() if name not in quick)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another run is at work on {folder}; wait for it, or choose another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from cellglass.attribution.expression import Expressed
+from cellglass.errors import InputError
+
+
+def test_expression_equals_a_loop_over_scipy(toy):
+    counts = toy.cells.counts.toarray().astype(float)
+    totals = np.maximum(counts.sum(axis=1), 1)
+    logs = np.log1p(counts / totals[:, None] * np.median(totals))
+    active = np.flatnonzero(toy.codes[:, 0].toarray().ravel() > 0)
+    rest = np.setdiff1d(np.arange(toy.cells.n_cells), active)
+    found = Expressed(toy.cells).compare(active, 0)
+    p = []
+    for g in range(toy.cells.n_genes):
+        expected = stats.ttest_ind(logs[active, g], logs[rest, g], equal_var=False)
+        p.append(expected.pvalue)
+        assert found.t[g] == pytest.approx(expected.statistic, rel=1e-3, abs=1e-4)
+        a, b = (np.expm1(logs[side, g].mean()) for side in (active, rest))
+        assert found.fold[g] == pytest.approx(np.log2((a + 1e-9) / (b + 1e-9)), rel=1e-3, abs=1e-4)
+    np.testing.assert_allclose(found.q, stats.false_discovery_control(p), rtol=1e-2, atol=1e-6)
+    assert found.n == toy.cells.n_cells
+
+
+def test_a_gene_that_nobody_expresses_is_no_gap_in_the_table(toy):
+    counts = toy.cells.counts.toarray()
+    counts[:, 5] = 0
+    import scipy.sparse as sp
+
+    silent = toy.cells.with_counts(sp.csr_matrix(counts))
+    found = Expressed(silent).compare(np.arange(40), 0)
+    assert (found.fold[5], found.t[5], found.q[5]) == (0.0, 0.0, 1.0)
+    assert all(np.isfinite(x).all() for x in found[:3])
+
+
+def test_many_cells_are_sampled_with_the_seed(toy):
+    first = Expressed(toy.cells, at_most=20, seed=1).compare(np.arange(60), 0)
+    again = Expressed(toy.cells, at_most=20, seed=1).compare(np.arange(60), 0)
+    other = Expressed(toy.cells, at_most=20, seed=2).compare(np.arange(60), 0)
+    assert first.n == 40
+    np.testing.assert_array_equal(first.t, again.t)
+    assert (first.t != other.t).any()
+    before = toy.cells.counts.copy()
+    assert (before != toy.cells.counts).nnz == 0
+
+
+def test_counts_stay_as_they_are(toy):
+    before = toy.cells.counts.copy()
+    Expressed(toy.cells).compare(np.arange(60), 0)
+    assert (before != toy.cells.counts).nnz == 0
+
+
+def test_one_sided_concepts_have_no_comparison(toy):
+    expressed = Expressed(toy.cells)
+    assert expressed.compare(np.array([3]), 0) is None
+    assert expressed.compare(np.arange(toy.cells.n_cells), 0) is None
+    with pytest.raises(InputError, match="at_most"):
+        Expressed(toy.cells, at_most=1)

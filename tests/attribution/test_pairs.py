@@ -1,0 +1,135 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from cellglass.attribution.neighbours import Pool
+from cellglass.attribution.pairs import PairSettings, choose_pairs, choose_prototypes, match_groups
+from cellglass.cells.cells import Cells
+from cellglass.errors import InputError
+
+
+def choose(toy, concepts, *, match=(), seed=0, at_most=50_000, **settings):
+    pool = Pool.read(toy.z, "z", toy.cells.n_cells, at_most=at_most, seed=seed)
+    groups = match_groups(toy.cells, match)
+    how = PairSettings(match=match, **settings)
+    return choose_pairs(toy.codes, toy.z, "z", pool, groups, concepts, how, seed)
+
+
+def test_real_partners_are_the_nearest_inactive_cells(toy):
+    dense = toy.codes.toarray()
+    table = choose(toy, range(10), n_prototypes=4, n_partners=3).table
+    assert len(table) > 100
+    for (concept, prototype), rows in table[table["kind"] == "real"].groupby(["concept", "prototype"]):
+        inactive = np.flatnonzero(dense[:, concept] == 0)
+        distance = ((toy.z[inactive].astype(float) - toy.z[prototype]) ** 2).sum(axis=1)
+        assert rows["partner"].tolist() == inactive[np.argsort(distance, kind="stable")[:3]].tolist()
+
+
+@pytest.mark.parametrize("null_kind", ["nearest", "random"])
+def test_prototypes_are_the_most_active_cells_and_null_partners_active_ones_besides(toy, null_kind):
+    dense = toy.codes.toarray()
+    pairs = choose(toy, range(10), n_prototypes=4, n_partners=3, null=null_kind)
+    for concept, rows in pairs.table.groupby("concept"):
+        prototypes = rows["prototype"].unique()
+        assert prototypes.tolist() == np.argsort(-dense[:, concept], kind="stable")[:4].tolist()
+        null = rows[rows["kind"] == "null"]
+        assert (dense[null["partner"], concept] > 0).all()
+        assert not null["partner"].isin(prototypes).any()
+        assert not null.duplicated(["prototype", "partner"]).any()
+        assert null.groupby("prototype").size().eq(3).all()
+
+
+def test_null_partners_are_the_nearest_active_cells_that_are_no_prototypes(toy):
+    dense = toy.codes.toarray()
+    table = choose(toy, range(10), n_prototypes=4, n_partners=3).table
+    for (concept, prototype), rows in table[table["kind"] == "null"].groupby(["concept", "prototype"]):
+        others = np.flatnonzero(dense[:, concept] > 0)
+        others = np.setdiff1d(others, table.loc[table["concept"] == concept, "prototype"])
+        distance = ((toy.z[others].astype(float) - toy.z[prototype]) ** 2).sum(axis=1)
+        assert rows["partner"].tolist() == others[np.argsort(distance, kind="stable")[:3]].tolist()
+
+
+def test_partners_match_in_the_columns_asked_for(toy):
+    batch = toy.cells.obs["batch"].to_numpy()
+    table = choose(toy, range(10), match=("batch",), n_partners=4).table
+    assert len(table)
+    assert (batch[table["prototype"]] == batch[table["partner"]]).all()
+    free = choose(toy, range(10), n_partners=4).table
+    assert (batch[free["prototype"]] != batch[free["partner"]]).any()
+
+
+def test_what_one_concept_gets_depends_on_no_other_and_on_the_seed(toy):
+    together = choose(toy, range(10), null="random").table
+    alone = pd.concat([choose(toy, [c], null="random").table for c in range(10)], ignore_index=True)
+    pd.testing.assert_frame_equal(together, alone)
+    other = choose(toy, range(10), null="random", seed=1).table
+    assert not together.equals(other)
+    real = together["kind"] == "real"
+    pd.testing.assert_frame_equal(together[real], other[other["kind"] == "real"])
+
+
+def test_concepts_without_enough_cells_are_reported():
+    n = 40
+    codes = np.zeros((n, 4), dtype=np.float32)
+    codes[:3, 0] = 1.0  # too few
+    codes[:, 1] = 1.0  # nobody is inactive
+    codes[:8, 2] = np.arange(8, 0, -1)  # four prototypes at most
+    cells = Cells(
+        sp.csr_matrix((n, 1), dtype=np.float32), pd.DataFrame({"symbol": ["A"]}), pd.DataFrame(index=range(n))
+    )
+    z = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
+    pool = Pool.read(z, "z", n, at_most=100, seed=0)
+    found = choose_pairs(sp.csc_matrix(codes), z, "z", pool, match_groups(cells, ()), range(4), PairSettings(), 0)
+    notes = found.concepts.set_index("concept")["note"].to_dict()
+    assert notes == {
+        0: "only 3 active cells",
+        1: "no inactive cells to take partners from",
+        2: "",
+        3: "only 0 active cells",
+    }
+    assert set(found.table["concept"]) == {2}
+    row = found.concepts.set_index("concept").loc[2]
+    assert (row["n_active"], row["n_prototypes"], row["n_real"], row["n_null"]) == (8, 4, 20, 20)
+    null = found.table[found.table["kind"] == "null"]
+    # Four other cells are active; the fifth null partner is another prototype, for want of a better one.
+    assert null.groupby("prototype")["partner"].agg(lambda x: (x < 4).sum()).eq(1).all()
+    assert (null["prototype"] != null["partner"]).all()
+
+
+def test_prototypes_by_quantiles_spread_over_ranks():
+    value = np.random.default_rng(0).permutation(100).astype(np.float32) + 1
+    position = np.arange(100) + 1000
+    top = choose_prototypes(value, position, 5, "top")
+    assert value[top - 1000].tolist() == [100, 99, 98, 97, 96]
+    spread = choose_prototypes(value, position, 5, "quantiles")
+    assert value[spread - 1000].tolist() == [90, 70, 50, 30, 10]
+    tied = choose_prototypes(np.ones(6, dtype=np.float32), np.array([9, 4, 7, 1, 3, 2]), 3, "top")
+    assert tied.tolist() == [1, 2, 3]
+
+
+def test_groups_treat_missing_values_as_a_value(toy):
+    toy.cells.obs["donor"] = [None, "a"] * (toy.cells.n_cells // 2)
+    groups = match_groups(toy.cells, ["batch", "donor"])
+    keys = list(zip(toy.cells.obs["batch"], toy.cells.obs["donor"].isna(), strict=True))
+    for key in set(keys):
+        assert len(set(groups[[k == key for k in keys]])) == 1
+    assert len(set(groups)) == 4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prototypes": "best"},
+        {"null": "far"},
+        {"n_prototypes": 0},
+        {"n_partners": 0},
+        {"min_active": 1},
+        {"max_candidates": 0},
+    ],
+)
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        PairSettings(**wrong)
+    with pytest.raises(InputError, match="nowhere"):
+        match_groups(Cells(sp.csr_matrix((1, 0)), pd.DataFrame({"symbol": []}), pd.DataFrame(index=["a"])), ["nowhere"])

@@ -1,0 +1,121 @@
+"""Every record is there with its spread and null, and says of planted concepts what is true."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cellglass.errors import InputError
+from cellglass.evaluation import evaluate
+from cellglass.evaluation.fidelity import fidelity
+
+
+def _planted(n=800, d=12, n_types=4, seed=0):
+    """Activations = a direction of the cell's type, a shared direction, and noise."""
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    code = rng.integers(0, n_types, n)
+    x = basis[code] * (3 + rng.random((n, 1))) + basis[n_types] * rng.random((n, 1)) + 0.05 * rng.normal(size=(n, d))
+    labels = pd.DataFrame({"type": [f"T{i}" for i in code], "constant": "same", "donor": rng.choice(["d1", "d2"], n)})
+    return torch.as_tensor(x, dtype=torch.float32), labels, basis
+
+
+def _dictionaries(linear, basis, d=12):
+    rng = np.random.default_rng(5)
+
+    def random():
+        directions = rng.normal(size=(10, d))
+        return linear(directions / np.linalg.norm(directions, axis=1, keepdims=True), k=2)
+
+    concepts = [linear(np.vstack([basis[order], -basis[:2]]), k=2) for order in map(rng.permutation, [d] * 3)]
+    return {
+        "concepts": concepts,
+        "neurons": [linear(np.vstack([np.eye(d), -np.eye(d)]))],
+        "random": [random() for _ in range(3)],
+    }
+
+
+@pytest.fixture(scope="module")
+def result(linear):
+    x, labels, basis = _planted()
+    seen = []
+    bases = _dictionaries(linear, basis)
+    metrics = evaluate(
+        bases,
+        x,
+        control=bases["random"],
+        labels=labels,
+        heldout=np.arange(0, 800, 10),
+        seed=1,
+        progress=lambda *a: seen.append(a),
+    )
+    return {m.metric: m for m in metrics}, metrics, seen
+
+
+def test_names(result):
+    metrics, as_list, seen = result
+    expected = ["fidelity.variance_explained", "fidelity.l0", "fidelity.dead_share"]
+    expected += [f"probe.{label}.{of}" for label in ("type", "donor") for of in ("concepts", "site")]
+    for basis in ("concepts", "neurons", "random"):
+        expected += [f"alignment.type.T{i}.{basis}" for i in range(4)]
+        expected += [f"alignment.donor.d{i}.{basis}" for i in (1, 2)]
+    expected += ["stability.concepts", "stability.random"]
+    assert sorted(metrics) == sorted(expected)
+    assert len(as_list) == len(metrics)
+    assert [call[1] for call in seen] == list(range(1, 10))
+    assert all(m.spread is not None and m.null is not None and m.n > 0 and m.definition for m in as_list)
+
+
+def test_values_say_what_was_planted(result):
+    metrics, _, _ = result
+    assert metrics["fidelity.variance_explained"].value > 0.95 > metrics["fidelity.variance_explained"].null
+    assert metrics["fidelity.variance_explained"].n == 80
+    assert metrics["probe.type.concepts"].value > 0.99
+    assert metrics["probe.type.site"].value > 0.99
+    assert abs(metrics["probe.donor.concepts"].value - metrics["probe.donor.concepts"].null) < 0.15
+    for i in range(4):
+        assert metrics[f"alignment.type.T{i}.concepts"].value > 0.98
+        assert metrics[f"alignment.type.T{i}.concepts"].null < 0.5
+    assert metrics["stability.concepts"].value == pytest.approx(1)
+    assert metrics["stability.random"].value < metrics["stability.random"].null
+
+
+def test_the_value_is_that_of_the_first_dictionary_on_held_out_cells(result, linear):
+    x, _, basis = _planted()
+    first = _dictionaries(linear, basis)["concepts"][0]
+    assert result[0]["fidelity.l0"].value == fidelity(first, [x[::10]]).l0
+
+
+def test_a_reader_gives_what_a_tensor_gives(result, linear):
+    x, labels, basis = _planted()
+    asked = []
+
+    def read(rows):
+        asked.append(len(rows))
+        return x[rows]
+
+    bases = _dictionaries(linear, basis)
+    heldout = np.arange(0, 800, 10)
+    metrics = evaluate(bases, read, 800, labels=labels, heldout=heldout, seed=1, control=bases["random"])
+    assert metrics == result[1]
+    assert max(asked) <= 1024
+
+
+def test_without_labels_only_fidelity_and_stability_are_left(linear):
+    x, labels, basis = _planted()
+    metrics = evaluate(
+        {"concepts": _dictionaries(linear, basis)["concepts"][:1]}, x, labels=labels[[]], heldout=[1, 2, 3], seed=1
+    )
+    assert [m.metric for m in metrics] == ["fidelity.variance_explained", "fidelity.l0", "fidelity.dead_share"]
+    assert all(m.spread is None and m.null is None for m in metrics)
+
+
+def test_wrong_use_is_refused(linear):
+    x, labels, basis = _planted()
+    concepts = _dictionaries(linear, basis)["concepts"]
+    with pytest.raises(InputError, match="'concepts'"):
+        evaluate({"pca": concepts}, x, labels=labels, heldout=[1], seed=0)
+    with pytest.raises(InputError, match="at least one dictionary"):
+        evaluate({"concepts": concepts, "pca": []}, x, labels=labels, heldout=[1], seed=0)
+    with pytest.raises(InputError, match="800 cells and labels of 799"):
+        evaluate({"concepts": concepts}, x, labels=labels[:-1], heldout=[1], seed=0)

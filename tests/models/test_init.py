@@ -1,0 +1,45 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cellglass import models
+from cellglass.errors import InputError
+
+
+def test_importing_the_folder_imports_no_torch():
+    code = "import sys, cellglass.models; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
+
+
+def test_every_public_name_can_be_had():
+    for name in models.__all__:
+        assert getattr(models, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = models.nothing
+
+
+def test_load_finds_the_kind(make_model, cells, tmp_path):
+    model, _ = make_model("batch", cells)
+    model.save(tmp_path / "model")
+    again = models.load(str(tmp_path / "model"))
+    assert type(again) is models.ScviModel
+    assert again.fingerprint() == model.fingerprint()
+
+
+def test_wrong_paths_are_refused_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "cfg.json").write_text(json.dumps({"kind": "oracle"}))
+    for name, message in {
+        "nowhere": "there is no folder",
+        "file": "is a file",
+        "empty": "holds no model",
+        "strange": "kind 'oracle'; this version reads: embedding, scvi",
+    }.items():
+        with pytest.raises(InputError, match=message) as error:
+            models.load(tmp_path / name)
+        assert "\n" not in str(error.value)

@@ -1,0 +1,54 @@
+"""Options: what is taken, and what is refused with its name and a way out."""
+
+from pathlib import Path
+
+import pytest
+
+from cellglass.errors import InputError
+from cellglass.pipeline.config import RunConfig, make_config, merge, read_toml
+
+
+def test_a_toml_file_and_flags_make_one_config(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('seed = 3\n[model]\nepochs = 7\ngenes = 50\n[cells]\nlabels = ["type"]\n')
+    flags = {"model": {"epochs": 9, "path": None}, "cells": {"labels": []}, "seed": None}
+    config = make_config(merge(read_toml(file), flags))
+    assert (config.seed, config.model.epochs, config.model.genes) == (3, 9, 50)
+    assert config.cells.labels == ("type",)
+    assert config.dictionary == RunConfig().dictionary
+    assert make_config(config.as_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"model": {"epoch": 3}}, "there is no option model.epoch; did you mean model.epochs?"),
+        ({"zzz": 3}, "there is no option zzz; known: cells"),
+        ({"model": {"epochs": "many"}}, "model.epochs is 'many'; it must be a whole number"),
+        ({"model": {"epochs": True}}, "model.epochs is True; it must be a whole number"),
+        ({"model": {"epochs": 0}}, "model.epochs is 0; it must be at least 1"),
+        ({"model": 3}, "model must be a table, not 3"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"cells": {"labels": "type"}}, "cells.labels is 'type'; it must be a list of texts"),
+        ({"dictionary": {"kind": "nmf"}}, "it can be matryoshka or topk"),
+        ({"dictionary": {"latents": 1}}, "dictionary.latents is 1; it must be at least 2"),
+        ({"attribution": {"methods": ["swap", "guess"]}}, "attribution.methods has 'guess'; it can hold path, swap"),
+        ({"enrichment": {"tests": []}}, "enrichment.tests is empty"),
+        ({"enrichment": {"gene_sets": []}}, "enrichment.gene_sets is empty"),
+    ],
+)
+def test_wrong_options_are_named(tables: dict, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make_config(tables, where="run.toml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"seed = ", "not valid TOML"), (b"\xff\xfe", "cannot be read as a TOML")])
+def test_a_broken_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_toml(file)
+    with pytest.raises(InputError, match="there is no file"):
+        read_toml(tmp_path / "other.toml")

@@ -1,0 +1,59 @@
+"""What the README and the guide tell people to type works.
+
+Blocks marked ``sh`` and ``python`` are run, in order, in a fresh folder; in the other command lines every option must exist.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+@pytest.mark.slow
+def test_the_commands_and_the_python_of_readme_and_guide_run(tmp_path: Path) -> None:
+    commands = [c for page in PAGES[:1] + [ROOT / "docs" / "guide.md"] for c in _blocks(page, "sh")]
+    lines = [line for block in commands for line in block.splitlines() if line.startswith("cellglass ")]
+    assert len(lines) >= 3
+    for line in lines:
+        done = subprocess.run(
+            [sys.executable, "-m", *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    for page in (ROOT / "README.md", ROOT / "docs" / "guide.md"):
+        script = "\n".join(_blocks(page, "python"))
+        assert "cellglass" in script
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{page.name}\n{script}\n{done.stderr}"
+
+
+def test_every_option_that_the_pages_name_exists() -> None:
+    known: set[str] = set()
+    for command in ([], ["run"], ["demo"], ["report"], ["info"], ["genesets"]):
+        shown = subprocess.run(
+            [sys.executable, "-m", "cellglass", *command, "--help"], capture_output=True, text=True, check=True
+        )
+        known |= set(re.findall(r"--[a-z][a-z-]+", shown.stdout))
+    for page in PAGES:
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.startswith("cellglass "):
+                assert set(re.findall(r"--[a-z][a-z-]+", line)) <= known, f"{page.name}: {line}"
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
