@@ -1,8 +1,9 @@
 """Which method finds the genes of a concept? Held against programs that were planted in simulated cells.
 
-For each seed: simulate cells with 20 programs, fit scVI, learn the default dictionary and every baseline on z, attribute the
-concepts that match the programs, and ask by AUROC whether gene scores rank a program's genes first. A program is matched to the
-latent that follows its activity best over cells; gene scores play no part in that. A study, not a measure of speed.
+For each seed: simulate cells with 20 programs, fit scVI, learn the default dictionary and every baseline on z, attribute
+the concepts that match the programs, and ask by AUROC whether gene scores rank a program's genes first. A program is
+matched to the latent that follows its activity best over cells; gene scores play no part in that. A study, not a
+measure of speed.
 
     python benchmarks/planted_programs.py --quick
     python benchmarks/planted_programs.py --seeds 5 --json planted.json --markdown docs/results/planted_programs.md
@@ -27,7 +28,8 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from common import Row, machine
-from planted_report import markdown
+from planted_report import IDEAL, TRUTH, markdown
+from planted_why import sensitivity, where_lost
 
 from cellglass.activations import MemoryRows
 from cellglass.attribution.expression import Expressed
@@ -36,6 +38,7 @@ from cellglass.cells.cells import Cells
 from cellglass.cells.simulate import Simulated, simulate
 from cellglass.dictionaries.base import Codes, Dictionary
 from cellglass.dictionaries.registry import fit
+from cellglass.dictionaries.train import split_rows
 from cellglass.evaluation.fidelity import fidelity
 from cellglass.evaluation.recovery import match_programs, recovery, summary
 from cellglass.models.scvi import ScviModel
@@ -44,13 +47,12 @@ from cellglass.threads import threads
 BASES = ("concepts", "neurons", "pca", "ica", "random")
 METHODS = {
     "swap": ("swap", "activation"),
-    "swap, pre-activation": ("swap", "preactivation"),
     "path": ("path", "activation"),
     "knock-out": ("knockout", "activation"),
-    "knock-out, pre-activation": ("knockout", "preactivation"),
     "differential expression": ("de", "expression"),
 }
-IDEAL, TRUTH = "ideal directions", "true activity"
+EXPLAINED = ("concepts", "ica", IDEAL)
+"""Bases for which the study looks at where recovery is lost."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ QUICK = Size(cells=800, genes=600, epochs=30, prototypes=10, partners=3)
 
 
 class Ideal(Dictionary):
-    """The positive part of the best linear readout of each program's activity from z: what a perfect dictionary could hold.
+    """The positive part of the best linear readout of each program's activity from z: a dictionary without fault.
 
     It sees the truth, so it is no competitor: it parts what the dictionary loses from what the method loses.
     """
@@ -109,8 +111,8 @@ class Ideal(Dictionary):
         raise NotImplementedError
 
 
-def one_seed(seed: int, size: Size) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Run the study for one seed; return the recovery of each basis, method and program, and what explains it."""
+def one_seed(seed: int, size: Size) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    """Run the study for one seed; return the recovery of each basis, method and program, what is lost, and facts."""
     with threads(1):
         start = time.perf_counter()
         truth = simulate(n_cells=size.cells, n_genes=size.genes, seed=seed)
@@ -120,21 +122,25 @@ def one_seed(seed: int, size: Size) -> tuple[pd.DataFrame, dict[str, float]]:
         z = rows.read(np.arange(rows.n_rows))
         facts = {"seconds scVI": time.perf_counter() - start}
         dictionaries = learn(rows, seed)
-        tables = []
+        tables, lost = [], []
         for basis, dictionary in {**dictionaries, IDEAL: Ideal(z, truth.activity)}.items():
             codes = codes_of(dictionary, z)
             match = match_programs(codes, truth.activity)
             latents = sorted(set(match["latent"]))
             found = attribute(
                 model, cells, "z", dictionary, codes, z, latents,
-                n_prototypes=size.prototypes, n_partners=size.partners, seed=seed,
+                on=("activation",), n_prototypes=size.prototypes, n_partners=size.partners, seed=seed,
             )  # fmt: skip
             tables.append(recovered(found, truth, match).assign(basis=basis))
-            if basis == "concepts":
-                facts |= explain(model, cells, dictionary, codes, z, truth, match, found, size, seed)
+            if basis in EXPLAINED:
+                every = {"sensitivity": sensitivity(model, cells, dictionary, match), **scores(found, truth)}
+                lost.append(where_lost(every, truth, match).assign(basis=basis))
         tables.append(on_truth(truth, seed))
+        unseen = split_rows(rows, None, None, seed)[1]
+        found = fidelity(dictionaries["concepts"], [z[unseen]])
+        facts |= {"variance explained": found.variance_explained, "active latents a cell": found.l0}
         facts["seconds"] = time.perf_counter() - start
-        return pd.concat(tables, ignore_index=True), facts
+        return pd.concat(tables, ignore_index=True), pd.concat(lost, ignore_index=True), facts
 
 
 def activations(model: ScviModel, cells: Cells) -> MemoryRows:
@@ -168,7 +174,7 @@ def recovered(found: AttributionResult, truth: Simulated, match: pd.DataFrame) -
 
 
 def on_truth(truth: Simulated, seed: int) -> pd.DataFrame:
-    """Return the recovery by differential expression of cells in which the program is truly on: no model, no dictionary."""
+    """Return the recovery by differential expression of the cells in which the program is truly on: no model."""
     expressed = Expressed(truth.cells, seed=seed)
     programs = range(truth.activity.shape[1])
     found = [expressed.compare(np.flatnonzero(truth.activity[:, p] > 0), p) for p in programs]
@@ -185,27 +191,70 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds (default 5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the machine and the rows here")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="write every program's figures here, as CSV")
+    parser.add_argument("--raw", type=Path, metavar="FOLDER", help="write each program's figures here, as CSV")
+    parser.add_argument(
+        "--again", type=Path, metavar="FOLDER", help="run nothing: write the tables from what --raw wrote"
+    )
     options = parser.parse_args()
-    size, n_seeds = (QUICK, min(options.seeds, 2)) if options.quick else (FULL, options.seeds)
+    if options.again is not None:
+        result = read_raw(options.again)
+    else:
+        size, n_seeds = (QUICK, min(options.seeds, 2)) if options.quick else (FULL, options.seeds)
+        result = run(size, n_seeds)
+    total = summary(result.tables, ["basis", "method"])
+    text = markdown(total, result.tables, result.lost, result.facts, result.size, result.about, result.seconds)
+    print(text)
+    if options.raw is not None:
+        write_raw(options.raw, result)
+    if options.markdown is not None:
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
+        options.markdown.write_text(text, encoding="utf-8")
+    if options.json is not None:
+        record = {"machine": result.about, "rows": [asdict(row) for row in rows_of(total)]}
+        options.json.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a study gave: for each seed a table of programs, one of losses and a row of facts; and the setting."""
+
+    tables: dict[int, pd.DataFrame]
+    lost: dict[int, pd.DataFrame]
+    facts: pd.DataFrame
+    size: dict[str, int]
+    about: dict[str, Any]
+    seconds: float
+
+
+def run(size: Size, n_seeds: int) -> Result:
+    """Run the seeds side by side, one process a core."""
     about, start = machine(), time.perf_counter()
     workers = min(n_seeds, os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         done = list(pool.map(one_seed, range(n_seeds), [size] * n_seeds))
-    tables = {seed: table for seed, (table, _) in enumerate(done)}
-    facts = pd.DataFrame([facts for _, facts in done])
-    total = summary(tables, ["basis", "method"])
-    text = markdown(total, tables, facts, asdict(size), about, time.perf_counter() - start)
-    print(text)
-    if options.markdown is not None:
-        options.markdown.parent.mkdir(parents=True, exist_ok=True)
-        options.markdown.write_text(text, encoding="utf-8")
-    if options.table is not None:
-        every = pd.concat([table.assign(seed=seed) for seed, table in tables.items()], ignore_index=True)
-        every.to_csv(options.table, index=False)
-    if options.json is not None:
-        result = {"machine": about, "rows": [asdict(row) for row in rows_of(total)]}
-        options.json.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    tables, lost, facts = zip(*done, strict=True)
+    seconds = time.perf_counter() - start
+    return Result(dict(enumerate(tables)), dict(enumerate(lost)), pd.DataFrame(facts), asdict(size), about, seconds)
+
+
+def write_raw(folder: Path, result: Result) -> None:
+    """Write everything that the tables are made from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frames in (("programs", result.tables), ("lost", result.lost)):
+        every = pd.concat([frame.assign(seed=seed) for seed, frame in frames.items()], ignore_index=True)
+        every.to_csv(folder / f"{name}.csv", index=False)
+    result.facts.to_csv(folder / "facts.csv", index=False)
+    setting = {"size": result.size, "machine": result.about, "seconds": result.seconds}
+    (folder / "setting.json").write_text(json.dumps(setting, indent=2) + "\n", encoding="utf-8")
+
+
+def read_raw(folder: Path) -> Result:
+    """Read back what `write_raw` wrote."""
+    every = {name: pd.read_csv(folder / f"{name}.csv") for name in ("programs", "lost")}
+    tables, lost = (dict(iter(frame.groupby("seed", sort=True))) for frame in every.values())
+    setting = json.loads((folder / "setting.json").read_text(encoding="utf-8"))
+    facts = pd.read_csv(folder / "facts.csv")
+    return Result(tables, lost, facts, setting["size"], setting["machine"], setting["seconds"])
 
 
 def rows_of(total: pd.DataFrame) -> list[Row]:

@@ -113,7 +113,6 @@ def _make_inputs(folder: Path) -> None:
     (folder / "no_model").mkdir()
 
 
-
 WRONG = {
     "no such file": (["run", "{nothing.h5ad}", "--out", "{out}"], "nothing.h5ad"),
     "text named h5ad": (["run", "{text.h5ad}", "--out", "{out}"], "text.h5ad"),
@@ -139,7 +138,10 @@ WRONG = {
     "no such embedding": (["run", "{good.h5ad}", "--model", "obsm:X_uce", "--out", "{out}"], "X_uce"),
     "no such site": (["run", "{good.h5ad}", "--site", "layers.3", "--epochs", "1", "--out", "{out}"], "layers.3"),
     "broken TOML": (["run", "{good.h5ad}", "--config", "{broken.toml}", "--out", "{out}"], "broken.toml"),
-    "unknown option in TOML": (["run", "{good.h5ad}", "-c", "{unknown.toml}", "--out", "{out}"], "did you mean model.epochs"),
+    "unknown option in TOML": (
+        ["run", "{good.h5ad}", "-c", "{unknown.toml}", "--out", "{out}"],
+        "did you mean model.epochs",
+    ),
     "no such gene-set file": (["run", "{good.h5ad}", "--gene-sets", "{nothing.gmt}", "--out", "{out}"], "nothing.gmt"),
     "empty gene-set file": (["run", "{good.h5ad}", "--gene-sets", "{empty.gmt}", "--out", "{out}"], "empty.gmt"),
     "unknown gene-set source": (["run", "{good.h5ad}", "--gene-sets", "kegg", "--out", "{out}"], "kegg"),

@@ -12,7 +12,13 @@ SUMMARY = {
         {"metric": "alignment.x.B.pca", "value": 0.5, "spread": None, "null": None, "n": 10, "definition": "d"},
     ],
     "concepts": [
-        {"name": "[bold]B[/bold]", "density": 0.25, "best_label": "B", "best_label_f1": 0.9, "genes": ["CD79A", "MS4A1"]}
+        {
+            "name": "[bold]B[/bold]",
+            "density": 0.25,
+            "best_label": "B",
+            "best_label_f1": 0.9,
+            "genes": ["CD79A", "MS4A1"],
+        }
     ],
 }
 

@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. Computes nothing, and imports what is heavy only when a command needs it.
 
-Exit status: 0 fine, 1 failed (of ours or of the machine), 2 wrong use. An error is one line on stderr; ``--debug`` shows
-where it came from.
+Exit status: 0 fine, 1 failed (of ours or of the machine), 2 wrong use. An error is one line on stderr; ``--debug``
+shows where it came from.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from cellglass.errors import InputError
 
 app = typer.Typer(
     name="cellglass",
-    help="Opens single-cell foundation models: the concepts that a model computes with, the genes that drive each concept, "
-    "and what those genes mean. Start with: cellglass demo",
+    help="Opens single-cell foundation models: the concepts that a model computes with, the genes that drive each "
+    "concept, and what those genes mean. Start with: cellglass demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -52,20 +52,24 @@ def common(
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
-    global _debug  # noqa: PLW0603  # one process, one command line
+    global _debug  # one process, one command line
     _debug = debug
     logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(name)s: %(message)s")
 
 
 @app.command()
 def run(
-    cells: Annotated[Path, typer.Argument(help="Cells with raw counts: .h5ad, AnnData .zarr, 10x .h5, or a 10x mtx folder.")],
+    cells: Annotated[
+        Path, typer.Argument(help="Cells with raw counts: .h5ad, AnnData .zarr, 10x .h5, or a 10x mtx folder.")
+    ],
     out: Out,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML file with any of the options.")] = None,
     labels: Annotated[
         list[str] | None, typer.Option("--labels", help="obs column to hold concepts against; may be repeated.")
     ] = None,
-    batch: Annotated[str | None, typer.Option(help="obs column with the batch or donor, a covariate of the model.")] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="obs column with the batch or donor, a covariate of the model.")
+    ] = None,
     match: Annotated[
         list[str] | None, typer.Option(help="obs column in which swap partners must agree; may be repeated.")
     ] = None,
@@ -77,17 +81,25 @@ def run(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Folder of a trained model, or obsm:KEY for an embedding.", show_default="fit scVI on the cells"),
+        typer.Option(
+            help="Folder of a trained model, or obsm:KEY for an embedding.", show_default="fit scVI on the cells"
+        ),
     ] = None,
     site: Annotated[str | None, typer.Option(help="Where activations are read.", show_default="z of scVI")] = None,
-    genes: Annotated[int | None, typer.Option(help="Fit scVI on this many variable genes.", show_default="3000")] = None,
-    latent: Annotated[int | None, typer.Option(help="Width of scVI's latent space.", show_default="30")] = None,
+    genes: Annotated[
+        int | None, typer.Option(help="Fit scVI on this many variable genes.", show_default="3000")
+    ] = None,
+    latent: Annotated[int | None, typer.Option(help="Width of scVI's latent space.", show_default="20")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes of scVI over the cells.", show_default="100")] = None,
     kind: Annotated[
         str | None, typer.Option("--dictionary", help="matryoshka or topk.", show_default="matryoshka")
     ] = None,
-    latents: Annotated[int | None, typer.Option(help="Latents of the dictionary.", show_default="by width of the site")] = None,
-    k: Annotated[int | None, typer.Option("--k", help="Active latents of a cell.", show_default="by width of the site")] = None,
+    latents: Annotated[
+        int | None, typer.Option(help="Latents of the dictionary.", show_default="by width of the site")
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", help="Active latents of a cell.", show_default="by width of the site")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Dictionaries trained, for the spread.", show_default="3")] = None,
     methods: Annotated[
         list[str] | None,
@@ -145,7 +157,9 @@ def demo(
 @app.command("report")
 def write(
     atlas: AtlasPath,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write.", show_default="ATLAS/report.html")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write.", show_default="ATLAS/report.html")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write one HTML file that shows an atlas and opens offline."""
@@ -176,7 +190,9 @@ def info(atlas: AtlasPath, as_json: Json = False) -> None:
 
 @app.command()
 def genesets(
-    fetch: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...", help="Sources to fetch into the cache now.")] = None,
+    fetch: Annotated[
+        list[str] | None, typer.Argument(metavar="[SOURCE]...", help="Sources to fetch into the cache now.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the named gene-set sources and where they are kept; with names, fetch those."""

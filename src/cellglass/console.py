@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: a bar for each stage, and tables of what came out. Used by the command line alone."""
+"""What a person sees in a terminal: bars for what is going on, and tables of what came out."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Lines:
         self.console = console
         self.seen: set[str] = set()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, what: str, done: int, total: int) -> None:  # noqa: ARG002  # the listener's face
         if what not in self.seen:
             self.seen.add(what)
             self.console.print(escape(f"... {what}"), highlight=False)
@@ -71,7 +71,9 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         if not record["metric"].startswith("alignment.") or record["metric"].endswith(".concepts"):
             metrics.add_row(escape(record["metric"]), *(_number(record[key]) for key in ("value", "spread", "null")))
     console.print(metrics)
-    concepts = Table("concept", "cells", "best label (F1)", "genes by path effect", box=None, pad_edge=False, header_style="dim")
+    concepts = Table(
+        "concept", "cells", "best label (F1)", "genes by path effect", box=None, pad_edge=False, header_style="dim"
+    )
     for concept in summary["concepts"][:10]:
         label = f"{concept['best_label']} ({concept['best_label_f1']:.2f})" if concept["best_label"] else ""
         concepts.add_row(

@@ -194,6 +194,7 @@ def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: 
     folder.mkdir(parents=True, exist_ok=True)
     uns = {
         "site": "z",
+        "cells": "synthetic cells",
         "model": {"kind": "scvi", "n_latent": 30, "n_hidden": 128, "epochs": 100},
         "dictionary": {"kind": "matryoshka", "k": 16, "n_latents": n_concepts},
     }
@@ -204,7 +205,7 @@ def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: 
         write.write_pathways(folder, pathways),
         write.write_evaluation(folder, records),
     ]
-    manifest = manifests.new_manifest(seed, {"source": "synthetic cells"})
+    manifest = manifests.new_manifest(seed, {"labels": ["cell type"]})
     manifest["stages"]["all"] = {
         "fingerprint": "0" * 64,
         "state": "done",

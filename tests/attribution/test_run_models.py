@@ -43,7 +43,9 @@ def fitted(tmp_path_factory):
 )
 def test_every_dictionary_on_every_site_equals_cells_encoded_whole(fitted, site, kind):
     model, cells, store = fitted
-    dictionary = dictionaries.fit(kind, store.rows(site), seed=0)
+    dictionary = dictionaries.fit(kind, store.rows(site), n_components=8 if kind == "nmf" else None, seed=0)
+    # NMF encodes by 300 steps of a solver in float32, which carries rounding further than a product does.
+    rounding = 3e-4 if kind == "nmf" else 2e-5
     codes = dictionary.encode(store.read(site)).to_csr().tocsc()
     concepts = np.flatnonzero((np.diff(codes.indptr) >= 8) & (np.diff(codes.indptr) < cells.n_cells))[:3]
     assert len(concepts)
@@ -71,7 +73,7 @@ def test_every_dictionary_on_every_site_equals_cells_encoded_whole(fitted, site,
                 effects[on].append((read(x[0]) - read(x[1])) / read(x[0]))
         for on, expected in effects.items():
             found = swaps[(swaps["gene"] == gene) & (swaps["on"] == on)]["effect"].item()
-            assert found == pytest.approx(np.mean(expected), rel=1e-3, abs=2e-5)
+            assert found == pytest.approx(np.mean(expected), rel=1e-3, abs=rounding)
 
 
 def test_path_effects_are_complete_and_the_same_without_a_linear_front(fitted, monkeypatch):

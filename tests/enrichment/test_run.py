@@ -30,7 +30,7 @@ def planted(random_sets, n=12):
 def test_planted_sets_are_found_and_random_genes_find_none(random_sets):
     scores, source, mean = planted(random_sets)
     table = pd.DataFrame(scores, index=np.arange(100, 112))
-    result = enrich(table, SYMBOLS, mean, [source], null_draws=10, ranking="swap")
+    result = enrich(table, SYMBOLS, mean, [source], null_draws=120, ranking="swap")
     assert list(result.pathways.columns) == list(COLUMNS)
     assert result.pathways["ranking"].unique().tolist() == ["swap"]
     for test, rows in result.pathways.groupby("test"):
@@ -46,7 +46,8 @@ def test_planted_sets_are_found_and_random_genes_find_none(random_sets):
             assert values == sorted(values, reverse=True)
     assert [rate["test"] for rate in result.rates] == list(TESTS)
     for rate in result.rates:
-        assert 0.5 <= rate["value"] <= 0.7
+        # The t of a few large scores misleads ULM in small sets; the other two see hardly more than was planted.
+        assert 0.5 <= rate["value"] <= (0.8 if rate["test"] == "ulm" else 0.6)
         assert rate["null"] <= 0.1
         assert rate["n_tests"] == 12 * 30
 
@@ -167,10 +168,13 @@ def test_markers_of_real_blood_cells_find_their_processes(zheng, genesets):
     scores = np.stack([np.asarray(log[m].mean(axis=0) - log[~m].mean(axis=0)).ravel()[expressed] for m in inside])
     symbols = data.var["symbol"].astype(str).to_numpy()[expressed].tolist()
     sources = [read_gmt(genesets / "hallmark_v7.0.gmt"), read_gmt(genesets / "reactome_2016.gmt", "reactome")]
-    result = enrich(scores, symbols, mean[expressed], sources, null_draws=3)
+    result = enrich(scores, symbols, mean[expressed], sources[:1], tests=["gsea", "ora"])
     for rate in result.rates:
         assert rate["value"] >= rate["null"] + 0.3, rate
         assert rate["null"] <= 0.2, rate
-    good = result.pathways[(result.pathways["q"] < 0.05) & (result.pathways["statistic"] > 0)]
-    monocytes = good[good["concept"] == next(i for i, name in enumerate(types) if "mono" in name.lower())]
-    assert "HALLMARK_INFLAMMATORY_RESPONSE" in set(monocytes["term"])
+    found = result.pathways.query("q < 0.05 and statistic > 0 and test == 'gsea'").groupby("concept")["term"].agg(set)
+    assert "HALLMARK_COMPLEMENT" in found[types.index("CD14+ Monocyte")]
+    assert "HALLMARK_MYC_TARGETS_V1" in found[types.index("CD34+")]
+    # Without matching, genes are exchangeable and GSEA must keep its level on real, heavy-tailed scores too.
+    (rate,) = enrich(scores, symbols, np.ones(3000), sources[1:], tests=["gsea"], null_draws=10).rates
+    assert rate["null"] <= 0.05

@@ -44,7 +44,9 @@ def test_wrong_options_are_named(tables: dict, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"seed = ", "not valid TOML"), (b"\xff\xfe", "cannot be read as a TOML")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"seed = ", "not valid TOML"), (b"\xff\xfe", "cannot be read as a TOML")]
+)
 def test_a_broken_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "run.toml"
     file.write_bytes(content)

@@ -1,4 +1,4 @@
-"""An atlas in brief, as plain values for JSON and for the terminal: what it is, its metrics, its concepts with their genes."""
+"""An atlas in brief, as plain values for JSON and for the terminal: its metrics, its concepts and their genes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
     Returns
     -------
     dict
-        The keys of `Atlas.summary`; ``title``, one line; ``evaluation``, the metric records; ``concepts``, the live ones,
-        best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``, ``best_label_f1``,
+        The keys of `Atlas.summary`; ``title``, one line; ``evaluation``, the metric records; ``concepts``, the live
+        ones, best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``, ``best_label_f1``,
         ``best_term`` and ``genes`` (symbols, the largest effect first, by the path where there is one).
     """
     facts = atlas.summary()
     facts["title"] = (
-        f"{facts['alive']} concepts of {facts['model']} at site {facts['site']}, in {facts['cells']:,} cells: {facts['path']}"
+        f"{facts['alive']} concepts of {facts['model']} at site {facts['site']}, "
+        f"in {facts['cells']:,} cells: {facts['path']}"
     )
     evaluation = atlas.evaluation.reset_index()
     facts["evaluation"] = [
@@ -53,7 +54,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
 
 
 def best_genes(path: Path, n: int = TOP_GENES) -> dict[int, list[str]]:
-    """Return, by latent, the symbols with the `n` largest scores of the first ranking that genes.parquet at `path` has."""
+    """Return, by latent, the symbols with the `n` largest scores of the first ranking that the table at `path` has."""
     import pyarrow.parquet as pq
 
     for method, on in RANKINGS:

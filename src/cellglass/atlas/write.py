@@ -45,7 +45,7 @@ def write_concepts(
     var : pandas.DataFrame
         One row for each concept, with the columns of `schema.CONCEPT_COLUMNS` and its unique name as index.
     uns : mapping
-        ``site``, ``model`` and ``dictionary``: text, numbers, and mappings of them.
+        ``site``, ``model``, ``dictionary`` and ``cells`` (the source): text, numbers, and mappings of them.
     """
     from anndata import AnnData
 

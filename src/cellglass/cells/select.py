@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_POINTS = 20
+"""How many genes must vary in each batch for a trend to be fitted: with 3 or fewer, loess crashes the interpreter."""
+
 Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -80,9 +83,22 @@ def _ranked(adata: AnnData, n: int, batch: str | None) -> Any:
         warnings.filterwarnings("ignore", module=r"scanpy\b.*")
         warnings.filterwarnings("ignore", module=r"anndata\b.*")
         try:
+            if not _trend_has_points(adata, batch):
+                raise ValueError(f"fewer than {_POINTS} genes vary in a batch")
             return sc.pp.highly_variable_genes(adata, n_top_genes=n, flavor="seurat_v3", batch_key=batch, inplace=False)
         except ValueError as error:  # few genes, or many of one mean: the local regression is singular
             log.info("ranked genes by Pearson residuals, since the trend of variance over mean failed: %s", error)
         return sc.experimental.pp.highly_variable_genes(
             adata, n_top_genes=n, flavor="pearson_residuals", batch_key=batch, inplace=False
         )
+
+
+def _trend_has_points(adata: AnnData, batch: str | None) -> bool:
+    groups = np.zeros(adata.n_obs, dtype=np.int64) if batch is None else adata.obs[batch].factorize()[0]
+    for group in range(groups.max() + 1):
+        counts = adata.X[groups == group]
+        mean = np.asarray(counts.mean(axis=0), dtype=np.float64)
+        square = np.asarray(counts.multiply(counts).mean(axis=0), dtype=np.float64)
+        if (square - mean**2 > 1e-6 * square).sum() < _POINTS:
+            return False
+    return True

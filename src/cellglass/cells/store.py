@@ -50,7 +50,9 @@ def write_blocks(blocks: Iterable[Cells], folder: Path | str, entries: int) -> N
     """
     refuse_foreign(folder)
     blocks = iter(blocks)
-    first = next(blocks)
+    first = next(blocks, None)
+    if first is None:
+        raise InputError(f"{folder}: there are no cells to write; give at least one block")
     obs, obsm = [], {key: [value] for key, value in first.obsm.items()}
     with atomic_path(folder) as temporary:
         with CountsWriter(temporary, first.n_genes, entries) as writer:

@@ -77,5 +77,5 @@ class TopK(SparseDictionary):
 
 def top_k(pre: torch.Tensor, k: int) -> Codes:
     """Return the codes of the `k` largest of each row of `pre`, at least 0."""
-    values, indices = pre.topk(k, dim=1, sorted=False)
+    values, indices = pre.max(dim=1, keepdim=True) if k == 1 else pre.topk(k, dim=1, sorted=False)
     return Codes(indices, values.relu(), int(pre.shape[1]))

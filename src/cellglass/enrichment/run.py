@@ -114,7 +114,8 @@ def enrich(
     -----
     ``null_q`` is Benjamini-Hochberg over ``(1 + b) / (1 + n)``, where b of the n statistics of the same term in
     matched random rankings (pooled over concepts and draws) are at least as high as the one observed. It is one-sided:
-    it asks for enrichment.
+    it asks for enrichment. n is the number of concepts times draws, so among T terms it can fall below 0.05 only where
+    at least 20 T / draws rows of all concepts are beyond their null: few concepts or many terms need many draws.
 
     Raises
     ------

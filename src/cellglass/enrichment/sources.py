@@ -50,6 +50,8 @@ class Source:
     n_sets: int = 0
 
 
+# The sha256 of hallmark and go-bp are of files whose length and last lines equal what these commits hold; that of
+# reactome is the one that several independent projects publish for release 97.
 _GSEAPY = "https://raw.githubusercontent.com/zqfang/GSEApy"
 
 SOURCES: dict[str, Source] = {
@@ -169,8 +171,8 @@ def fetch(source: Source, *, folder: Path | None = None, timeout: float = 30.0) 
         raise InputError(f"gene sets {source.name!r}: cannot be fetched ({type(error).__name__}); {way_out}") from error
     except ValueError as error:  # pooch: the checksum differs
         raise InputError(
-            f"gene sets {source.name!r}: what came from {source.url} has another sha256 than {source.sha256}, so it was "
-            f"not kept; try again, or {way_out}"
+            f"gene sets {source.name!r}: what came from {source.url} has another sha256 than {source.sha256}, so it "
+            f"was not kept; try again, or {way_out}"
         ) from error
     finally:
         logger.setLevel(level)

@@ -27,6 +27,8 @@ def ulm(rankings: Sequence[Array], sets: Members) -> Tested:
     with :math:`r` the correlation of scores and membership over all :math:`N` genes (decoupler, Badia-i-Mompel et al.
     2022, Bioinformatics Advances vbac016; computed by its `ulm`). A ranking whose scores are all equal gets t = 0 and
     p = 1. The leading edge are the genes above (t > 0) or below (t < 0) the mean score.
+    p assumes errors with light tails: where a few genes carry most of the score, small sets of random genes get small
+    p too; the null rates show how often.
 
     Parameters
     ----------

@@ -61,10 +61,7 @@ class ScviModel(CellModel):
         self.genes = genes.index
         self.covariates = tuple(covariates)
         self.dtype = dtype
-        sides = [
-            Site(f"{side}.hidden.{i}", cfg.n_hidden) for side in ("encoder", "decoder") for i in range(cfg.n_layers)
-        ]
-        self.sites = {site.name: site for site in (Site("z", cfg.n_latent), *sides)}
+        self.sites = sites_of(cfg.n_latent, cfg.n_hidden, cfg.n_layers)
 
     @classmethod
     def fit(
@@ -283,6 +280,12 @@ class ScviModel(CellModel):
             return True
         depth = self.cfg.n_layers if name == "z" else int(name.rpartition(".")[2]) + 1
         return any(layer.covariates is not None for layer in self._net.encoder[1:depth])
+
+
+def sites_of(n_latent: int, n_hidden: int, n_layers: int) -> dict[str, Site]:
+    """Return the sites of an scVI of this size: z, and the hidden layers of encoder and decoder."""
+    sides = [Site(f"{side}.hidden.{i}", n_hidden) for side in ("encoder", "decoder") for i in range(n_layers)]
+    return {site.name: site for site in (Site("z", n_latent), *sides)}
 
 
 fit = ScviModel.fit

@@ -43,7 +43,7 @@ class ModelConfig:
     """Where activations are read; by default ``z`` of scVI, or the embedding itself."""
     genes: int = 3000
     """scVI is fitted on this many highly variable genes, or on all that are detected where there are fewer."""
-    latent: int = 30
+    latent: int = 20
     """Width of scVI's latent space."""
     hidden: int = 128
     """Width of scVI's hidden layers."""
@@ -161,7 +161,8 @@ def make_config(tables: dict[str, Any], *, where: str = "options") -> RunConfig:
     where
         What the error names as the place, such as the TOML file.
     """
-    return _build(RunConfig, tables, where, "")
+    config: RunConfig = _build(RunConfig, tables, where, "")
+    return config
 
 
 def merge(tables: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

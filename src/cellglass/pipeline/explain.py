@@ -1,4 +1,4 @@
-"""From a model and cells to an atlas: the list of stages, and the two ways to start them (a file, or objects in memory)."""
+"""From a model and cells to an atlas: the list of stages, and the two ways to start them."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def explain(
     model : CellModel or None
         Such as ``cellglass.models.scvi.fit(cells)`` or ``cellglass.models.load(folder)``; None fits scVI to the cells.
     cells : Cells
-        Such as ``cellglass.read_cells("my.h5ad")``, or of an AnnData in memory ``cellglass.cells_from_anndata(adata)``.
+        Such as ``cellglass.read_cells("my.h5ad")``; from an AnnData, ``cellglass.cells_from_anndata(adata)``.
     out : path
         Folder of the atlas. The same call goes on where a stopped one was.
     labels : sequence of str

@@ -48,7 +48,7 @@ def _labels(run: Run) -> pd.DataFrame:
 
 
 def _annotation(run: Run) -> list[Metric]:
-    """Return ``annotation.SOURCE.TEST`` on path effects, and ``annotation.SOURCE.TEST.RANKING`` on the other rankings."""
+    """Return ``annotation.SOURCE.TEST`` on the first ranking, ``annotation.SOURCE.TEST.RANKING`` on the others."""
     rates = json.loads(run.path(RATES).read_text())
     first = rates[0]["ranking"] if rates else ""
     metrics = []
@@ -61,9 +61,9 @@ def _annotation(run: Run) -> list[Metric]:
                 null=rate["null"],
                 n=rate["n_concepts"],
                 definition=(
-                    f"Share of concepts with at least one of {rate['n_terms']} terms enriched at q < {rate['alpha']} by "
-                    f"{rate['test']} on genes ranked by {rate['ranking']} effects, BH over all concepts and terms; null: the "
-                    f"same with genes exchanged for genes of like mean expression, mean of {rate['draws']} draws"
+                    f"Share of concepts with at least one of {rate['n_terms']} terms enriched at q < {rate['alpha']} "
+                    f"by {rate['test']} on genes ranked by {rate['ranking']}, BH over all concepts and terms; null: "
+                    f"the same with genes exchanged for genes of like mean expression, mean of {rate['draws']} draws"
                 ),
             )
         )
@@ -81,8 +81,8 @@ def _completeness(run: Run) -> list[Metric]:
             value=float(real["median"].median()),
             n=int(real["n"].sum()),
             definition=(
-                "Completeness gap of path effects, |sum of effects - difference in activation| / |difference|: the median over "
-                "a concept's pairs, of which the median over concepts"
+                "Completeness gap of path effects, |sum of effects - difference in activation| / |difference|: the "
+                "median over a concept's pairs, of which the median over concepts"
             ),
         )
     ]
@@ -117,7 +117,7 @@ def make_atlas(run: Run) -> None:
 
 
 def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
-    """Return one row for each concept: how often and how strongly it is active, its best label, term and gene, its name."""
+    """Return one row for each concept: how often and how strongly it is active, its best label, term, gene, name."""
     from cellglass.enrichment import machine_names
     from cellglass.evaluation import label_of_concepts
 
@@ -148,12 +148,16 @@ def _best_term(run: Run) -> pd.DataFrame:
     """Return, by concept, the term that names it: enriched, lowest q on the first ranking, then the strongest."""
     from cellglass.atlas.schema import PATHWAYS
 
-    table = pd.read_parquet(run.path(PATHWAYS), columns=["concept", "term", "test", "ranking", "q", "null_q", "statistic"])
+    table = pd.read_parquet(
+        run.path(PATHWAYS), columns=["concept", "term", "test", "ranking", "q", "null_q", "statistic"]
+    )
     if not len(table):
         return pd.DataFrame({"term": [], "q": []})
     table = table[(table["ranking"] == table["ranking"].iloc[0]) & (table["statistic"] > 0)]
     worse = table[["q", "null_q"]].max(axis=1)  # a name should pass both
-    table = table.assign(q=worse, strength=-table["statistic"]).sort_values(["concept", "q", "test", "strength", "term"])
+    table = table.assign(q=worse, strength=-table["statistic"]).sort_values(
+        ["concept", "q", "test", "strength", "term"]
+    )
     return table.drop_duplicates("concept").set_index("concept")[["term", "q"]]
 
 

@@ -1,6 +1,6 @@
-"""The stages that say what concepts are made of: their genes, block of concepts by block, and the pathways of those genes.
+"""The stages that say what concepts are made of: their genes, and the pathways of those genes.
 
-A block of concepts, and a source of gene sets with one test, is one unit of work and one folder on disk.
+A block of concepts, and a source of gene sets with one test on one ranking, is one unit of work and one folder on disk.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _Attribution:
 
 
 def _join(folders: Any, run: Run) -> None:
-    """Write what the blocks found beside genes: pairs for the atlas; gaps, skipped concepts and notes for its evaluation."""
+    """Write what the blocks found beside genes: pairs for the atlas; gaps, skipped concepts and notes."""
     folders = list(folders)
 
     def joined(name: str) -> pd.DataFrame:
@@ -108,9 +108,7 @@ def rankings(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
     genes = open_explained(run).genes.index
     for method, on in RANKINGS:
         conditions = [("method", "=", method), ("on", "=", on)]
-        table = pq.read_table(
-            run.path(GENES), filters=conditions, columns=["concept", "gene", "score"]
-        ).to_pandas()
+        table = pq.read_table(run.path(GENES), filters=conditions, columns=["concept", "gene", "score"]).to_pandas()
         if len(table):
             yield method, _dense(table, genes)
 
@@ -118,7 +116,7 @@ def rankings(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
 def _dense(table: pd.DataFrame, genes: pd.Index[Any]) -> pd.DataFrame:
     concepts, row = np.unique(table["concept"].to_numpy(), return_inverse=True)
     scores = np.zeros((len(concepts), len(genes)), dtype=np.float32)
-    scores[row, genes.get_indexer(table["gene"])] = np.nan_to_num(table["score"].to_numpy())
+    scores[row, genes.get_indexer(pd.Index(table["gene"]))] = np.nan_to_num(table["score"].to_numpy())
     return pd.DataFrame(scores, index=pd.Index(concepts, name="concept"), columns=genes)
 
 
@@ -126,7 +124,7 @@ def _dense(table: pd.DataFrame, genes: pd.Index[Any]) -> pd.DataFrame:
 
 
 def pathway_settings(run: Run) -> Any:
-    """Return how gene sets are tested, with the sha256 of each source's content; a source that is not there is found here."""
+    """Return how gene sets are tested, with the sha256 of each source; one that is not there is found here."""
     from cellglass.enrichment import load_source
 
     config = run.config.enrichment
@@ -136,8 +134,17 @@ def pathway_settings(run: Run) -> Any:
     return {**asked, "seed": run.config.seed, "sources": dict(zip([s.name for s in sources], digests, strict=True))}
 
 
+def on_scale(scores: pd.DataFrame, ranking: str, test: str) -> pd.DataFrame:
+    """Return what is tested: t statistics and gene lists as they are, effects as normal scores."""
+    from cellglass.enrichment.scores import normal_scores
+
+    if ranking == "de" or test == "ora":
+        return scores
+    return pd.DataFrame(normal_scores(scores.to_numpy()), index=scores.index, columns=scores.columns)
+
+
 def make_pathways(run: Run) -> None:
-    """Test each source of gene sets, by each test, on each ranking of genes; write pathways.parquet and the null rates."""
+    """Test each source of gene sets, by each test, on each ranking of genes; write pathways and null rates."""
     from cellglass.atlas.write import write_pathways
     from cellglass.enrichment import enrich, load_source
 
@@ -151,7 +158,7 @@ def make_pathways(run: Run) -> None:
     def work(name: str, folder: Path) -> None:
         ranking, source, test = name.split(".")
         found = enrich(
-            ranked[ranking],
+            on_scale(ranked[ranking], ranking, test),
             list(cells.symbols),
             mean_expression,
             [sources[source]],

@@ -1,7 +1,7 @@
 """The stages that learn: dictionaries from several seeds with their baselines, and the codes of all cells.
 
-Each dictionary is one unit. The cells are split once: four fifths to train on, a tenth to stop training by, a tenth that no
-dictionary sees, on which fidelity is measured.
+Each dictionary is one unit. The cells are split once: four fifths to train on, a tenth to stop training by, a tenth
+that no dictionary sees, on which fidelity is measured.
 """
 
 from __future__ import annotations
@@ -82,11 +82,14 @@ def _train(run: Run, seed: int) -> Dictionary:
     from cellglass import dictionaries
 
     rows, seen, valid, config = _setting(run)
-    kind = run.config.dictionary.kind
-    if kind == "topk":
-        config = dictionaries.TopKConfig(config.d_in, config.n_latents, config.k)
     return dictionaries.fit(
-        kind, rows, config=config, rows_train=seen, rows_valid=valid, seed=seed, progress=run.progress
+        run.config.dictionary.kind,
+        rows,
+        config=config,
+        rows_train=seen,
+        rows_valid=valid,
+        seed=seed,
+        progress=run.progress,
     )
 
 
@@ -107,7 +110,8 @@ def _setting(run: Run) -> Any:
     rows = store.rows(site)
     seen, _test, valid = held_out(run, rows.n_rows)
     asked = run.config.dictionary
-    return rows, seen, valid, default_config(rows.width, len(seen), n_latents=asked.latents, k=asked.k)
+    config = default_config(rows.width, len(seen), kind=asked.kind, n_latents=asked.latents, k=asked.k)
+    return rows, seen, valid, config
 
 
 def open_dictionaries(run: Run, basis: str) -> list[Dictionary]:

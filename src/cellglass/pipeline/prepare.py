@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from cellglass.cells import Cells
     from cellglass.models.base import CellModel
 
+log = logging.getLogger(__name__)
+
 CELLS = "work/cells"
 EXPLAINED = "work/explained"
 MODEL = "work/model"
@@ -33,7 +37,7 @@ LAYOUT = "work/layout.npy"
 EMBEDDING = "obsm:"
 
 
-# -- cells ---------------------------------------------------------------------------------------------------------------
+# -- cells -----------------------------------------------------------------------------------------------------------
 
 
 def cells_settings(run: Run) -> Any:
@@ -63,6 +67,22 @@ def make_cells(run: Run) -> None:
         for column in columns:
             cells.column(column)
         write_cells(cells, run.path(CELLS))
+    _refuse_early(run)
+
+
+def _refuse_early(run: Run) -> None:
+    """Refuse, before anything is fitted, what would be found wrong only at the end."""
+    from cellglass.cells import open_cells
+    from cellglass.enrichment import load_source, restrict
+    from cellglass.models.embedding import EmbeddingModel
+
+    cells = open_cells(run.path(CELLS))
+    path = run.config.model.path
+    if path is not None and path.startswith(EMBEDDING):
+        EmbeddingModel.of(cells, [path.removeprefix(EMBEDDING)])
+    config = run.config.enrichment
+    for name in config.gene_sets:
+        restrict(load_source(name), list(cells.symbols), min_size=config.min_size, max_size=config.max_size)
 
 
 def cells_fingerprint(cells: Cells) -> str:
@@ -86,7 +106,7 @@ def open_explained(run: Run) -> Cells:
     return open_cells(run.path(EXPLAINED))
 
 
-# -- model ---------------------------------------------------------------------------------------------------------------
+# -- model -----------------------------------------------------------------------------------------------------------
 
 
 def model_settings(run: Run) -> Any:
@@ -97,6 +117,7 @@ def model_settings(run: Run) -> Any:
         return {"fingerprint": brought.fingerprint()}
     path = config.model.path
     if path is None:
+        _check_site(run)
         fitted = {key: getattr(config.model, key) for key in ("genes", "latent", "hidden", "layers", "epochs")}
         return {"fit": fitted, "batch": config.cells.batch, "seed": config.seed}
     if path.startswith(EMBEDDING):
@@ -104,6 +125,16 @@ def model_settings(run: Run) -> Any:
     from cellglass import models
 
     return {"fingerprint": models.load(Path(path)).fingerprint()}
+
+
+def _check_site(run: Run) -> None:
+    """Refuse a site that the scVI to be fitted will not have."""
+    from cellglass.models.scvi import sites_of
+
+    config = run.config.model
+    known = sites_of(config.latent, config.hidden, config.layers)
+    if config.site is not None and config.site not in known:
+        raise InputError(f"the scvi model has no site {config.site!r}; its sites are: {', '.join(known)}")
 
 
 def make_model(run: Run) -> None:
@@ -156,12 +187,23 @@ def _fit_scvi(run: Run, cells: Cells) -> CellModel:
 
 
 def _write_aligned(run: Run, cells: Cells, genes: pd.Index[Any]) -> None:
-    """Write the cells with exactly these genes, block by block."""
+    """Write the cells with exactly these genes, block by block, without cells that count none of them."""
     from cellglass.cells import align_genes, write_blocks
 
-    step = 4096
-    blocks = (align_genes(cells[start : start + step], genes) for start in range(0, cells.n_cells, step))
-    write_blocks(blocks, run.path(EXPLAINED), entries=cells.counts.nnz)
+    step, left_out = 4096, 0
+
+    def blocks() -> Iterator[Cells]:
+        nonlocal left_out
+        for start in range(0, cells.n_cells, step):
+            block = align_genes(cells[start : start + step], genes)
+            counted = np.diff(block.counts.indptr) > 0
+            left_out += int((~counted).sum())
+            if counted.any():
+                yield block if counted.all() else block[counted]
+
+    write_blocks(blocks(), run.path(EXPLAINED), entries=cells.counts.nnz)
+    if left_out:
+        log.warning("%s: left out %d cells that count none of the model's %d genes", cells.source, left_out, len(genes))
 
 
 def open_model(run: Run) -> CellModel:
@@ -177,7 +219,7 @@ def site_name(run: Run, model: CellModel) -> str:
     return model.site(wanted).name if wanted else next(iter(model.sites))
 
 
-# -- activations and layout ----------------------------------------------------------------------------------------------
+# -- activations and layout ------------------------------------------------------------------------------------------
 
 
 def make_activations(run: Run) -> None:

@@ -3,8 +3,8 @@
 A stage's *fingerprint* is the sha256 of its name, its revision, its settings and the digests of what the stages before
 it made. It is written to the manifest with the digests of the stage's own outputs when the stage is finished; at the
 next start a stage is passed over if its fingerprint is the same and its outputs are still there, whole. A stage that is
-killed leaves its finished *units* (one file each) under ``work/units`` and goes on from them. One process at a time works
-on a folder: the lock goes with the process, however it ends.
+killed leaves its finished *units* (one file each) under ``work/units`` and goes on from them. One process at a time
+works on a folder: the lock goes with the process, however it ends.
 
 Knows nothing of what the stages do.
 """
@@ -149,7 +149,8 @@ def check_folder(folder: Path) -> None:
         strangers = [path.name for path in folder.iterdir() if path.name not in (LOCK, "work")]
         if strangers:
             raise InputError(
-                f"{folder} holds other files ({sorted(strangers)[0]}, ...) and is no atlas; choose a new folder for --out"
+                f"{folder} holds other files ({sorted(strangers)[0]}, ...) and is no atlas; "
+                "choose a new folder for --out"
             )
     if (folder / MANIFEST).exists():
         read_manifest(folder)

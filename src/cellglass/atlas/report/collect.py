@@ -101,7 +101,7 @@ def header(atlas: Atlas, shown: int) -> dict[str, Any]:
         "model_detail": describe(model),
         "site": describe(uns.get("site")),
         "dictionary": describe(uns.get("dictionary")),
-        "source": str(uns.get("source", "") or atlas.manifest.get("config", {}).get("source", "")),
+        "source": str(uns.get("cells", "")),
         "cells": facts["cells"],
         "shown": shown,
         "genes": None if counts is None else int(counts.n_vars),

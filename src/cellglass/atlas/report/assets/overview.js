@@ -38,6 +38,7 @@ function glimpses() {
   const best = new Map();
   D.concepts.forEach((concept, index) => {
     const key = concept.label || concept.name;
+    if (state.label && concept.label && !state.label.values.includes(concept.label)) return;
     if (concept.density && (concept.f1 ?? 0) >= (best.get(key)?.concept.f1 ?? 0)) best.set(key, { concept, index });
   });
   const chosen = [...best.values()].sort((a, b) => (b.concept.f1 ?? 0) - (a.concept.f1 ?? 0)).slice(0, 6);
@@ -53,7 +54,7 @@ function glimpses() {
 
 function tile(record, what, says, format = (v) => number(v)) {
   if (!record || !known(record.value)) return null;
-  const nothing = known(record.null) ? ` Its null reaches ${format(record.null)}.` : "";
+  const nothing = known(record.null) && record.null !== record.value ? ` For comparison, its null: ${format(record.null)}.` : "";
   return el(
     "div",
     { class: "tile" },
@@ -75,6 +76,7 @@ function tiles() {
     ),
     tile(metric("fidelity.l0"), "Concepts in a cell", "How many are active at once, in the mean. Few means that a cell is described in a few words.", (v) => number(v, 1)),
     tile(metric("fidelity.dead_share"), "Silent concepts", "The share that no held-out cell activates. They stand for nothing; below 5 % is good.", percent),
+    tile(metric("attribution.path.gap"), "Unexplained by paths", "Path effects of all genes should add up to the whole rise of a concept. This is the share that they miss; a few percent is good.", (v) => `${number(100 * v, 1)} %`),
   );
 }
 

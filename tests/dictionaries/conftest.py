@@ -1,0 +1,49 @@
+"""Data with a planted sparse truth, and one small fitted dictionary of every kind."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from cellglass import dictionaries
+from cellglass.dictionaries import Dictionary, TrainConfig
+
+QUICK = TrainConfig(steps=60, batch_size=64, check_every=10, dead_after=500)
+
+
+class Planted(NamedTuple):
+    x: torch.Tensor
+    directions: torch.Tensor
+    codes: torch.Tensor
+
+
+def plant(n: int, d: int, m: int, active: int, seed: int) -> Planted:
+    """Rows that are sums of `active` of m unit directions with weights 1 to 2, around a centre far from 0."""
+    noise = torch.Generator().manual_seed(seed)
+    directions = torch.nn.functional.normalize(torch.randn(m, d, generator=noise), dim=1)
+    chosen = torch.rand(n, m, generator=noise).topk(active, dim=1).indices
+    weights = 1 + torch.rand(n, active, generator=noise)
+    codes = torch.zeros(n, m).scatter(1, chosen, weights)
+    return Planted(codes @ directions + 5 + 0.01 * torch.randn(n, d, generator=noise), directions, codes)
+
+
+@pytest.fixture(scope="session")
+def planted() -> Planted:
+    return plant(4000, 20, 24, 2, 0)
+
+
+@pytest.fixture(scope="session")
+def positive() -> torch.Tensor:
+    """Rows >= 0, (400, 8), so that every kind can be fitted."""
+    return torch.rand(400, 8, generator=torch.Generator().manual_seed(1)) ** 3
+
+
+@pytest.fixture(scope="session")
+def every_kind(positive) -> dict[str, Dictionary]:
+    return {kind: dictionaries.fit(kind, positive, training=QUICK, seed=2) for kind in dictionaries.KINDS}
+
+
+@pytest.fixture(params=sorted(dictionaries.KINDS))
+def one(request, every_kind) -> Dictionary:
+    """Each kind in turn."""
+    return every_kind[request.param]

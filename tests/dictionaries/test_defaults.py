@@ -1,0 +1,38 @@
+"""The default fits any width and number of cells, and is the one that was measured where it was measured."""
+
+import pytest
+
+from cellglass.dictionaries import MatryoshkaConfig, default_config
+from cellglass.errors import InputError
+
+
+def test_the_measured_default() -> None:
+    assert default_config(20, 3486) == MatryoshkaConfig(20, 128, 12, (8, 16, 32, 128), (1, 1, 1, 12))
+
+
+@pytest.mark.parametrize("width", [1, 5, 10, 30, 64, 65, 512, 2048])
+@pytest.mark.parametrize("n", [3, 40, 560, 5000, 10**7])
+@pytest.mark.parametrize("kind", ["topk", "matryoshka"])
+def test_any_site_gets_a_valid_config(width: int, n: int, kind: str) -> None:
+    config = default_config(width, n, kind=kind)
+    assert config.kind == kind
+    assert config.n_latents <= max(32, n / 12)
+    assert 1 <= config.k <= config.n_latents / 2
+
+
+def test_what_is_asked_for_is_given() -> None:
+    config = default_config(20, 5000, n_latents=512, k=24)
+    assert (config.n_latents, config.k) == (512, 24)
+    assert isinstance(config, MatryoshkaConfig)
+    assert config.prefixes == (8, 16, 32, 128, 512)
+    assert config.prefix_k == (1, 1, 1, 12, 24)
+    assert default_config(20, 5000, n_latents=2).prefixes == (2,)
+
+
+def test_what_cannot_be_is_named() -> None:
+    with pytest.raises(InputError, match="no default config"):
+        default_config(20, 100, kind="pca")
+    with pytest.raises(InputError, match="0 cells"):
+        default_config(20, 0)
+    with pytest.raises(InputError, match="k is 50"):
+        default_config(20, 100, n_latents=32, k=50)

@@ -1,0 +1,30 @@
+"""ICA unmixes planted independent sources; a fit that does not settle is used without a warning."""
+
+import numpy as np
+import pytest
+import torch
+
+from cellglass import dictionaries
+from cellglass.errors import InputError
+
+
+def test_planted_sources_are_unmixed() -> None:
+    rng = np.random.default_rng(0)
+    sources = rng.laplace(size=(3000, 4))
+    x = torch.from_numpy(sources @ rng.normal(size=(4, 4)) + 7).float()
+    dictionary = dictionaries.fit("ica", x, seed=0)
+    found = dictionary.preactivations(x)[:, :4].numpy()
+    correlation = np.abs(np.corrcoef(sources.T, found.T)[:4, 4:])
+    assert (correlation.max(axis=1) > 0.98).all()
+    assert sorted(correlation.argmax(axis=1)) == [0, 1, 2, 3]
+
+
+def test_gaussian_rows_have_no_answer_and_give_no_warning() -> None:
+    x = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
+    dictionary = dictionaries.fit("ica", x, seed=0)
+    assert torch.allclose(dictionary.decode(dictionary.encode(x)), x, atol=1e-4)
+
+
+def test_a_wrong_number_is_named() -> None:
+    with pytest.raises(InputError, match="n_components is 9"):
+        dictionaries.fit("ica", torch.randn(50, 7), n_components=9)

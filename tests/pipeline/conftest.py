@@ -1,0 +1,51 @@
+"""One small real run, which the tests of all stages look at: simulated cells, scVI, everything after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cellglass.cells import Simulated, simulate
+from cellglass.enrichment import GeneSets, write_gmt
+from cellglass.pipeline.config import RunConfig, make_config
+from cellglass.pipeline.explain import run_pipeline
+from cellglass.pipeline.runner import Run
+
+
+@pytest.fixture(scope="session")
+def planted() -> Simulated:
+    """Return 400 cells of 150 genes with six planted programs."""
+    return simulate(n_cells=400, n_genes=150, n_programs=6, genes_per_program=12, n_types=3, seed=1)
+
+
+@pytest.fixture(scope="session")
+def gmt(planted: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a GMT file whose sets are the planted programs."""
+    path = tmp_path_factory.mktemp("sets") / "planted.gmt"
+    programs = planted.programs
+    sets = {str(name): tuple(map(str, programs.index[programs[name] > 0])) for name in programs}
+    write_gmt(GeneSets("planted", sets), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_config(gmt: Path) -> RunConfig:
+    """Return settings that take seconds."""
+    return make_config(
+        {
+            "cells": {"labels": ["cell_type"]},
+            "model": {"epochs": 15, "latent": 8, "hidden": 32},
+            "dictionary": {"seeds": 2, "latents": 24, "k": 4},
+            "attribution": {"prototypes": 6, "partners": 2, "steps": 8},
+            "enrichment": {"gene_sets": [str(gmt)], "permutations": 100},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def small_run(planted: Simulated, small_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a finished run."""
+    folder = tmp_path_factory.mktemp("run") / "atlas"
+    run_pipeline(planted.cells, small_config, folder)
+    return Run(folder, small_config, {"cells": planted.cells})

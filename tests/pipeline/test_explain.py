@@ -1,0 +1,135 @@
+"""The whole way: from Python and after kills, to the same atlas; what did not change is not run again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cellglass
+from cellglass.atlas.manifest import artefact_digest
+from cellglass.cells import Simulated
+from cellglass.errors import InputError
+from cellglass.pipeline.config import RunConfig, make_config, merge
+from cellglass.pipeline.explain import STAGES, explain, run_pipeline
+from cellglass.pipeline.prepare import open_model
+from cellglass.pipeline.runner import Run
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the digest of every artefact, those of the work folder too; not of the manifest, which holds times."""
+    stages = json.loads((folder / "manifest.json").read_text())["stages"]
+    names = [name for stage in stages.values() for name in stage["outputs"]]
+    return {name: artefact_digest(folder / name) for name in names if name != "report.html"}
+
+
+def test_the_same_call_runs_nothing_again(small_run: Run, planted: Simulated) -> None:
+    before = small_run.path("manifest.json").read_text()
+    atlas = run_pipeline(planted.cells, small_run.config, small_run.folder)
+    assert small_run.path("manifest.json").read_text() == before
+    assert atlas.concepts.n_vars == 24
+
+
+def test_other_gene_sets_run_what_reads_them_and_no_more(small_run: Run, planted: Simulated, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "atlas"
+    shutil.copytree(small_run.folder, folder)
+    other = make_config(merge(small_run.config.as_dict(), {"enrichment": {"tests": ["ora"]}}))
+    heard: list[str] = []
+    run_pipeline(planted.cells, other, folder, progress=lambda what, done, total: heard.append(what))
+    assert set(heard) & {stage.name for stage in STAGES} == {"pathways", "evaluation", "atlas"}
+    assert "annotation.planted.gsea" not in cellglass.open_atlas(folder).evaluation.index
+
+
+@pytest.mark.filterwarnings("ignore:The set_bad function:PendingDeprecationWarning")  # scanpy's own use of matplotlib
+def test_scanpy_draws_concepts_by_name(small_run: Run) -> None:
+    import scanpy as sc
+
+    concepts = cellglass.open_atlas(small_run.folder).concepts
+    names = concepts.var["density"].nlargest(2).index.tolist()
+    axes = sc.pl.umap(concepts, color=["cell_type", *names], show=False)
+    assert [axis.get_title() for axis in axes[:3]] == ["cell_type", *names]
+
+
+def test_explain_takes_a_model_in_memory(small_run: Run, planted: Simulated, gmt: Path, tmp_path: Path) -> None:
+    atlas = explain(
+        open_model(small_run),
+        planted.cells,
+        out=tmp_path / "atlas",
+        labels=["cell_type"],
+        gene_sets=[str(gmt)],
+        report=False,
+        dictionary={"latents": 16, "k": 4, "seeds": 1},
+        attribution={"prototypes": 3, "partners": 1, "methods": ["swap"]},
+        enrichment={"tests": ["ora"]},
+    )
+    assert atlas.concepts.shape == (400, 16)
+    assert set(atlas.genes()["method"]) == {"swap"}
+    with pytest.raises(InputError, match="read them first"):
+        explain(None, "my.h5ad", out=tmp_path / "other")  # type: ignore[arg-type]
+
+
+def test_an_embedding_gets_what_needs_no_model(planted: Simulated, gmt: Path, tmp_path: Path) -> None:
+    import dataclasses
+
+    rng = np.random.default_rng(0)
+    embedding = (planted.activity @ rng.normal(size=(6, 10)) + 0.1 * rng.normal(size=(400, 10))).astype(np.float32)
+    cells = dataclasses.replace(planted.cells, obsm={"X_uce": embedding})
+    config = make_config(
+        {
+            "cells": {"labels": ["cell_type"]},
+            "model": {"path": "obsm:X_uce"},
+            "dictionary": {"seeds": 1, "latents": 16, "k": 4},
+            "enrichment": {"gene_sets": [str(gmt)], "tests": ["ora"]},
+        }
+    )
+    atlas = run_pipeline(cells, config, tmp_path / "atlas", report=False)
+    assert set(atlas.genes()["method"]) == {"de"}
+    notes = json.loads((tmp_path / "atlas" / "work" / "attribution" / "notes.json").read_text())
+    assert any("no swaps" in note for note in notes)
+
+
+@pytest.mark.slow
+def test_ten_kills_change_nothing(planted: Simulated, small_config: RunConfig, small_run: Run, tmp_path: Path) -> None:
+    """Kill the run at ten random moments, each followed by the same command; compare artefact by artefact."""
+    planted.cells.to_anndata().write_h5ad(tmp_path / "cells.h5ad")
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from cellglass.pipeline.config import make_config\n"
+        "from cellglass.pipeline.explain import run_pipeline\n"
+        "run_pipeline(Path(sys.argv[1]), make_config(json.loads(sys.argv[2])), sys.argv[3])"
+    )
+    settings = json.dumps(small_config.as_dict())
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cells.h5ad"), settings, str(out)])
+
+    begun = time.monotonic()
+    assert start(tmp_path / "whole").wait() == 0
+    whole = time.monotonic() - begun
+    moments = np.random.default_rng(0)
+    kills = 0
+    while kills < 10:
+        process = start(tmp_path / "killed")
+        try:
+            process.wait(timeout=moments.uniform(0.05, 0.7) * whole)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        else:
+            assert process.returncode == 0
+            (tmp_path / "killed" / "evaluation.json").unlink(missing_ok=True)
+            (tmp_path / "killed" / "genes.parquet").unlink(missing_ok=True)
+    assert start(tmp_path / "killed").wait() == 0
+    expected, found = _digests(tmp_path / "whole"), _digests(tmp_path / "killed")
+    assert len(expected) >= 12
+    assert found == expected
+    assert not list((tmp_path / "killed").rglob(".writing-*"))

@@ -1,0 +1,118 @@
+"""Cells, model, activations and layout of a run: what lies on disk is what the parts give by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellglass.cells import Simulated, open_cells, write_cells
+from cellglass.errors import InputError
+from cellglass.pipeline import prepare
+from cellglass.pipeline.config import RunConfig, make_config
+from cellglass.pipeline.explain import STAGES, run_pipeline
+from cellglass.pipeline.runner import Run, run_stages
+
+
+def test_the_cells_on_disk_are_the_cells_that_were_given(small_run: Run, planted: Simulated) -> None:
+    kept = open_cells(small_run.path(prepare.CELLS))
+    assert (kept.counts != planted.cells.counts).nnz == 0
+    explained = prepare.open_explained(small_run)
+    assert set(explained.genes.index) <= set(planted.cells.genes.index)
+    by_hand = planted.cells.select_genes(planted.cells.genes.index.get_indexer(explained.genes.index))
+    assert (explained.counts != by_hand.counts).nnz == 0
+
+
+def test_the_activations_on_disk_are_the_models(small_run: Run) -> None:
+    model = prepare.open_model(small_run)
+    store, site = prepare.open_activations(small_run)
+    rows = np.array([0, 7, 399])
+    expected = model.activations(prepare.open_explained(small_run)[rows], [site])[site]
+    assert site == "z"
+    np.testing.assert_allclose(store.read(site, rows), expected, atol=1e-5)
+    assert store.spread(site, rows).min() > 0
+
+
+def test_the_layout_keeps_neighbours(small_run: Run) -> None:
+    """Cells that are near in the site are near in the drawing, much more than by chance."""
+    store, site = prepare.open_activations(small_run)
+    drawn = np.load(small_run.path(prepare.LAYOUT), allow_pickle=False)
+    z = store.read(site, np.arange(400)).numpy()
+
+    def neighbours(x: np.ndarray) -> np.ndarray:
+        distance = ((x[:, None] - x[None]) ** 2).sum(-1)
+        np.fill_diagonal(distance, np.inf)
+        return np.argsort(distance, axis=1)[:, :15]
+
+    shared = [len(set(a) & set(b)) / 15 for a, b in zip(neighbours(z), neighbours(drawn), strict=True)]
+    assert drawn.shape == (400, 2)
+    assert np.mean(shared) > 0.3  # by chance: 15 / 399
+
+
+def test_the_fingerprint_of_cells_sees_every_part(planted: Simulated) -> None:
+    cells = planted.cells[:50]
+    counts = cells.counts.copy()
+    counts.data[0] += 1
+    obs = cells.obs.copy()
+    obs.iloc[0, 0] = obs.iloc[-1, 0] if obs.iloc[0, 0] != obs.iloc[-1, 0] else obs.iloc[:, 0].unique()[1]
+    variants = [
+        cells,
+        cells.with_counts(counts),
+        dataclasses.replace(cells, obs=obs),
+        dataclasses.replace(cells, genes=cells.genes.assign(symbol=cells.genes["symbol"].str.lower())),
+        dataclasses.replace(cells, obsm={"X_pca": np.zeros((50, 2))}),
+    ]
+    assert len({prepare.cells_fingerprint(variant) for variant in variants}) == len(variants)
+    assert prepare.cells_fingerprint(cells) == prepare.cells_fingerprint(planted.cells[:50])
+
+
+def test_a_file_gives_the_same_cells_as_memory(small_run: Run, planted: Simulated, tmp_path: Path) -> None:
+    """The first stage alone, from an h5ad file."""
+    planted.cells.to_anndata().write_h5ad(tmp_path / "cells.h5ad")
+    run = Run(tmp_path / "atlas", small_run.config, {"cells": tmp_path / "cells.h5ad"})
+    run_stages(run, STAGES[:1])
+    kept = open_cells(run.path(prepare.CELLS))
+    assert (kept.counts != planted.cells.counts).nnz == 0
+    assert kept.obs["cell_type"].tolist() == planted.cells.obs["cell_type"].tolist()
+
+
+def test_a_saved_model_and_a_model_in_memory_are_taken_as_they_are(small_run: Run, tmp_path: Path) -> None:
+    model = prepare.open_model(small_run)
+    cells = open_cells(small_run.path(prepare.CELLS))
+    config = make_config({"model": {"path": str(small_run.path(prepare.MODEL))}})
+    for run in (
+        Run(tmp_path / "a", config, {"cells": cells}),
+        Run(tmp_path / "b", RunConfig(), {"cells": cells, "model": model}),
+    ):
+        run_stages(run, STAGES[:2])
+        assert prepare.open_model(run).fingerprint() == model.fingerprint()
+        assert prepare.open_explained(run).genes.index.equals(model.genes)
+
+
+def test_a_site_that_is_not_there_is_found_before_anything_is_fitted(planted: Simulated, tmp_path: Path) -> None:
+    config = make_config({"model": {"site": "layers.3"}})
+    with pytest.raises(InputError, match=r"no site 'layers.3'.*z"):
+        run_pipeline(planted.cells, config, tmp_path / "atlas")
+    assert not (tmp_path / "atlas").exists()
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"model": {"path": "obsm:X_uce"}}, "X_uce"),
+        ({"cells": {"labels": ["celltype"]}}, "no obs column 'celltype'"),
+        ({"enrichment": {"gene_sets": ["bundled"]}}, "none of the"),
+    ],
+)
+def test_what_the_cells_lack_is_found_before_anything_is_fitted(
+    tables: dict, message: str, planted: Simulated, tmp_path: Path
+) -> None:
+    """Simulated genes are in no real gene set."""
+    folder = tmp_path / "cells"
+    write_cells(planted.cells, folder)
+    for cells in (planted.cells, folder):
+        with pytest.raises(InputError, match=message):
+            run_pipeline(cells, make_config(tables), tmp_path / "atlas")
+        assert not (tmp_path / "atlas").exists()
