@@ -33,9 +33,9 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_text("old")
-    with pytest.raises(IsADirectoryError), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        tmp_path.write_text("fails")
+    writing = atomic_path(target)
+    with pytest.raises(ZeroDivisionError), writing as temporary:
+        temporary.write_text(str(1 / (temporary.write_text("half") - 4)))
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -29,6 +29,11 @@ def test_the_fast_activation_equals_the_lookup_over_several_pieces(monkeypatch) 
     latent = torch.randint(33, (1000,), generator=noise)
     assert torch.equal(dictionary.activations_of(x, latent), Dictionary.activations_of(dictionary, x, latent))
     assert dictionary.activations_of(x[:0], latent[:0]).shape == (0,)
+    x.requires_grad_()
+    (fast,) = torch.autograd.grad(dictionary.activations_of(x, latent).sum(), x)
+    (plain,) = torch.autograd.grad(Dictionary.activations_of(dictionary, x, latent).sum(), x)
+    assert torch.allclose(fast, plain, atol=1e-6)
+    assert fast.abs().sum() > 0
 
 
 def test_negative_responses_become_zero() -> None:

@@ -5,7 +5,6 @@ from cellglass.enrichment.null import (
     MatchedDraws,
     annotation_rate,
     benjamini_hochberg,
-    exceedances,
     expression_bins,
     rejected,
 )
@@ -55,9 +54,3 @@ def test_rejections_and_rates_agree_with_q_values():
     rate = annotation_rate(concept, grid[grid <= 0.05], 20, 28, 0.05)
     assert rate == (benjamini_hochberg(grid) <= 0.05).any(axis=1).mean()
     assert annotation_rate(np.full_like(concept, -1), grid[grid <= 0.05], 20, 28, 0.05) == 0
-
-
-def test_exceedances_count_the_same_terms_null():
-    null, observed = RNG.integers(0, 5, size=(3, 4, 6)).astype(float), RNG.integers(0, 5, size=(4, 6)).astype(float)
-    slow = [[(null[:, :, t] >= observed[c, t]).sum() for t in range(6)] for c in range(4)]
-    assert exceedances(null, observed).tolist() == slow

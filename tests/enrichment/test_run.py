@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from cellglass.enrichment import run as module
+from cellglass.enrichment.calibrate import Calibration, signed_z
 from cellglass.enrichment.genesets import GeneSets, read_gmt
 from cellglass.enrichment.null import benjamini_hochberg
 from cellglass.enrichment.run import COLUMNS, TESTS, enrich
@@ -49,6 +50,7 @@ def test_planted_sets_are_found_and_random_genes_find_none(random_sets):
         # The t of a few large scores misleads ULM in small sets; the other two see hardly more than was planted.
         assert 0.5 <= rate["value"] <= (0.8 if rate["test"] == "ulm" else 0.6)
         assert rate["null"] <= 0.1
+        assert rate["calibrated"] >= 0.5 > 0.2 >= rate["calibrated_null"]
         assert rate["n_tests"] == 12 * 30
 
 
@@ -90,9 +92,11 @@ def test_null_q_is_what_matched_rankings_say(random_sets):
     table = enrich(scores, SYMBOLS, mean, [source], tests=["ulm"], null_draws=3, alpha=1.1, seed=9).pathways
     sets = members(source, SYMBOLS)
     draws = MatchedDraws(scores, expression_bins(mean), 3, derive(9, "enrichment", "random", "ulm"))
-    tested = ulm(draws, sets).statistic
-    p = np.array([[(1 + (tested[1:, :, t] >= tested[0, c, t]).sum()) / (1 + 36) for t in range(30)] for c in range(12)])
-    q = pd.DataFrame(benjamini_hochberg(p), columns=list(sets.terms))
+    tested = ulm(draws, sets)
+    z = signed_z(tested.p, tested.statistic)
+    calibration = Calibration(12, 30, 3)
+    calibration.add(slice(0, 30), z[0], z[1:])
+    q = pd.DataFrame(calibration.null_q(), columns=list(sets.terms))
     expected = [q.loc[c, term] for c, term in zip(table["concept"], table["term"], strict=True)]
     np.testing.assert_allclose(table["null_q"], expected, rtol=1e-6)
 

@@ -1,6 +1,7 @@
 """The counterfactual methods for the pairs of a few concepts: edits, effects, statistics, rows. Chooses no pairs.
 
-Swaps and knock-outs of a block share their runs of the model, which bounds its size: memory is about 50 bytes a swap.
+Swaps and knock-outs of a block share their runs of the model, which bounds its size: memory is a few hundred bytes a
+swap.
 """
 
 from __future__ import annotations

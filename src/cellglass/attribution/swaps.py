@@ -6,7 +6,7 @@ For a prototype p with activation a_c(p) of concept c, and p with the count of g
 
 x is the partner's count (swap; Claye et al., arXiv 2510.25807) or 0 (knock-out). Pairs that ask for the same (cell,
 gene, count) share one run of the model, and those that ask for the same concept on top share one run of the
-dictionary: with several partners most swaps set a count to 0 or 1, so two thirds of the work falls away. Holds no
+dictionary: with several partners most swaps set a count to 0 or 1, so about half of the work falls away. Holds no
 n_cells x n_genes matrix.
 """
 

@@ -18,7 +18,7 @@ from cellglass.dictionaries.sparse import Level, SparseConfig, SparseDictionary
 from cellglass.errors import InputError
 
 # Rows whose pre-activations are looked at together: they should stay in the processor's cache.
-_FLOATS_AT_ONCE = 1 << 19
+_FLOATS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,20 @@ class TopK(SparseDictionary):
     def activations_of(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
         """Return the activation of latent ``latent[i]`` in row i of `x` after selection, float32 (n,).
 
-        A latent is among the k largest if fewer than k others are larger: one comparison and count, no sorting.
+        A latent is among the k largest if fewer than k others are larger, so one comparison and one count (a product
+        with ones, exact below 2^24 latents) do; nothing is sorted. Differentiable in `x`.
         """
         step = max(1, _FLOATS_AT_ONCE // self.n_latents)
+        ones = x.new_ones(self.n_latents)
         pieces = zip(torch.split(x, step), torch.split(latent, step), strict=True)
-        return torch.cat([self._activation_of(*piece) for piece in pieces]) if len(x) else x.new_zeros(0)
+        return torch.cat([self._activation_of(*piece, ones) for piece in pieces]) if len(x) else x.new_zeros(0)
 
-    def _activation_of(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+    def _activation_of(self, x: torch.Tensor, latent: torch.Tensor, ones: torch.Tensor) -> torch.Tensor:
         pre = self.preactivations(x)
         own = pre.gather(1, latent[:, None])
-        larger = torch.count_nonzero(pre > own, dim=1)
-        return torch.where(larger < self.config.k, own[:, 0].relu(), 0.0)
+        # In place where no gradient needs the pre-activations: twice as fast as a comparison with booleans.
+        larger = pre.detach().gt(own.detach()).float() if pre.requires_grad else pre.gt_(own)
+        return torch.where(larger @ ones < self.config.k, own[:, 0].relu(), 0.0)
 
 
 def top_k(pre: torch.Tensor, k: int) -> Codes:

@@ -1,4 +1,4 @@
-"""What random genes get: matched permutations of rankings, rates of annotation, and p-values against matched lists.
+"""What random genes get: matched permutations of rankings, and rates of annotation.
 
 Any share of concepts that "have a term" means nothing without the share that random genes get through the same tests
 and the same correction. A random ranking gives each gene the score of another gene of about the same mean expression,
@@ -99,19 +99,3 @@ def annotation_rate(concept: Array, p: Array, n_concepts: int, n_terms: int, alp
     threshold = rejected(p, n_concepts * n_terms, alpha)
     annotated = np.unique(concept[(p <= threshold) & (concept >= 0)])
     return len(annotated) / n_concepts
-
-
-def exceedances(null: Array, observed: Array) -> Array:
-    """Count, for each observed statistic, the null statistics of its term that are at least as high.
-
-    Parameters
-    ----------
-    null : numpy.ndarray, shape (n_draws, n_concepts, n_terms)
-        Pooled over draws and concepts.
-    observed : numpy.ndarray, shape (n_concepts, n_terms)
-    """
-    pooled = np.sort(null.reshape(-1, null.shape[-1]), axis=0)
-    counts = np.empty(observed.shape, dtype=np.int64)
-    for term in range(observed.shape[1]):
-        counts[:, term] = len(pooled) - np.searchsorted(pooled[:, term], observed[:, term], side="left")
-    return counts

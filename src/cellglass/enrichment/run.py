@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from cellglass.enrichment.calibrate import Calibration, signed_z
 from cellglass.enrichment.genesets import GeneSets
 from cellglass.enrichment.gsea import gsea
 from cellglass.enrichment.members import Members, members, one_gene_per_symbol
-from cellglass.enrichment.null import MatchedDraws, annotation_rate, benjamini_hochberg, exceedances, expression_bins
+from cellglass.enrichment.null import MatchedDraws, annotation_rate, benjamini_hochberg, expression_bins
 from cellglass.enrichment.ora import ora
 from cellglass.enrichment.tested import GeneSetTest
 from cellglass.enrichment.ulm import ulm
@@ -46,14 +47,14 @@ class EnrichmentResult:
     ----------
     pathways : pandas.DataFrame
         Columns `COLUMNS`: concept (int32), source, term, test, ranking (str), statistic (float32), p, q (float64; BH
-        within source, test and ranking over all concepts and terms), null_q (float32; BH over p-values against matched
-        random genes), n_genes (int32, measured genes of the term), leading_edge (str: at most `LEADING_EDGE` symbols
+        within source, test and ranking over all concepts and terms), null_q (float32; false discovery rate against
+        matched random genes), n_genes (int32, measured genes of the term), leading_edge (str: at most `LEADING_EDGE` symbols
         joined by ``;``, most extreme first). Rows with p < `alpha` and, of each concept, the `BEST` rows with the
         lowest p; the corrections ran over all.
     rates : list of dict
         One for each source and test: share of concepts with an enriched term at q < `alpha` (``value``), the same for
-        matched random genes (``null``, mean over ``draws`` draws, ``null_sd`` over them), and how many concepts, terms
-        and tests.
+        matched random genes (``null``, mean over ``draws`` draws, ``null_sd`` over them); ``calibrated`` and
+        ``calibrated_null``, the same with null_q < `alpha`; and how many concepts, terms and tests.
     """
 
     pathways: pd.DataFrame
@@ -112,10 +113,8 @@ def enrich(
 
     Notes
     -----
-    ``null_q`` is Benjamini-Hochberg over ``(1 + b) / (1 + n)``, where b of the n statistics of the same term in
-    matched random rankings (pooled over concepts and draws) are at least as high as the one observed. It is one-sided:
-    it asks for enrichment. n is the number of concepts times draws, so among T terms it can fall below 0.05 only where
-    at least 20 T / draws rows of all concepts are beyond their null: few concepts or many terms need many draws.
+    ``null_q`` is the false discovery rate against matched random genes, with each term on the scale of its own null; see
+    `cellglass.enrichment.calibrate`. It is one-sided: it asks for enrichment.
 
     Raises
     ------
@@ -153,7 +152,7 @@ class _Unit:
         shape = (len(rankings.scores), len(sets.terms))
         self.statistic, self.p = np.zeros(shape), np.ones(shape)
         self.edge = np.zeros(shape, dtype=rankings.scores.dtype)
-        self.above = np.zeros(shape, dtype=np.int64)
+        self.calibration = Calibration(*shape, rankings.draws)
         self.small: list[list[tuple[Array, Array]]] = [[] for _ in range(len(rankings))]
 
     def run(self, progress: partial[None]) -> None:
@@ -165,7 +164,8 @@ class _Unit:
             self.statistic[:, columns], self.p[:, columns] = tested.statistic[0], tested.p[0]
             self.edge[:, columns] = tested.edge
             if self.rankings.draws:
-                self.above[:, columns] = exceedances(tested.statistic[1:], tested.statistic[0])
+                z = signed_z(tested.p, tested.statistic)
+                self.calibration.add(columns, z[0], z[1:])
             for draw, found in enumerate(self.small):
                 concept, term = np.nonzero(tested.p[draw] <= self.alpha)
                 enriched = tested.statistic[draw, concept, term] > 0
@@ -179,11 +179,14 @@ class _Unit:
             concept, p = (np.concatenate([pair[i] for pair in found]) for i in (0, 1))
             shares.append(annotation_rate(concept, p, n, terms, self.alpha))
         null = np.array(shares[1:])
+        calibrated = self.calibration.rates(self.alpha) if len(null) else (float("nan"), float("nan"))
         return {
             **about,
             "value": shares[0],
             "null": float(null.mean()) if len(null) else float("nan"),
             "null_sd": float(null.std(ddof=1)) if len(null) > 1 else float("nan"),
+            "calibrated": calibrated[0],
+            "calibrated_null": calibrated[1],
             "draws": len(null),
             "n_concepts": n,
             "n_terms": terms,
@@ -194,11 +197,11 @@ class _Unit:
     def table(self, concepts: Array, names: list[str], about: Mapping[str, str], *, upward: bool) -> pd.DataFrame:
         import pandas as pd
 
-        n, terms = self.p.shape
+        terms = self.p.shape[1]
         q = benjamini_hochberg(self.p)
         null_q = np.full(self.p.shape, np.nan)
         if self.rankings.draws:
-            null_q = benjamini_hochberg((1 + self.above) / (1 + self.rankings.draws * n))
+            null_q = self.calibration.null_q()
         order = np.lexsort((-np.abs(self.statistic), self.p), axis=1)
         place = np.empty_like(order)
         np.put_along_axis(place, order, np.broadcast_to(np.arange(terms), order.shape), axis=1)

@@ -142,7 +142,7 @@ def explain(
     progress : Progress
         Hears how far each stage is.
     **tables : dict
-        Further settings by table, as in the TOML file: ``dictionary={"latents": 256}``, ``attribution={"partners": 3}``.
+        Further settings by table, as in the TOML file: ``dictionary={"latents": 256}``.
 
     Returns
     -------
