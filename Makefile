@@ -34,7 +34,8 @@ format: $(STAMP)  ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: $(STAMP)  ## measure speed; writes benchmarks/results/*.json
-	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b --json benchmarks/results/$$(basename $$b .py).json || exit 1; done
+	@mkdir -p benchmarks/results
+	@for name in attribution enrichment; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) $(DEMO)

@@ -1,9 +1,9 @@
 """Which method finds the genes of a concept? Held against programs that were planted in simulated cells.
 
-For each seed: simulate cells with 20 programs, fit scVI, learn the default dictionary and every baseline on z, attribute
-the concepts that match the programs, and ask by AUROC whether gene scores rank a program's genes first. A program is
-matched to the latent that follows its activity best over cells; gene scores play no part in that. A study, not a
-measure of speed.
+For each seed: simulate cells with 20 programs, fit scVI, learn the default dictionary and every baseline on z,
+attribute the concepts that match the programs, and ask by AUROC whether gene scores rank a program's genes first. A
+program is matched to the latent that follows its activity best over cells; gene scores play no part in that. A study,
+not a measure of speed.
 
     python benchmarks/planted_programs.py --quick
     python benchmarks/planted_programs.py --seeds 5 --json planted.json --markdown docs/results/planted_programs.md
@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--quick", action="store_true", help="two seeds of a small study, under two minutes")
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds (default 5)")
+    parser.add_argument("--cells", type=int, help=f"simulated cells (default {FULL.cells})")
+    parser.add_argument("--prototypes", type=int, help=f"prototypes of a concept (default {FULL.prototypes})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the machine and the rows here")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here")
     parser.add_argument("--raw", type=Path, metavar="FOLDER", help="write each program's figures here, as CSV")
@@ -200,7 +202,8 @@ def main() -> None:
         result = read_raw(options.again)
     else:
         size, n_seeds = (QUICK, min(options.seeds, 2)) if options.quick else (FULL, options.seeds)
-        result = run(size, n_seeds)
+        changed = {k: v for k in ("cells", "prototypes") if (v := getattr(options, k)) is not None}
+        result = run(replace(size, **changed), n_seeds)
     total = summary(result.tables, ["basis", "method"])
     text = markdown(total, result.tables, result.lost, result.facts, result.size, result.about, result.seconds)
     print(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,18 +11,34 @@ import pandas as pd
 IDEAL, TRUTH = "ideal directions", "true activity"
 DE = "differential expression"
 
+READING = Path(__file__).with_name("planted_reading.md")
+"""What a person read from the run of five seeds that the repository holds; stands below the tables."""
+
 _TITLE = """# Which method finds the genes of a concept?
 
-Written by `python benchmarks/planted_programs.py --seeds {seeds} --markdown docs/results/planted_programs.md` in {minutes:.0f} minutes on
-{cores} cores ({cpu}).
+Tables written by `python benchmarks/planted_programs.py` with {seeds} seeds in {minutes:.0f} minutes on
+{cores} cores ({cpu}, load {load} from other work when it began).
 
-Simulated cells ({cells:,} cells, {genes:,} genes, 20 planted programs of 30 genes with overlaps) are explained from scVI's `z`. A program is
-matched to the latent whose activation follows the program's activity best over cells, without a look at genes; then each method's gene scores are
-asked to rank the program's genes above all others. 0.5 is chance. Mean ± standard deviation over {seeds} seeds; each seed draws new programs, cells, scVI
-weights and dictionaries. {prototypes} prototypes with {partners} partners each. Swaps and knock-outs are read from the activation.
+Simulated cells ({cells:,} cells, {genes:,} genes, 20 planted programs of 30 genes, some shared by two) are
+explained from scVI's `z`. A program is matched to the latent whose activation follows the program's
+activity best over cells, without a look at genes; then each method's gene scores are asked to rank the
+program's genes above all others. AUROC 0.5 is chance. Mean ± standard deviation over seeds, each with new
+programs, cells, scVI weights and dictionaries. {prototypes} prototypes of each concept, {partners} partners
+of each prototype; swaps and knock-outs are read from the activation.
 
-*{ideal}* are the best linear readouts of the true activities from `z`, a dictionary without fault; *{truth}* compares the cells in which a program is
-truly on with the others, and needs neither model nor dictionary. Both know the truth: they are yardsticks, not competitors.
+*{ideal}* are the best linear readouts of the true activities from `z`: a dictionary without fault.
+*{truth}* compares the cells in which a program is truly on with the others, and needs neither model nor
+dictionary. Both know the truth: they are yardsticks, not competitors.
+"""
+
+_QUARTERS = """AUROC of a program's genes in each quarter of mean expression (1: least expressed), against all genes
+outside the program. *Sensitivity* is the mean gradient of the latent by each gene's log count over cells,
+without pairs.
+"""
+
+_WRONG = """
+Of as many top genes as the program has: the share that is not the program's, and the share that belongs to
+another program that goes with it over cells (correlation above 0.3).
 """
 
 
@@ -40,6 +57,7 @@ def markdown(
         minutes=seconds / 60,
         cores=about["cores"],
         cpu=about["cpu"],
+        load=about["load_at_start"],
         ideal=IDEAL,
         truth=TRUTH,
         **size,
@@ -54,12 +72,11 @@ def markdown(
         _matches(tables),
         "\nThe concepts' dictionary on cells that it was not trained on: " + _facts(facts) + "\n",
         "## Where it is lost\n",
-        "AUROC of a program's genes in each quarter of mean expression (1: least expressed), against all genes outside the program. "
-        "*Sensitivity* is the mean gradient of the latent by each gene's log count over cells: no pairs.\n",
+        _QUARTERS,
         _lost(lost, [f"quarter {i}" for i in range(1, 5)], ["basis", "method"]),
-        "\nTop genes (as many as the program has) that are not the program's: their share, and the share that belongs to another program that goes "
-        "with it over cells (correlation above 0.3).\n",
+        _WRONG,
         _lost(lost, ["wrong", "wrong, of a partner"], ["basis", "together", "method"]),
+        "\n" + READING.read_text(encoding="utf-8").rstrip() if READING.is_file() else "",
     ]
     return "\n".join(parts) + "\n"
 
@@ -113,5 +130,6 @@ def _lost(lost: Mapping[int, pd.DataFrame], columns: list[str], by: list[str]) -
     rows = []
     for key, r in found.iterrows():
         names = key if isinstance(key, tuple) else (key,)
-        rows.append([*map(str, names), *(spread(r[c, "mean"], r[c, "std"]) for c in columns)])
+        words = [{True: "goes with another", False: "alone"}.get(n, str(n)) for n in names]
+        rows.append([*words, *(spread(r[c, "mean"], r[c, "std"]) for c in columns)])
     return table([*(" " if name in ("basis", "method", "together") else name for name in by), *columns], rows)

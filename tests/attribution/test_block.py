@@ -16,7 +16,7 @@ def chosen(toy, concepts=(0, 3, 4), n_prototypes=5, n_partners=3):
 
 
 def work(toy, methods=("swap", "knockout", "path"), on=("activation", "preactivation"), path_on=("activation",)):
-    return Work(toy.model, toy.cells, "z", toy.dictionary, on, path_on, 32, methods)
+    return Work(toy.model, toy.cells, "z", toy.dictionary, on, path_on, 32, True, methods)
 
 
 def read(toy, counts, like, concept, on):
@@ -53,6 +53,9 @@ def test_rows_equal_a_plain_double_loop_over_pairs_and_genes(toy, on):
             se = effects.std(axis=0, ddof=1) / np.sqrt(len(table))
             np.testing.assert_allclose(mine["se"], se[n > 0], rtol=1e-3, atol=2e-6)
             assert mine["n"].tolist() == n[n > 0].tolist()
+            more = np.log1p(counts[table["prototype"]]) - np.log1p(counts[table["partner"]])
+            sign = np.where(more.mean(axis=0) < 0, -1, 1) if method == "swap" else np.ones(toy.cells.n_genes)
+            np.testing.assert_allclose(mine["score"], mine["effect"] * sign[n > 0])
 
 
 def test_path_rows_add_up_to_the_mean_difference(toy):

@@ -17,10 +17,11 @@ def some_pairs(toy):
     return prototype, (prototype * 11 + 5) % toy.cells.n_cells, np.array(concept)
 
 
-def slow(toy, p, q, c, on, steps):
+def slow(toy, p, q, c, on, steps, match_depth):
     """Midpoint rule, one step and one gradient at a time, through the whole model in float64."""
     counts = toy.cells.counts.toarray().astype(np.float64)
-    x, x0 = torch.from_numpy(np.log1p(counts[p])), torch.from_numpy(np.log1p(counts[q]))
+    depth = counts[p].sum() / counts[q].sum() if match_depth else 1.0
+    x, x0 = torch.from_numpy(np.log1p(counts[p])), torch.from_numpy(np.log1p(counts[q] * depth))
     shift = toy.model.shift[int(toy.cells.obs["batch"].iloc[p])].double()
 
     def f(y):
@@ -37,12 +38,13 @@ def slow(toy, p, q, c, on, steps):
 
 @pytest.mark.parametrize("on", ["activation", "preactivation"])
 @pytest.mark.parametrize("fast", [True, False])
-def test_path_effects_equal_a_plain_loop(toy, on, fast):
+@pytest.mark.parametrize("match_depth", [True, False])
+def test_path_effects_equal_a_plain_loop(toy, on, fast, match_depth):
     toy.model.fast = fast
     pairs = some_pairs(toy)
-    found = path_effects(toy.model, toy.cells, "z", toy.dictionary, *pairs, on=on, steps=8)
+    found = path_effects(toy.model, toy.cells, "z", toy.dictionary, *pairs, on=on, steps=8, match_depth=match_depth)
     for i, (p, q, c) in enumerate(zip(*pairs, strict=True)):
-        effects, readout, difference = slow(toy, p, q, c, on, 8)
+        effects, readout, difference = slow(toy, p, q, c, on, 8, match_depth)
         np.testing.assert_allclose(found.effects[i], effects, rtol=1e-3, atol=1e-5)
         assert found.readout[i] == pytest.approx(readout, rel=1e-4)
         assert found.difference[i] == pytest.approx(difference, rel=1e-3, abs=1e-5)
@@ -62,13 +64,13 @@ def test_effects_add_up_to_the_difference(toy, rule):
 
 def test_genes_with_equal_counts_have_no_effect_and_blocks_change_nothing(toy, monkeypatch):
     prototype, partner, concept = some_pairs(toy)
-    found = path_effects(toy.model, toy.cells, "z", toy.dictionary, prototype, partner, concept)
+    found = path_effects(toy.model, toy.cells, "z", toy.dictionary, prototype, partner, concept, match_depth=False)
     equal = (toy.cells.counts[prototype] != toy.cells.counts[partner]).toarray() == 0
     assert equal.any()
     assert (found.effects[equal] == 0).all()
     monkeypatch.setattr("cellglass.attribution.path._DENSE", 100)
     monkeypatch.setattr("cellglass.attribution.path._ROWS", 40)
-    again = path_effects(toy.model, toy.cells, "z", toy.dictionary, prototype, partner, concept)
+    again = path_effects(toy.model, toy.cells, "z", toy.dictionary, prototype, partner, concept, match_depth=False)
     for a, b in zip(found, again, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
 
@@ -88,8 +90,9 @@ def test_only_counts_move_and_the_prototypes_batch_is_kept(toy):
     p, c = (int(x[0]) for x in np.nonzero((toy.codes.toarray() > 0) & (batch == 0)[:, None]))
     q = int(np.flatnonzero(batch == 1)[0])
     found = path_effects(
-        toy.model, toy.cells, "z", toy.dictionary, np.array([p]), np.array([q]), np.array([c]), on="preactivation"
-    )
+        toy.model, toy.cells, "z", toy.dictionary, np.array([p]), np.array([q]), np.array([c]), on="preactivation",
+        match_depth=False,
+    )  # fmt: skip
     moved = toy.cells[[p]].with_counts(toy.cells.counts[[q]])
     start = toy.dictionary.preactivations(toy.model.activations(moved, ["z"])["z"])[0, c]
     assert found.readout[0] - found.difference[0] == pytest.approx(float(start), rel=1e-4)

@@ -10,10 +10,12 @@ GENES = np.array(["a", "b", "c"], dtype=object)
 def test_only_measured_genes_have_rows_and_types_are_those_of_the_atlas():
     numbers = np.array([0.5, 0.0, -0.25], dtype=np.float32)
     rows = tables.statistics_rows(
-        "swap", "activation", 4, GENES, GeneStatistics(numbers, numbers + 1, numbers, numbers), np.array([3, 0, 1])
-    )
+        "swap", "activation", 4, GENES, GeneStatistics(numbers, numbers + 1, numbers, numbers), np.array([3, 0, 1]),
+        np.array([-0.1, 1.0, 2.0]),
+    )  # fmt: skip
     assert rows["gene"].tolist() == ["a", "c"]
-    assert rows["effect"].tolist() == rows["score"].tolist() == [0.5, -0.25]
+    assert rows["effect"].tolist() == [0.5, -0.25]
+    assert rows["score"].tolist() == [-0.5, -0.25]  # prototypes have less of the first gene
     assert rows["n"].tolist() == [3, 1]
     found = tables.expression_rows(4, GENES, Expression(numbers, numbers * 2, numbers, 9))
     assert found["score"].tolist() == [1.0, 0.0, -0.5]

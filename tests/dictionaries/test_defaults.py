@@ -7,7 +7,7 @@ from cellglass.errors import InputError
 
 
 def test_the_measured_default() -> None:
-    assert default_config(20, 3486) == MatryoshkaConfig(20, 128, 12, (8, 16, 32, 128), (1, 1, 1, 12))
+    assert default_config(20, 3486) == MatryoshkaConfig(20, 128, 12, (5, 10, 20, 40, 128), (1, 1, 1, 1, 12))
 
 
 @pytest.mark.parametrize("width", [1, 5, 10, 30, 64, 65, 512, 2048])
@@ -24,8 +24,8 @@ def test_what_is_asked_for_is_given() -> None:
     config = default_config(20, 5000, n_latents=512, k=24)
     assert (config.n_latents, config.k) == (512, 24)
     assert isinstance(config, MatryoshkaConfig)
-    assert config.prefixes == (8, 16, 32, 128, 512)
-    assert config.prefix_k == (1, 1, 1, 12, 24)
+    assert config.prefixes == (5, 10, 20, 40, 128, 512)
+    assert config.prefix_k == (1, 1, 1, 1, 12, 24)
     assert default_config(20, 5000, n_latents=2).prefixes == (2,)
 
 

@@ -23,7 +23,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
     dict
         The keys of `Atlas.summary`; ``title``, one line; ``evaluation``, the metric records; ``concepts``, the live
         ones, best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``,
-        ``best_label_f1``, ``best_term`` and ``genes`` (symbols, the largest effect first, by the path where there is one).
+        ``best_label_f1``, ``best_term`` and ``genes`` (symbols, the largest score first, of the first of `RANKINGS`).
     """
     facts = atlas.summary()
     facts["title"] = (

@@ -48,6 +48,7 @@ class Work:
     on: tuple[str, ...]
     path_on: tuple[str, ...]
     steps: int
+    match_depth: bool
     methods: tuple[str, ...]
 
     def block(self, pairs: pd.DataFrame, concepts: pd.DataFrame) -> Part:
@@ -119,12 +120,23 @@ class Work:
                 null = (rows["kind"].iloc[first:stop] == "null").to_numpy()
                 n = np.bincount(gene[~null[row]], minlength=self.cells.n_genes)
                 found = statistics.paired(effects, cell[first:stop], null, n > 0)
+                change = self._change(rows.iloc[first:stop][~null])
             else:
                 n = np.bincount(gene, minlength=self.cells.n_genes)
                 counts = self.cells.counts[cell[first:stop]].toarray()
                 found = statistics.knocked_out(effects, counts, n > 0)
-            out.append(tables.statistics_rows(method, on, int(number), self._genes, found, n))
+                change = np.ones(self.cells.n_genes)
+            out.append(tables.statistics_rows(method, on, int(number), self._genes, found, n, change))
         return out
+
+    def _change(self, pairs: pd.DataFrame) -> Array:
+        """Return by how much prototypes exceed their partners in log1p counts, mean over pairs, for each gene."""
+        prototype, partner = _columns(pairs, "prototype", "partner")
+        if not len(prototype):
+            return np.zeros(self.cells.n_genes)
+        return np.asarray(
+            (self.cells.counts[prototype].log1p() - self.cells.counts[partner].log1p()).mean(axis=0)
+        ).ravel()
 
     def _paths(self, part: Part, on: str, *, keep: bool) -> None:
         """Run the path effects of one concept at a time."""
@@ -134,12 +146,14 @@ class Work:
             mine = np.flatnonzero(concept == number)
             found = path.path_effects(
                 self.model, self.cells, self.site, self.dictionary, prototype[mine], partner[mine], concept[mine],
-                on=on, steps=self.steps,
+                on=on, steps=self.steps, match_depth=self.match_depth,
             )  # fmt: skip
-            differ = self.cells.counts[prototype[mine][~null[mine]]] != self.cells.counts[partner[mine][~null[mine]]]
-            n = np.asarray(differ.sum(axis=0)).ravel()
+            change = found.change[~null[mine]]
+            n = np.count_nonzero(change, axis=0)
             result = statistics.paired(found.effects, prototype[mine], null[mine], n > 0)
-            part.genes.append(tables.statistics_rows("path", on, int(number), self._genes, result, n))
+            part.genes.append(
+                tables.statistics_rows("path", on, int(number), self._genes, result, n, change.mean(axis=0))
+            )
             part.gaps += _gaps(int(number), on, null[mine], found.gap)
             if keep:
                 part.pairs.loc[mine, "difference"] = found.difference / found.readout

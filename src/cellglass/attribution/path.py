@@ -8,6 +8,10 @@ of a pair add up to (f(x) - f(x')) / f(x): Sundararajan et al. 2017 (completenes
 reported as gap. Only counts move: where the two cells differ in covariates (batch), the whole path keeps those of the
 prototype.
 
+The partner's counts are first brought to the prototype's depth (``match_depth``): cells of a type may simply hold more
+RNA, or be sequenced deeper, and a path from a shallow to a deep cell credits every abundant gene with that. x' is then
+log1p(c' N / N'), with N and N' the total counts of the two cells.
+
 Where the model has a linear front (h = W x + b), gradients are averaged over the steps at h and multiplied by W once.
 """
 
@@ -42,11 +46,14 @@ class PathEffects(NamedTuple):
         f(x).
     difference : float32, shape (n,)
         f(x) - f(x').
+    change : float32, shape (n, n_genes)
+        x - x', what was changed.
     gap : float32, shape (n,)
         |sum of effects * f(x) - difference| / |difference|; NaN where the difference is 0.
     """
 
     effects: Array
+    change: Array
     readout: Array
     difference: Array
     gap: Array
@@ -76,6 +83,7 @@ def path_effects(
     on: str = "activation",
     steps: int = 32,
     rule: Rule = "midpoint",
+    match_depth: bool = True,
     front: bool = True,
 ) -> PathEffects:
     """Return the path effects of pairs; the result is dense, so call it with the pairs of a concept at a time.
@@ -98,6 +106,8 @@ def path_effects(
         Points on the path.
     rule : {"midpoint", "gauss"}
         Where they lie. On networks of rectifiers both err by kinks, and neither is better by much.
+    match_depth : bool
+        Bring the partner's counts to the prototype's total first.
     front : bool
         Use the linear front where there is one; without it every step runs through the whole model.
 
@@ -114,11 +124,19 @@ def path_effects(
     size = max(1, min(_DENSE // cells.n_genes, len(prototype)))
     for start in range(0, len(prototype), size):
         piece = slice(start, start + size)
-        x, x0 = (torch.log1p(torch.from_numpy(cells.counts[rows[piece]].toarray())) for rows in (prototype, partner))
+        x, x0 = log_counts(cells, prototype[piece], partner[piece], match_depth)
         read = _Readout(dictionary, torch.from_numpy(np.asarray(concept[piece], dtype=np.int64)), on)
         gradient, ends = walk(x, x0, prototype[piece], read, at, weight)
-        pieces.append(_finish(gradient * (x - x0), ends))
+        pieces.append(_finish(gradient * (x - x0), x - x0, ends))
     return PathEffects(*(np.concatenate(parts) for parts in zip(*pieces, strict=True))) if pieces else _nothing(cells)
+
+
+def log_counts(cells: Cells, prototype: Array, partner: Array, match_depth: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log1p counts of prototypes and partners, float32 (n, n_genes), the partners' at the prototypes' depth."""
+    x, x0 = (torch.from_numpy(cells.counts[rows].toarray()) for rows in (prototype, partner))
+    if match_depth:
+        x0 = x0 * (x.sum(dim=1, keepdim=True) / x0.sum(dim=1, keepdim=True).clamp_min(1))
+    return torch.log1p(x), torch.log1p(x0)
 
 
 def check_gradient(model: CellModel, cells: Cells, site: str) -> None:
@@ -139,11 +157,12 @@ class _Readout(NamedTuple):
         return torch.relu(value) if self.on == "activation" else value
 
 
-def _finish(effects: torch.Tensor, ends: torch.Tensor) -> tuple[Array, Array, Array, Array]:
+def _finish(effects: torch.Tensor, change: torch.Tensor, ends: torch.Tensor) -> tuple[Array, ...]:
     readout, difference = ends[1], ends[1] - ends[0]
     total = effects.sum(dim=1, dtype=torch.float64)
     gap = torch.where(difference != 0, (total - difference).abs() / difference.abs(), torch.nan)
-    return (effects / readout[:, None]).numpy(), readout.numpy(), difference.numpy(), gap.float().numpy()
+    shares = effects / readout[:, None]
+    return shares.numpy(), change.numpy(), readout.numpy(), difference.numpy(), gap.float().numpy()
 
 
 def _front_walk(model: CellModel, cells: Cells, site: str) -> Any:
@@ -206,4 +225,5 @@ def _slopes(f: Any, x: torch.Tensor) -> torch.Tensor:
 
 def _nothing(cells: Cells) -> PathEffects:
     none = np.empty(0, dtype=np.float32)
-    return PathEffects(np.empty((0, cells.n_genes), dtype=np.float32), none, none, none)
+    wide = np.empty((0, cells.n_genes), dtype=np.float32)
+    return PathEffects(wide, wide, none, none, none)

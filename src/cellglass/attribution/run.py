@@ -43,7 +43,9 @@ class AttributionResult:
     ----------
     genes : pandas.DataFrame
         Columns ``method`` (swap, knockout, path, de), ``on`` (activation, preactivation, expression), ``concept``
-        (int32), ``gene`` (id), ``effect``, ``se``, ``score`` (what genes are ranked by: the effect, and t for de),
+        (int32), ``gene`` (id), ``effect``, ``se``, ``score`` (what genes are ranked by: t for de; else the effect,
+        negative where prototypes have less of the gene than their partners, so that genes whose presence drives the
+        concept come first and genes whose absence does last),
         ``q`` (float32; se and q are NaN where there is none) and ``n`` (int32: real pairs whose counts of the gene
         differ, for knock-outs prototypes that express it, for de cells). Means are over all real pairs (swap, path)
         or prototypes (knockout), with 0 where nothing could be changed.
@@ -96,6 +98,7 @@ def attribute(
     max_candidates: int = 50_000,
     max_cells: int = 5_000,
     steps: int = 32,
+    match_depth: bool = True,
     seed: int = 0,
     progress: Progress = silent,
 ) -> AttributionResult:
@@ -129,6 +132,8 @@ def attribute(
         Cells a side in differential expression.
     steps : int
         Points on a path.
+    match_depth : bool
+        Bring a partner to its prototype's depth before a path starts.
     seed : int
         Same seed, same result.
     progress : Progress
@@ -143,7 +148,7 @@ def attribute(
     wanted = _wanted(concepts, dictionary.n_latents)
     how = PairSettings(n_prototypes, n_partners, prototypes, null, tuple(match), max_candidates=max_candidates)
     possible, notes = _possible(model, cells, site, tuple(methods))
-    work = Work(model, cells, site, dictionary, tuple(on), tuple(path_on), steps, possible)
+    work = Work(model, cells, site, dictionary, tuple(on), tuple(path_on), steps, match_depth, possible)
     pool = Pool.read(activations, site, cells.n_cells, at_most=max_candidates, seed=seed)
     groups = match_groups(cells, match)
     expressed = Expressed(cells, at_most=max_cells, seed=seed) if "de" in possible else None

@@ -26,12 +26,17 @@ GENE_COLUMNS = {
 
 
 def statistics_rows(
-    method: str, on: str, concept: int, genes: Array, statistics: GeneStatistics, n: Array
+    method: str, on: str, concept: int, genes: Array, statistics: GeneStatistics, n: Array, change: Array
 ) -> pd.DataFrame:
-    """Return the rows of genes with ``n > 0`` (pairs or prototypes in which the gene could be changed), by position."""
+    """Return the rows of genes with ``n > 0`` (pairs or prototypes in which the gene could be changed), by position.
+
+    ``score`` is the effect with the sign of `change`, by how much prototypes exceed partners: a gene that the concept
+    loses when its count falls to the partner's is at the top, one that it loses when its count rises at the bottom.
+    """
     seen = n > 0
     effect = statistics.effect[seen]
-    return _rows(method, on, concept, genes[seen], effect, statistics.se[seen], effect, statistics.q[seen], n[seen])
+    score = np.where(change[seen] < 0, -effect, effect)
+    return _rows(method, on, concept, genes[seen], effect, statistics.se[seen], score, statistics.q[seen], n[seen])
 
 
 def expression_rows(concept: int, genes: Array, found: Expression) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from cellglass.dictionaries.topk import TopKConfig
 from cellglass.errors import InputError
 
 _FEWEST, _FEWEST_CELLS_A_LATENT = 32, 12
-_CLUSTERS = (8, 16, 32)
+_CLUSTERS = (5, 10, 20, 40)
 _MANY, _BLOCK = 512, 128
 
 
@@ -34,8 +34,8 @@ def default_config(
         Latents active in a row. None: 0.6 of the width, within 8 and 16, up to width 64; from there on the square
         root of twice the latents (32 of 512, 64 of 2,048). Never more than half the latents.
 
-    Notes ----- A nested dictionary gets prefixes of 8, 16 and 32 latents with one active, where they are at most half
-    of the latents, then all latents; from 512 latents on also a prefix of 128 with 12 active in between.
+    Notes ----- A nested dictionary gets prefixes of 5, 10, 20 and 40 latents with one active, where they are at most
+    half of the latents, then all latents; from 512 latents on also a prefix of 128 with 12 active in between.
     """
     if width < 1 or n_cells < 1:
         raise InputError(f"a dictionary for width {width} and {n_cells} cells cannot be made; both must be at least 1")

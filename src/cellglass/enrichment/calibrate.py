@@ -8,8 +8,8 @@ own z in matched random rankings, pooled over concepts and draws:
 
 The floor of 1 never makes a term more significant than its own test does. Then the false discovery rate among all
 (concept, term) at or above a threshold is the number of null z' there, a draw, over the number of observed ones (the
-permutation FDR of Subramanian et al. 2005, here on z'); ``null_q`` is its minimum over lower thresholds. Counts are kept
-in bins of 0.01, so memory does not grow with the number of draws.
+permutation FDR of Subramanian et al. 2005, here on z'); ``null_q`` is its minimum over lower thresholds. Counts are
+kept in bins of 0.01, so memory does not grow with the number of draws.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def signed_z(p: Array, statistic: Array) -> Array:
     from scipy.special import ndtri
 
     z: Array = -ndtri(np.clip(p, 1e-300, 1.0) / 2)
-    return np.copysign(np.clip(z, 0.0, 37.0), statistic)
+    signed: Array = np.copysign(np.clip(z, 0.0, 37.0), statistic)
+    return signed
 
 
 class Calibration:

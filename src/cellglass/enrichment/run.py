@@ -48,8 +48,8 @@ class EnrichmentResult:
     pathways : pandas.DataFrame
         Columns `COLUMNS`: concept (int32), source, term, test, ranking (str), statistic (float32), p, q (float64; BH
         within source, test and ranking over all concepts and terms), null_q (float32; false discovery rate against
-        matched random genes), n_genes (int32, measured genes of the term), leading_edge (str: at most `LEADING_EDGE` symbols
-        joined by ``;``, most extreme first). Rows with p < `alpha` and, of each concept, the `BEST` rows with the
+        matched random genes), n_genes (int32, measured genes of the term), leading_edge (str: at most `LEADING_EDGE`
+        symbols joined by ``;``, most extreme first). Rows with p < `alpha` and, of each concept, the `BEST` rows with the
         lowest p; the corrections ran over all.
     rates : list of dict
         One for each source and test: share of concepts with an enriched term at q < `alpha` (``value``), the same for
@@ -113,8 +113,8 @@ def enrich(
 
     Notes
     -----
-    ``null_q`` is the false discovery rate against matched random genes, with each term on the scale of its own null; see
-    `cellglass.enrichment.calibrate`. It is one-sided: it asks for enrichment.
+    ``null_q`` is the false discovery rate against matched random genes, with each term on the scale of its own null:
+    see `cellglass.enrichment.calibrate`. It is one-sided: it asks for enrichment.
 
     Raises
     ------

@@ -55,10 +55,13 @@ def _annotation(run: Run) -> list[Metric]:
     for rate in rates:
         suffix = "" if rate["ranking"] == first else f".{rate['ranking']}"
         name = f"annotation.{rate['source']}.{rate['test']}{suffix}"
-        on = f"at least one of {rate['n_terms']} terms enriched by {rate['test']} on genes ranked by {rate['ranking']}"
+        ranked = f"{rate['test']} on genes ranked by {rate['ranking']}"
+        on = f"at least one of {rate['n_terms']} terms enriched by {ranked}"
         matched = f"genes exchanged for genes of like mean expression, mean of {rate['draws']} draws"
-        plain = f"Share of concepts with {on}, at q < {rate['alpha']} (BH over all concepts and terms); null: {matched}"
-        strict = f"Share of concepts with {on}, at null_q < {rate['alpha']}, which compares each term with what it gets "
+        plain = f"Share of concepts with {on}, at q < {rate['alpha']} (BH over concepts and terms); null: {matched}"
+        strict = (
+            f"Share of concepts with {on}, at null_q < {rate['alpha']}, which compares each term with what it gets "
+        )
         strict += f"from matched random genes; null: {matched}"
         n = rate["n_concepts"]
         metrics.append(Metric(name, rate["value"], None, rate["null"], n, plain))

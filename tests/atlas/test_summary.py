@@ -1,0 +1,31 @@
+"""The summary holds what the atlas holds, as plain JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from cellglass.atlas import open_atlas
+from cellglass.atlas.summary import RANKINGS, best_genes, summarize
+
+
+def test_a_summary_is_json_of_what_the_atlas_holds(atlas_folder: Path) -> None:
+    atlas = open_atlas(atlas_folder)
+    summary = json.loads(json.dumps(summarize(atlas), allow_nan=False))
+    assert [record["metric"] for record in summary["evaluation"]] == atlas.evaluation.index.tolist()
+    alive = atlas.concepts.var.query("density > 0")
+    assert {concept["name"] for concept in summary["concepts"]} == set(alive.index)
+    f1 = [concept["best_label_f1"] for concept in summary["concepts"]]
+    assert f1 == sorted(f1, reverse=True)
+    assert str(atlas.concepts.n_obs) in summary["title"].replace(",", "")
+
+
+def test_the_best_genes_are_those_of_the_first_ranking_there_is(atlas_folder: Path) -> None:
+    path = atlas_folder / "genes.parquet"
+    table = pd.read_parquet(path)
+    method, on = next(pair for pair in RANKINGS if ((table["method"] == pair[0]) & (table["on"] == pair[1])).any())
+    found = best_genes(path, n=3)
+    for concept, rows in table[(table["method"] == method) & (table["on"] == on)].groupby("concept"):
+        assert found[concept] == rows.nlargest(3, "score")["symbol"].tolist()
