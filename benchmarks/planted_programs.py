@@ -67,7 +67,7 @@ class Size:
 
 
 FULL = Size(cells=2000, genes=1000, epochs=100)
-QUICK = Size(cells=800, genes=600, epochs=30, prototypes=10, partners=3)
+QUICK = Size(cells=600, genes=500, epochs=20, prototypes=10, partners=2)
 
 
 class Ideal(Dictionary):

@@ -12,7 +12,7 @@ IDEAL, TRUTH = "ideal directions", "true activity"
 DE = "differential expression"
 
 READING = Path(__file__).with_name("planted_reading.md")
-"""What a person read from the run of five seeds that the repository holds; stands below the tables."""
+"""The reading of the run of five seeds that the repository holds; stands below the tables, and is written by hand."""
 
 _TITLE = """# Which method finds the genes of a concept?
 

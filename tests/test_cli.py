@@ -148,7 +148,7 @@ WRONG = {
     "unknown method": (["run", "{good.h5ad}", "--method", "guess", "--out", "{out}"], "guess"),
     "no epochs": (["run", "{good.h5ad}", "--epochs", "0", "--out", "{out}"], "model.epochs"),
     "more active latents than latents": (["run", "{good.h5ad}", "--latents", "4", "--k", "9", "--out", "{out}"], "k"),
-    "word for a number": (["run", "{good.h5ad}", "--epochs", "many", "--out", "{out}"], "many"),
+    "word for a number": (["run", "{good.h5ad}", "--epochs", "many", "--out", "{out}"], "--epochs"),
     "no output folder named": (["run", "{good.h5ad}"], "--out"),
     "output is a file": (["run", "{good.h5ad}", "--out", "{table.csv}"], "table.csv"),
     "output holds other things": (["run", "{good.h5ad}", "--out", "{full_folder}"], "full_folder"),

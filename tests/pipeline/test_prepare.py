@@ -11,7 +11,7 @@ import pytest
 from cellglass.cells import Simulated, open_cells, write_cells
 from cellglass.errors import InputError
 from cellglass.pipeline import prepare
-from cellglass.pipeline.config import RunConfig, make_config
+from cellglass.pipeline.config import make_config
 from cellglass.pipeline.explain import STAGES, run_pipeline
 from cellglass.pipeline.runner import Run, run_stages
 
@@ -81,10 +81,12 @@ def test_a_file_gives_the_same_cells_as_memory(small_run: Run, planted: Simulate
 def test_a_saved_model_and_a_model_in_memory_are_taken_as_they_are(small_run: Run, tmp_path: Path) -> None:
     model = prepare.open_model(small_run)
     cells = open_cells(small_run.path(prepare.CELLS))
-    config = make_config({"model": {"path": str(small_run.path(prepare.MODEL))}})
+    sets = {"gene_sets": list(small_run.config.enrichment.gene_sets)}
+    saved = make_config({"model": {"path": str(small_run.path(prepare.MODEL))}, "enrichment": sets})
+    plain = make_config({"enrichment": sets})
     for run in (
-        Run(tmp_path / "a", config, {"cells": cells}),
-        Run(tmp_path / "b", RunConfig(), {"cells": cells, "model": model}),
+        Run(tmp_path / "a", saved, {"cells": cells}),
+        Run(tmp_path / "b", plain, {"cells": cells, "model": model}),
     ):
         run_stages(run, STAGES[:2])
         assert prepare.open_model(run).fingerprint() == model.fingerprint()
@@ -103,7 +105,7 @@ def test_a_site_that_is_not_there_is_found_before_anything_is_fitted(planted: Si
     [
         ({"model": {"path": "obsm:X_uce"}}, "X_uce"),
         ({"cells": {"labels": ["celltype"]}}, "no obs column 'celltype'"),
-        ({"enrichment": {"gene_sets": ["bundled"]}}, "none of the"),
+        ({"enrichment": {"gene_sets": ["bundled"]}}, "none of 150 sets"),
     ],
 )
 def test_what_the_cells_lack_is_found_before_anything_is_fitted(

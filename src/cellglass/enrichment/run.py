@@ -49,8 +49,8 @@ class EnrichmentResult:
         Columns `COLUMNS`: concept (int32), source, term, test, ranking (str), statistic (float32), p, q (float64; BH
         within source, test and ranking over all concepts and terms), null_q (float32; false discovery rate against
         matched random genes), n_genes (int32, measured genes of the term), leading_edge (str: at most `LEADING_EDGE`
-        symbols joined by ``;``, most extreme first). Rows with p < `alpha` and, of each concept, the `BEST` rows with the
-        lowest p; the corrections ran over all.
+        symbols joined by ``;``, most extreme first). Rows with p < `alpha` and, of each concept, the `BEST` rows with
+        the lowest p; the corrections ran over all.
     rates : list of dict
         One for each source and test: share of concepts with an enriched term at q < `alpha` (``value``), the same for
         matched random genes (``null``, mean over ``draws`` draws, ``null_sd`` over them); ``calibrated`` and

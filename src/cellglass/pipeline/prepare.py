@@ -61,7 +61,11 @@ def make_cells(run: Run) -> None:
     config = run.config.cells
     columns = (*config.labels, *run.config.attribution.match, *((config.batch,) if config.batch else ()))
     if isinstance(source, Path):
-        read_cells(source, counts=config.counts, gene_ids=config.gene_ids, columns=columns, spool=run.path(CELLS))
+        cells = read_cells(
+            source, counts=config.counts, gene_ids=config.gene_ids, columns=columns, spool=run.path(CELLS)
+        )
+        if not run.path(CELLS).exists():  # cells that write_cells wrote are opened where they are
+            write_cells(cells, run.path(CELLS))
     else:
         cells = demo_cells() if source is None else source
         for column in columns:
