@@ -118,7 +118,9 @@ def alignment_metrics(codes: sp.csc_matrix, labels: Labels, seed: int, *, name: 
 def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the label value that each concept marks best, over all columns of `labels`.
 
-    The value is chosen by F1 on one half of the cells; the figures are those of the other half.
+    The value is chosen on one half of the cells, by how far F1 exceeds that of calling every cell, 2 p / (1 + p) with p
+    the value's share: a concept that is on in half of the cells has a high F1 for a value that most cells have, and
+    tells nothing about it. The figures are those of the other half.
 
     Parameters
     ----------
@@ -133,8 +135,8 @@ def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> 
     Returns
     -------
     pandas.DataFrame
-        One row for each latent: ``latent`` (int32), ``label_column``, ``value`` (str; empty where the latent is
-        inactive on the choosing half or there is no label), ``f1``, ``ap`` (float64; 0 there).
+        One row for each latent: ``latent`` (int32), ``label_column``, ``value`` (str; empty where no value
+        is marked better than by calling every cell), ``f1``, ``ap`` (float64; 0 there).
     """
     n_latents = codes.shape[1]
     best = np.zeros(n_latents)
@@ -146,9 +148,11 @@ def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> 
         except InputError:
             continue
         result = align(codes, encoded, seed, name=str(name))
-        latent, j = np.arange(n_latents), result.chosen.argmax(axis=1)
-        better = np.flatnonzero(result.chosen[latent, j] > best)
-        best[better] = result.chosen[better, j[better]]
+        share = np.bincount(encoded.code[encoded.code >= 0], minlength=len(encoded.names)) / (encoded.code >= 0).sum()
+        lift = result.chosen - 2 * share / (1 + share)
+        latent, j = np.arange(n_latents), lift.argmax(axis=1)
+        better = np.flatnonzero(lift[latent, j] > best)
+        best[better] = lift[better, j[better]]
         column[better], value[better] = str(name), np.asarray(result.names, dtype=object)[j[better]]
         f1[better], ap[better] = result.f1[better, j[better]], result.ap[better, j[better]]
     table = {"latent": np.arange(n_latents, dtype=np.int32), "label_column": column, "value": value, "f1": f1, "ap": ap}

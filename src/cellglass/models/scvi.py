@@ -68,7 +68,7 @@ class ScviModel(CellModel):
         cls,
         cells: Cells,
         *,
-        n_latent: int = 30,
+        n_latent: int = 20,
         n_hidden: int = 128,
         n_layers: int = 1,
         epochs: int = 100,
