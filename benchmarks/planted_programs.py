@@ -116,7 +116,8 @@ def one_seed(seed: int, size: Size) -> tuple[pd.DataFrame, pd.DataFrame, dict[st
     with threads(1):
         start = time.perf_counter()
         truth = simulate(n_cells=size.cells, n_genes=size.genes, seed=seed)
-        model = ScviModel.fit(truth.cells, epochs=size.epochs, seed=seed, device="cpu")
+        # Wider than the default: twenty programs need room.
+        model = ScviModel.fit(truth.cells, n_latent=30, epochs=size.epochs, seed=seed, device="cpu")
         cells = model.align(truth.cells)
         rows = activations(model, cells)
         z = rows.read(np.arange(rows.n_rows))

@@ -61,7 +61,8 @@ def test_a_card_holds_the_first_rows_of_the_tables(atlas_folder: Path) -> None:
     np.testing.assert_allclose([row[1] for row in swap["rows"]], plain["effect"].head(len(swap["rows"])), rtol=6e-3)
     gsea = next(block for block in card["pathways"] if block["test"] == "gsea")
     table = atlas.pathways(4)
-    assert [data["terms"][row[0]] for row in gsea["rows"]] == table[table["test"] == "gsea"]["term"].tolist()[:8]
+    enriched = table[(table["test"] == "gsea") & (table["statistic"] > 0)]
+    assert [data["terms"][row[0]] for row in gsea["rows"]] == enriched["term"].tolist()[:8]
     assert data["concepts"][-1]["genes"] == []
 
 

@@ -221,11 +221,12 @@ def genes(table: pd.DataFrame, symbols: Index) -> tuple[list[dict[str, Any]], di
 
 
 def pathways(table: pd.DataFrame, terms: Index) -> list[dict[str, Any]]:
-    """Return, for each test and ranking, the terms of the smallest q.
+    """Return, for each test and ranking, the enriched terms of the smallest q; depleted ones say what it is not.
 
     A term's row is [term, source, statistic, q, null q, number of genes, leading edge].
     """
     blocks = []
+    table = table[table["statistic"] > 0].reset_index(drop=True)
     columns = ("term", "source", "statistic", "q", "null_q", "n_genes", "leading_edge")
     for test, ranking, rows in sorted(_groups(table, "test", "ranking"), key=_test_place):
         first = table.iloc[rows[:TOP_TERMS]]

@@ -80,7 +80,7 @@ function terms(block) {
   const domain = [0, top];
   const items = block.rows.map(([term, source, , q, nullQ, genes, edge]) => {
     const sure = known(q) && q < SIGNIFICANT;
-    const text = `q ${number(q, 3)}; random genes ${known(nullQ) ? `q ${number(nullQ, 3)}` : "not tried"}`;
+    const text = `q ${number(q, 3)}; against random genes ${known(nullQ) ? `q ${number(nullQ, 3)}` : "not tried"}`;
     return el(
       "li",
       { class: sure ? null : "weak" },
@@ -97,7 +97,7 @@ function terms(block) {
   });
   return [
     el("ul", { class: "terms" }, items),
-    el("p", { class: "note" }, `Bar: −log10 q, grey where q is not below 0.05 (dashed line). Upright line: what random genes of matching number and expression reach. In italics: the genes behind it. ${count(block.rows.length)} of ${count(block.total)} gene sets.`),
+    el("p", { class: "note" }, `Bar: −log10 q, grey where q is not below 0.05 (dashed line). Upright line: the same when the set is compared with what it gets from random genes of like expression; trust it where both pass. In italics: the genes behind it. ${count(block.rows.length)} of ${count(block.total)} gene sets.`),
   ];
 }
 

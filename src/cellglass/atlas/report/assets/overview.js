@@ -168,9 +168,13 @@ function probes() {
 }
 
 function annotations() {
-  const rows = under("annotation").map((record) => {
-    const [, source, ...rest] = record.metric.split(".");
-    return { label: [source, ...rest.map((r) => TESTS[r] || methodName(r))].join(", "), record };
+  // A source may have dots in its name (a file's version), so the test is what the name is split at.
+  const rows = under("annotation").flatMap((record) => {
+    const parts = /^annotation\.(.+)\.(gsea|ulm|ora)((?:\.\w+)*)$/.exec(record.metric);
+    if (!parts) return [{ label: record.metric.slice("annotation.".length), record }];
+    const rest = parts[3].split(".").filter(Boolean);
+    if (rest.includes("swap")) return []; // much like the path's: the table below has it
+    return [{ label: [parts[1], TESTS[parts[2]], ...rest.map((r) => methodName(r))].join(", "), record }];
   });
   if (!rows.length) return null;
   return el(
@@ -180,7 +184,7 @@ function annotations() {
     el(
       "p",
       { class: "note" },
-      "Bar: the share of concepts whose genes match a known gene set (q < 0.05). Upright line: the same share for random genes of matching number and expression. A long bar means nothing if its line is long too; good is a wide gap.",
+      "Bar: the share of concepts whose genes match a known gene set (q < 0.05). Upright line: the same share for random genes of matching number and expression. A long bar means nothing if its line is long too; good is a wide gap. “Calibrated” compares each gene set with what that very set gets from random genes.",
     ),
     barPlot(rows),
   );
