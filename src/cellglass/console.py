@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -68,7 +69,7 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     console.print(escape(summary["title"]), style="bold", highlight=False)
     metrics = Table("metric", "value", "spread", "null", box=None, pad_edge=False, header_style="dim")
     for record in summary["evaluation"]:
-        if not record["metric"].startswith("alignment.") or record["metric"].endswith(".concepts"):
+        if _is_shown(record["metric"]):
             metrics.add_row(escape(record["metric"]), *(_number(record[key]) for key in ("value", "spread", "null")))
     console.print(metrics)
     concepts = Table(
@@ -89,6 +90,13 @@ def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(escape(str(row[key])) for key in ("name", "sets", "where", "what")))
     Console().print(table)
+
+
+def _is_shown(metric: str) -> bool:
+    """Say whether a metric is worth a line here: of alignment that of concepts, of annotation that of path effects."""
+    if metric.startswith("alignment."):
+        return metric.endswith(".concepts")
+    return not re.search(r"^annotation\..*\.(swap|de)(\.calibrated)?$", metric)
 
 
 def _number(value: float | None) -> str:
