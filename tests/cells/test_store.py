@@ -159,3 +159,16 @@ def test_what_cannot_be_opened_is_named(cells, tmp_path):
     data.unlink()
     with pytest.raises(InputError, match="damaged"):
         open_cells(tmp_path / "c")
+
+
+def test_blocks_become_one_and_equal_cells_written_whole(tmp_path):
+    from cellglass.cells import simulate, write_blocks
+    from cellglass.files import sha256
+
+    cells = simulate(n_cells=300, n_genes=80, n_programs=4, genes_per_program=10, n_batches=2, seed=3).cells
+    pieces = [slice(0, 7), slice(7, 250), slice(250, 300)]
+    write_blocks((cells[piece] for piece in pieces), tmp_path / "blocks", entries=cells.counts.nnz)
+    write_cells(cells, tmp_path / "whole")
+    assert sha256(tmp_path / "blocks") == sha256(tmp_path / "whole")
+    with pytest.raises(InputError, match="no cells to write"):
+        write_blocks(iter(()), tmp_path / "none", entries=0)

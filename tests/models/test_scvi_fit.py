@@ -184,7 +184,7 @@ def test_quality_is_that_of_scvi_tools_own_training(tmp_path, monkeypatch):
         torch.manual_seed(0)
         adata = cells.to_anndata()
         scvi.model.SCVI.setup_anndata(adata)
-        theirs = scvi.model.SCVI(adata, n_latent=30)
+        theirs = scvi.model.SCVI(adata, n_latent=20)
         theirs.train(100, enable_progress_bar=False, logger=False, enable_checkpointing=False)
         elbo = float(theirs.get_elbo())
         probe = LogisticRegression(max_iter=1000)

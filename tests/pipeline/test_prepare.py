@@ -118,3 +118,22 @@ def test_what_the_cells_lack_is_found_before_anything_is_fitted(
         with pytest.raises(InputError, match=message):
             run_pipeline(cells, make_config(tables), tmp_path / "atlas")
         assert not (tmp_path / "atlas").exists()
+
+
+def test_cells_that_count_none_of_the_models_genes_are_left_out(
+    small_run: Run, planted: Simulated, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = prepare.open_model(small_run)
+    counts = planted.cells.counts.copy()
+    empty = [3, 77]
+    for cell in empty:
+        counts.data[counts.indptr[cell] : counts.indptr[cell + 1]] = 0
+    counts.eliminate_zeros()
+    sets = {"gene_sets": list(small_run.config.enrichment.gene_sets)}
+    cells = planted.cells.with_counts(counts)
+    run = Run(tmp_path / "atlas", make_config({"enrichment": sets}), {"cells": cells, "model": model})
+    run_stages(run, STAGES[:2])
+    kept = prepare.open_explained(run)
+    assert kept.n_cells == 398
+    assert not set(kept.obs.index) & set(cells.obs.index[empty])
+    assert "left out 2 cells" in caplog.text
