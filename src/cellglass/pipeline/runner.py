@@ -189,6 +189,7 @@ def _run_stage(run: Run, stage: Stage, manifest: dict[str, Any]) -> None:
     record["seconds"] = round(time.monotonic() - start, 1)
     record["state"] = "done"
     write_manifest(run.folder, manifest)
+    run.progress(stage.name, 1, 1)
     shutil.rmtree(run.unit_folder(stage.name), ignore_errors=True)
 
 
