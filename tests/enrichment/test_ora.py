@@ -25,6 +25,8 @@ def test_lists_are_short_positive_and_never_split_ties(scores, top_n):
         assert listed.sum() + (left == left.max()).sum() > top_n
 
 
+# decoupler's own use of numba, said once, when it is compiled on a fresh machine.
+@pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPendingDeprecationWarning")
 def test_tables_equal_fishers_and_decouplers(random_sets):
     import decoupler
 
