@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cellglass needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up $(VENV) (about 3 minutes, 2.5 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	@touch $@
 
 demo: $(STAMP)  ## explain an scVI model of 700 bundled blood cells; needs no network
