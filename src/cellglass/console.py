@@ -73,7 +73,7 @@ def show_summary(summary: Mapping[str, Any]) -> None:
             metrics.add_row(escape(record["metric"]), *(_number(record[key]) for key in ("value", "spread", "null")))
     console.print(metrics)
     concepts = Table(
-        "concept", "cells", "best label (F1)", "genes by path effect", box=None, pad_edge=False, header_style="dim"
+        "concept", "cells", "best label (F1)", "its first genes", box=None, pad_edge=False, header_style="dim"
     )
     for concept in summary["concepts"][:10]:
         label = f"{concept['best_label']} ({concept['best_label_f1']:.2f})" if concept["best_label"] else ""
