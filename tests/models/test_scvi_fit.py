@@ -169,32 +169,36 @@ def test_a_run_killed_by_the_system_goes_on_to_the_same_weights(tmp_path):
 
 @pytest.mark.slow
 def test_quality_is_that_of_scvi_tools_own_training(tmp_path, monkeypatch):
-    """Same cells, epochs and width: held-in ELBO within 1 %, and a probe of cell types as good."""
+    """Same cells, epochs and width: ELBO within 1 %, and a probe of cell types as good, in the mean over three seeds.
+
+    One seed says little: over seeds the probe has a standard deviation of 0.015, ours and theirs alike.
+    """
     from cellglass.cells.demo import demo_cells
 
     monkeypatch.chdir(tmp_path)
     cells = demo_cells()
-    ours = ScviModel.fit(cells, epochs=100)
-    with warnings.catch_warnings(), threads(1), torch.random.fork_rng():
-        warnings.simplefilter("ignore")
-        import scvi
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import cross_val_score
+    labels = cells.obs["bulk_labels"].astype(str)
+    elbos, scores = [], []
+    for seed in range(3):
+        ours = ScviModel.fit(cells, epochs=100, seed=seed)
+        with warnings.catch_warnings(), threads(1), torch.random.fork_rng():
+            warnings.simplefilter("ignore")
+            import scvi
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.model_selection import cross_val_score
 
-        torch.manual_seed(0)
-        adata = cells.to_anndata()
-        scvi.model.SCVI.setup_anndata(adata)
-        theirs = scvi.model.SCVI(adata, n_latent=20)
-        theirs.train(100, enable_progress_bar=False, logger=False, enable_checkpointing=False)
-        elbo = float(theirs.get_elbo())
-        probe = LogisticRegression(max_iter=1000)
-        labels = cells.obs["bulk_labels"].astype(str)
-        scores = [
-            float(cross_val_score(probe, z, labels, cv=5).mean())
-            for z in (ours.activations(cells, ["z"])["z"].numpy(), theirs.get_latent_representation())
-        ]
-        theirs.module.load_state_dict(ours.tensors)
-        own = float(theirs.get_elbo())
-    figures = f"ELBO {own:.1f}, scvi-tools {elbo:.1f}; probe {scores[0]:.3f}, scvi-tools {scores[1]:.3f}"
+            torch.manual_seed(seed)
+            adata = cells.to_anndata()
+            scvi.model.SCVI.setup_anndata(adata)
+            theirs = scvi.model.SCVI(adata, n_latent=20)
+            theirs.train(100, enable_progress_bar=False, logger=False, enable_checkpointing=False)
+            elbo = float(theirs.get_elbo())
+            latents = (ours.activations(cells, ["z"])["z"].numpy(), theirs.get_latent_representation())
+            probe = LogisticRegression(max_iter=1000)
+            scores.append([float(cross_val_score(probe, z, labels, cv=5).mean()) for z in latents])
+            theirs.module.load_state_dict(ours.tensors)
+            elbos.append([float(theirs.get_elbo()), elbo])
+    (own, elbo), (mine, theirs_score) = np.mean(elbos, axis=0), np.mean(scores, axis=0)
+    figures = f"ELBO {own:.1f}, scvi-tools {elbo:.1f}; probe {mine:.3f}, scvi-tools {theirs_score:.3f}"
     assert abs(own - elbo) < 0.01 * abs(elbo), figures
-    assert scores[0] > scores[1] - 0.03, figures
+    assert mine > theirs_score - 0.03, figures
