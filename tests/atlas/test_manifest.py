@@ -7,14 +7,14 @@ from cellglass.atlas import schema
 from cellglass.errors import InputError
 
 
-def test_a_stage_is_updated_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_a_manifest_is_replaced_whole_and_read_back(tmp_path: Path) -> None:
     first = manifests.new_manifest(7, {"labels": ["celltype"]})
     assert first["schema_version"] == schema.SCHEMA_VERSION
     assert {"numpy", "anndata", "torch"} <= set(first["versions"])
     manifests.write_manifest(tmp_path, first)
     running = {"fingerprint": "f", "state": "running", "seconds": 0.0, "outputs": {}}
-    manifests.update_stage(tmp_path, "genes", running)
-    manifests.update_stage(tmp_path, "pathways", {**running, "state": "done"})
+    stages = {"genes": running, "pathways": {**running, "state": "done"}}
+    manifests.write_manifest(tmp_path, {**first, "stages": stages})
     read = manifests.read_manifest(tmp_path)
     assert read["stages"] == {"genes": running, "pathways": {**running, "state": "done"}}
     assert {key: read[key] for key in ("seed", "config", "created")} == {

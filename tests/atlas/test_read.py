@@ -136,7 +136,9 @@ def test_truncated_artefacts_are_one_line(copy: Path) -> None:
 
 
 def test_an_unfinished_atlas_says_so(copy: Path) -> None:
-    manifests.update_stage(copy, "pathways", {"fingerprint": "", "state": "running", "seconds": 0, "outputs": {}})
+    manifest = manifests.read_manifest(copy)
+    manifest["stages"]["pathways"] = {"fingerprint": "", "state": "running", "seconds": 0, "outputs": {}}
+    manifests.write_manifest(copy, manifest)
     with pytest.raises(InputError, match=r"not finished \(stage pathways\); run the same command again; it goes on"):
         open_atlas(copy)
     assert open_atlas(copy, unfinished=True).concepts.n_vars == 24

@@ -82,14 +82,6 @@ def write_manifest(folder: Path | str, manifest: Mapping[str, Any]) -> Path:
     return target
 
 
-def update_stage(folder: Path | str, name: str, stage: Mapping[str, Any]) -> dict[str, Any]:
-    """Set one stage in the manifest on disk and return the whole."""
-    manifest = read_manifest(folder)
-    manifest["stages"][name] = dict(stage)
-    write_manifest(folder, manifest)
-    return manifest
-
-
 def artefact_digest(path: Path | str) -> str:
     """Return the sha256 by which artefacts are compared.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +24,6 @@ from cellglass.dictionaries.topk import TopK
 from cellglass.dictionaries.train import TrainConfig, split_rows, train
 from cellglass.errors import InputError
 from cellglass.progress import Progress, silent
-
-
-class _Loadable(Protocol):
-    @classmethod
-    def load(cls, folder: Path) -> Self: ...
-
 
 TRAINED: Mapping[str, type[SparseDictionary]] = {cls.kind: cls for cls in (TopK, Matryoshka)}
 BASELINES: Mapping[str, Any] = {cls.kind: cls for cls in (Neurons, PCA, ICA, NMF, RandomDirections)}

@@ -40,7 +40,7 @@ class ScviConfig:
     """
 
     n_genes: int
-    n_latent: int = 30
+    n_latent: int = 20
     n_hidden: int = 128
     n_layers: int = 1
     categories: tuple[int, ...] = (0,)
