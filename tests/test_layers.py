@@ -11,7 +11,7 @@ PACKAGE = Path(cellglass.__file__).parent
 LAYERS = (
     "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "evaluation", "atlas", "pipeline",
 )  # fmt: skip
-LEAVES = {"_version", "errors", "files", "progress", "seeds", "threads"}
+LEAVES = {"_version", "compiled", "errors", "files", "progress", "seeds", "threads"}
 
 
 def _imported(file: Path) -> set[str]:

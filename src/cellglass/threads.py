@@ -1,12 +1,18 @@
 """Small work runs on one thread: on two, contention between thread pools made it up to ten times slower.
 
-`threads(n)` bounds torch, BLAS and OpenMP together for a block and restores what was there.
+`threads(n)` bounds torch, BLAS and OpenMP together for a block and restores what was there. `over_rows` shares the rows
+of a compiled loop among as many threads as torch uses.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 
 from threadpoolctl import threadpool_limits
+
+_ALONE = 1 << 18
 
 
 @contextmanager
@@ -21,3 +27,21 @@ def threads(n: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def over_rows(n: int, size: int, work: Callable[[int, int], None]) -> None:
+    """Do ``work(first, last)`` for all `n` rows, which hold `size` numbers together; few are done on this thread."""
+    import torch
+
+    parts = min(torch.get_num_threads(), n) if size > _ALONE else 1
+    if parts <= 1:
+        work(0, n)
+        return
+    edges = [n * part // parts for part in range(parts + 1)]
+    list(_pool(os.getpid()).map(work, edges[:-1], edges[1:]))
+
+
+@cache
+def _pool(_process: int) -> ThreadPoolExecutor:
+    """Return the threads of this process: one that was forked has none of its parent's."""
+    return ThreadPoolExecutor(max(1, os.cpu_count() or 1), "cellglass")

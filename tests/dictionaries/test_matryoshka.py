@@ -41,11 +41,11 @@ def test_every_prefix_reconstructs_and_more_latents_do_better() -> None:
 @pytest.mark.parametrize(
     ("prefixes", "k", "message"),
     [
-        ((), (), "one k for each"),
+        ((), (), "sizes that grow"),
         ((8, 32), (4,), "2 prefixes and 1 prefix_k"),
-        ((8, 8, 32), (1, 1, 4), "must grow"),
+        ((8, 8, 32), (1, 1, 4), "sizes that grow"),
         ((8, 16), (1, 4), "must be all 32 latents"),
-        ((8, 32), (1, 3), "with k 4"),
+        ((8, 32), (1, 3), "it must be 4"),
         ((8, 32), (9, 4), "between 1 and 8"),
     ],
 )

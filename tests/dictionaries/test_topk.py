@@ -5,14 +5,14 @@ import torch
 
 from cellglass.dictionaries import topk
 from cellglass.dictionaries.base import Dictionary
-from cellglass.dictionaries.topk import TopK, TopKConfig, top_k
+from cellglass.dictionaries.topk import TopK, TopKConfig
 from cellglass.errors import InputError
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
-def test_top_k_equals_sorting(k: int) -> None:
+def test_encoding_keeps_what_sorting_puts_first(k: int) -> None:
     pre = torch.randn(50, 10, generator=torch.Generator().manual_seed(k))
-    dense = torch.from_numpy(top_k(pre, k).to_csr().toarray())
+    dense = torch.from_numpy(TopK(TopKConfig(4, 10, k)).select(pre).to_csr().toarray())
     threshold = pre.sort(dim=1, descending=True).values[:, k - 1 : k]
     assert torch.equal(dense, torch.where(pre >= threshold, pre.relu(), 0.0))
 
@@ -37,7 +37,7 @@ def test_the_fast_activation_equals_the_lookup_over_several_pieces(monkeypatch) 
 
 
 def test_negative_responses_become_zero() -> None:
-    codes = top_k(torch.tensor([[-3.0, -1.0, -2.0]]), 2)
+    codes = TopK(TopKConfig(4, 3, 2)).select(torch.tensor([[-3.0, -1.0, -2.0]]))
     assert codes.values.tolist() == [[0, 0]]
     assert codes.to_csr().nnz == 0
 

@@ -6,9 +6,7 @@ import torch
 
 from cellglass.activations import MemoryRows
 from cellglass.dictionaries import TopK, TopKConfig, TrainConfig, train
-from cellglass.dictionaries.train import _initialise, _Training, mean_and_scale, split_rows
 from cellglass.errors import InputError
-from cellglass.progress import silent
 
 
 def test_planted_directions_and_codes_are_recovered(planted) -> None:
@@ -26,15 +24,15 @@ def test_planted_directions_and_codes_are_recovered(planted) -> None:
 
 
 def test_dead_latents_come_back_through_the_auxiliary_loss(planted) -> None:
-    rows, learn, held = MemoryRows(planted.x), np.arange(3600), np.arange(3600, 4000)
+    class Weak(TopK):
+        """Half of its latents never win a place among the k largest."""
+
+        def begin(self, u, target, seed) -> None:
+            self.encoder[16:] *= 0.01
 
     def revived(weight: float) -> int:
         config = TrainConfig(steps=300, batch_size=256, dead_after=2000, aux_weight=weight, patience=100)
-        dictionary = TopK(TopKConfig(20, 32, 2))
-        _initialise(dictionary, rows, learn, seed=0)
-        with torch.no_grad():
-            dictionary.encoder[16:] *= 0.01  # these never win a place among the k largest
-        _Training(dictionary, rows, learn, held, config, seed=0).run(silent)
+        dictionary = train(Weak(TopKConfig(20, 32, 2)), planted.x, config, seed=0)
         return int((dictionary.encode(planted.x).to_csr().getnnz(axis=0)[16:] > 0).sum())
 
     without, with_loss = revived(0.0), revived(1 / 32)
@@ -85,27 +83,11 @@ def test_what_is_stored_is_the_mean_the_scale_and_unit_rows(planted) -> None:
     assert not any(weight.requires_grad for weight in dictionary.parameters())
 
 
-def test_mean_and_scale_keep_precision_far_from_zero() -> None:
-    x = torch.randn(20_000, 3, generator=torch.Generator().manual_seed(0)) + 1000
-    mean, scale = mean_and_scale(MemoryRows(x), np.arange(20_000))
-    assert torch.allclose(mean.double(), x.double().mean(0), atol=1e-4)
-    assert scale == pytest.approx(float(x.double().std(dim=0, correction=0).square().mean().sqrt()), rel=1e-6)
-
-
 def test_it_stops_early_where_nothing_improves(planted) -> None:
     heard: list[int] = []
     config = TrainConfig(steps=1000, batch_size=128, check_every=5, patience=2, cooldown=0.05)
     train(TopK(TopKConfig(20, 8, 2)), planted.x, config, progress=lambda _what, done, _total: heard.append(done))
     assert heard[-1] < 700
-
-
-def test_split_rows() -> None:
-    rows = MemoryRows(torch.zeros(100, 2))
-    learn, held = split_rows(rows, None, None, 0)
-    assert (len(learn), len(held)) == (90, 10)
-    assert sorted([*learn, *held]) == list(range(100))
-    assert (split_rows(rows, None, [0, 1], 0)[0] == np.arange(2, 100)).all()
-    assert (split_rows(rows, np.arange(60), None, 0)[1] == np.arange(60, 100)).all()
 
 
 @pytest.mark.parametrize(

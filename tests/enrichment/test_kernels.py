@@ -1,6 +1,7 @@
 import numpy as np
 
-from cellglass.enrichment._kernels import compiled, null_scores, score_all
+from cellglass.compiled import compiled
+from cellglass.enrichment._kernels import null_scores, score_all
 from cellglass.enrichment.ranks import rank
 
 

@@ -6,7 +6,8 @@ nothing downstream asks where the rows lie. It knows nothing of shards, models o
 The order of shuffled batches, exactly: the rows are cut into consecutive blocks of 256; the blocks are permuted; as
 many blocks as fit in the buffer are read, their rows permuted together and handed out; what is left of a buffer is
 handed out first in the next. Where all rows fit in the buffer this is one uniform permutation. The order depends on
-seed, epoch, rows and buffer size alone, so the same of these gives the same batches.
+seed, epoch, rows and buffer size alone, so the same of these gives the same batches; `skip` leaves out the first ones
+without reading them, so that what was interrupted goes on, and `share` reads one process's part of each.
 """
 
 from __future__ import annotations
@@ -73,12 +74,15 @@ class Rows(ABC):
         *,
         batch_size: int,
         rows: Ints | Sequence[int] | None = None,
+        without: Ints | None = None,
         seed: int = 0,
         epoch: int = 0,
         shuffle: bool = True,
         draw: bool = False,
         drop_last: bool = False,
         buffer_rows: int = BUFFER_ROWS,
+        skip: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[torch.Tensor]:
         """Yield each of `rows` once, float32 (batch_size, width); the last batch may be smaller.
 
@@ -88,6 +92,8 @@ class Rows(ABC):
             Rows in a batch.
         rows
             Positions to read; None means all.
+        without
+            Positions to leave out, ascending.
         seed, epoch
             The order and the draws depend on these alone.
         shuffle
@@ -98,30 +104,45 @@ class Rows(ABC):
             Leave out the last batch where it is smaller than `batch_size`.
         buffer_rows
             At most about this many rows are held in memory.
+        skip
+            Leave out the first `skip` batches.
+        share
+            Of each batch give the part of process `share[0]` among `share[1]`.
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
         if draw and not self.has_spread:
             raise InputError("these activations have no posterior spread to draw from; pass draw=False")
-        noise = torch.Generator().manual_seed(derive(seed, "draw", epoch))
+        everything = range(self.n_rows) if rows is None else self.positions(rows)
         left: Ints = np.empty(0, dtype=np.int64)
-        for chunk in _chunks(self.positions(rows), shuffle, buffer_rows, generator(seed, "order", epoch)):
+        done = 0
+        for chunk in _chunks(everything, shuffle, buffer_rows, generator(seed, "order", epoch)):
+            if without is not None:
+                chunk = chunk[~np.isin(chunk, without)]
             ready = np.concatenate([left, chunk])
-            whole = len(ready) - len(ready) % batch_size
-            yield from self._pieces(ready[:whole], batch_size, noise if draw else None)
-            left = ready[whole:]
-        if len(left) and not drop_last:
-            yield from self._pieces(left, batch_size, noise if draw else None)
+            whole = len(ready) // batch_size
+            left = ready[whole * batch_size :]
+            noise = derive(seed, "draw", epoch, done, share[0]) if draw else None
+            if done + whole > skip:
+                yield from self._pieces(ready[: whole * batch_size], batch_size, noise, max(0, skip - done), share)
+            done += whole
+        if len(left) and not drop_last and skip <= done:
+            noise = derive(seed, "draw", epoch, done, share[0]) if draw else None
+            yield from self._pieces(left, len(left), noise, 0, share)
 
-    def _pieces(self, rows: Ints, batch_size: int, noise: torch.Generator | None) -> Iterator[torch.Tensor]:
-        """Read `rows` at once and yield them in batches."""
-        if not len(rows):
-            return
-        x = self.read(rows)
+    def _pieces(
+        self, rows: Ints, batch_size: int, noise: int | None, skip: int, share: tuple[int, int]
+    ) -> Iterator[torch.Tensor]:
+        """Read the share of `rows` at once and yield it in batches, all but the first `skip`."""
+        number, parts = share
+        part = slice(batch_size * number // parts, batch_size * (number + 1) // parts)
+        mine = rows.reshape(-1, batch_size)[:, part]
+        wanted = mine[skip:].reshape(-1)
+        x = self.read(wanted)
         if noise is not None:
-            spread = self.read_spread(rows)
-            x = x + spread * torch.randn(x.shape, generator=noise)
-        yield from torch.split(x, batch_size)
+            drawn = torch.randn(mine.size, self.width, generator=torch.Generator().manual_seed(noise))
+            x = x + self.read_spread(wanted) * drawn[mine[:skip].size :]
+        yield from torch.split(x, max(1, mine.shape[1]))
 
 
 class MemoryRows(Rows):
@@ -158,6 +179,32 @@ class MemoryRows(Rows):
         return self.spread[torch.from_numpy(rows)]
 
 
+class SideBySide(Rows):
+    """Rows of several sites of the same cells, joined: what a transcoder learns from.
+
+    Parameters
+    ----------
+    parts
+        The rows of each site, equally many.
+    """
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        counts = [part.n_rows for part in parts]
+        if len(set(counts)) != 1:
+            raise InputError(f"the sites have {counts} rows; they must be of the same cells, row for row")
+        self.parts = list(parts)
+        self.n_rows, self.width = counts[0], sum(part.width for part in parts)
+        self.has_spread = False
+
+    def read(self, rows: Ints) -> torch.Tensor:
+        """Return the rows at `rows` of all parts, side by side."""
+        return torch.cat([part.read(rows) for part in self.parts], dim=1)
+
+    def read_spread(self, rows: Ints) -> torch.Tensor:  # noqa: ARG002  # there is none of any row
+        """Raise InputError: draws of several sites would not belong together."""
+        raise InputError("sites side by side have no posterior spread")
+
+
 def as_rows(x: Rows | torch.Tensor | np.ndarray[Any, Any]) -> Rows:
     """Return `x` as rows: a tensor or array is wrapped, rows are given back as they are."""
     if isinstance(x, Rows):
@@ -165,11 +212,11 @@ def as_rows(x: Rows | torch.Tensor | np.ndarray[Any, Any]) -> Rows:
     return MemoryRows(torch.as_tensor(x))
 
 
-def _chunks(rows: Ints, shuffle: bool, buffer_rows: int, rng: np.random.Generator) -> Iterator[Ints]:
+def _chunks(rows: Ints | range, shuffle: bool, buffer_rows: int, rng: np.random.Generator) -> Iterator[Ints]:
     """Yield `rows` in pieces of at most about `buffer_rows`, in the order that the module's docstring defines."""
     if not shuffle:
         for start in range(0, len(rows), buffer_rows):
-            yield rows[start : start + buffer_rows]
+            yield np.asarray(rows[start : start + buffer_rows], dtype=np.int64)
         return
     if len(rows) <= buffer_rows:
         yield rng.permutation(rows)
@@ -177,5 +224,8 @@ def _chunks(rows: Ints, shuffle: bool, buffer_rows: int, rng: np.random.Generato
     blocks = rng.permutation(-(-len(rows) // BLOCK))
     at_once = max(1, buffer_rows // BLOCK)
     for start in range(0, len(blocks), at_once):
-        pieces = [rows[block * BLOCK : (block + 1) * BLOCK] for block in blocks[start : start + at_once]]
+        pieces = [
+            np.asarray(rows[block * BLOCK : (block + 1) * BLOCK], dtype=np.int64)
+            for block in blocks[start : start + at_once]
+        ]
         yield rng.permutation(np.concatenate(pieces))

@@ -49,17 +49,16 @@ class Shard:
         header, start = _header(path)
         self.shapes: dict[str, tuple[int, ...]] = {name: tuple(entry["shape"]) for name, entry in header.items()}
         self._kinds = {name: str(entry["dtype"]) for name, entry in header.items()}
-        self._arrays: dict[str, np.ndarray[Any, Any]] = {}
-        for name, entry in header.items():
-            if 0 in self.shapes[name]:
-                self._arrays[name] = np.empty(self.shapes[name], dtype=_NUMPY[entry["dtype"]])
-                continue
-            offset = start + int(entry["data_offsets"][0])
-            self._arrays[name] = np.memmap(path, _NUMPY[entry["dtype"]], "r", offset, self.shapes[name])
+        self._offsets = {name: start + int(entry["data_offsets"][0]) for name, entry in header.items()}
 
     def take(self, name: str, rows: np.ndarray[Any, Any] | slice) -> torch.Tensor:
-        """Return the rows at `rows` of the tensor called `name`, copied into memory."""
-        tensor = torch.from_numpy(np.array(self._arrays[name][rows]))
+        """Return the rows at `rows` of the tensor called `name`, copied into memory.
+
+        The file is mapped for this call alone: pages of a mapping that stays count as memory of the process for good.
+        """
+        shape, kind = self.shapes[name], _NUMPY[self._kinds[name]]
+        mapped = np.empty(shape, kind) if 0 in shape else np.memmap(self.path, kind, "r", self._offsets[name], shape)
+        tensor = torch.from_numpy(np.array(mapped[rows]))
         return tensor.view(torch.bfloat16) if self._kinds[name] == "BF16" else tensor
 
 

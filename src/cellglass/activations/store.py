@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from cellglass.activations.manifest import Manifest, StoredSite, read_manifest
-from cellglass.activations.rows import BUFFER_ROWS, Ints, Rows
+from cellglass.activations.rows import Ints, Rows
 from cellglass.activations.shards import Shard
 from cellglass.errors import InputError
 from cellglass.files import sha256
@@ -70,30 +70,9 @@ class Store:
         of = self.rows(site)
         return of.read_spread(of.positions(rows))
 
-    def batches(
-        self,
-        site: str,
-        *,
-        batch_size: int,
-        rows: Ints | Sequence[int] | None = None,
-        seed: int = 0,
-        epoch: int = 0,
-        shuffle: bool = True,
-        draw: bool = False,
-        drop_last: bool = False,
-        buffer_rows: int = BUFFER_ROWS,
-    ) -> Iterator[torch.Tensor]:
-        """Yield the rows of `site` in batches; see `cellglass.activations.rows.Rows.batches`."""
-        return self.rows(site).batches(
-            batch_size=batch_size,
-            rows=rows,
-            seed=seed,
-            epoch=epoch,
-            shuffle=shuffle,
-            draw=draw,
-            drop_last=drop_last,
-            buffer_rows=buffer_rows,
-        )
+    def batches(self, site: str, *, batch_size: int, **options: Any) -> Iterator[torch.Tensor]:
+        """Yield the rows of `site` in batches; `options` are those of `cellglass.activations.rows.Rows.batches`."""
+        return self.rows(site).batches(batch_size=batch_size, **options)
 
     def verify(self, progress: Progress = silent) -> None:
         """Check every shard's sha256; InputError names the first shard that differs."""

@@ -6,9 +6,21 @@ whole cell types, and the last level, with about 0.6 active latents a dimension,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from cellglass.dictionaries.archetypal import ArchetypalConfig
+from cellglass.dictionaries.batchtopk import BatchTopKConfig
+from cellglass.dictionaries.gated import GatedConfig
+from cellglass.dictionaries.jumprelu import JumpReLUConfig
 from cellglass.dictionaries.matryoshka import MatryoshkaConfig
+from cellglass.dictionaries.matryoshka_batchtopk import MatryoshkaBatchTopKConfig
+from cellglass.dictionaries.sparse import KConfig
 from cellglass.dictionaries.topk import TopKConfig
 from cellglass.errors import InputError
+
+_PLAIN: Mapping[str, type[KConfig]] = {
+    cls.kind: cls for cls in (TopKConfig, BatchTopKConfig, JumpReLUConfig, GatedConfig)
+}
 
 _FEWEST, _FEWEST_CELLS_A_LATENT = 32, 12
 _CLUSTERS = (5, 10, 20, 40)
@@ -17,7 +29,7 @@ _MANY, _BLOCK = 512, 128
 
 def default_config(
     width: int, n_cells: int, *, kind: str = "matryoshka", n_latents: int | None = None, k: int | None = None
-) -> TopKConfig:
+) -> KConfig:
     """Return the config of a dictionary for a site of `width` and `n_cells` rows to train on.
 
     Parameters
@@ -27,14 +39,17 @@ def default_config(
     n_cells
         Rows to train on.
     kind
-        ``matryoshka`` or ``topk``.
+        One of the trained kinds: ``matryoshka``, ``matryoshka_batchtopk``, ``topk``, ``batchtopk``, ``jumprelu``,
+        ``gated`` or ``archetypal``.
     n_latents
         None: four times the width, at least 128, in powers of two, and at most one for each 12 rows (at least 32).
     k
         Latents active in a row. None: 0.6 of the width, within 8 and 16, up to width 64; from there on the square
         root of twice the latents (32 of 512, 64 of 2,048). Never more than half the latents.
 
-    Notes ----- A nested dictionary gets prefixes of 5, 10, 20 and 40 latents with one active, where they are at most
+    Notes
+    -----
+    A nested dictionary gets prefixes of 5, 10, 20 and 40 latents with one active, where they are at most
     half of the latents, then all latents; from 512 latents on also a prefix of 128 with 12 active in between.
     """
     if width < 1 or n_cells < 1:
@@ -45,17 +60,21 @@ def default_config(
     if k is None:
         k = min(16, max(8, round(0.6 * width))) if width <= 64 else max(16, round((2 * n_latents) ** 0.5))
         k = max(1, min(k, n_latents // 2))
-    if kind == "topk":
-        return TopKConfig(width, n_latents, k)
-    if kind != "matryoshka":
-        raise InputError(f"dictionary kind {kind!r} has no default config; choose matryoshka or topk")
+    if kind in _PLAIN:
+        return _PLAIN[kind](width, n_latents, k)
+    if kind == "archetypal":
+        return ArchetypalConfig(width, n_latents, k, n_points=max(2, min(4 * n_latents, n_cells // 2)))
     levels = [(prefix, 1) for prefix in _CLUSTERS if 2 * prefix <= n_latents]
     if n_latents >= _MANY:
         levels.append((_BLOCK, min(12, k)))
     levels.append((n_latents, k))
-    return MatryoshkaConfig(
-        width, n_latents, k, tuple(size for size, _ in levels), tuple(active for _, active in levels)
-    )
+    prefixes = tuple(size for size, _ in levels)
+    if kind == "matryoshka_batchtopk":
+        return MatryoshkaBatchTopKConfig(width, n_latents, k, prefixes)
+    if kind != "matryoshka":
+        known = ", ".join([*_PLAIN, "archetypal", "matryoshka_batchtopk", "matryoshka"])
+        raise InputError(f"dictionary kind {kind!r} has no default config; choose one of: {known}")
+    return MatryoshkaConfig(width, n_latents, k, prefixes, tuple(active for _, active in levels))
 
 
 def _power_of_two(n: int, *, up: bool) -> int:

@@ -1,17 +1,19 @@
-"""What training minimises: the error of every level's reconstruction, and the loss that revives dead latents.
+"""What a training step minimises beside what a kind says: the loss that revives dead latents.
 
-Scaled units throughout, so that losses are comparable between sites. Pure functions of a dictionary and a batch.
+Scaled units throughout, so that losses are comparable between sites.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from cellglass.dictionaries.base import Codes
-from cellglass.dictionaries.sparse import SparseDictionary, combine
-from cellglass.dictionaries.topk import top_k
+from cellglass.dictionaries.products import Pattern
+from cellglass.dictionaries.selection import Chosen
+
+if TYPE_CHECKING:
+    from cellglass.dictionaries.sparse import SparseDictionary
 
 
 class Losses(NamedTuple):
@@ -21,38 +23,38 @@ class Losses(NamedTuple):
     ----------
     reconstruction : torch.Tensor, scalar
         Mean over levels of the mean squared error, per dimension.
-    residual : torch.Tensor, (n, d)
-        What the last level leaves unexplained, without gradient.
-    codes : Codes
-        Codes of the last level.
+    penalty : torch.Tensor or None
+        What else the kind minimises.
+    miss : torch.Tensor, (n, d_out)
+        By what the reconstruction of the last level exceeds the target, without gradient.
+    pattern : Pattern
+        The entries of the last level.
+    activation : torch.Tensor, (entries,)
+        The activations there, without gradient; 0 where an entry is not active after all.
     """
 
     reconstruction: torch.Tensor
-    residual: torch.Tensor
-    codes: Codes
+    penalty: torch.Tensor | None
+    miss: torch.Tensor
+    pattern: Pattern
+    activation: torch.Tensor
+
+    @property
+    def total(self) -> torch.Tensor:
+        """The sum of both."""
+        return self.reconstruction if self.penalty is None else self.reconstruction + self.penalty
+
+    def active_latents(self) -> torch.Tensor:
+        """Return the latents that are active in any row, each at least once, int64."""
+        return self.pattern.latent[self.activation > 0].long()
 
 
-def reconstruction_losses(dictionary: SparseDictionary, u: torch.Tensor, pre: torch.Tensor) -> Losses:
-    """Return the losses of scaled inputs `u` with pre-activations `pre`."""
-    levels = dictionary.levels()
-    errors = []
-    for prefix, k in levels[:-1]:
-        codes = top_k(pre[:, :prefix], k)
-        errors.append((combine(codes, dictionary.decoder[:prefix]) + dictionary.bias - u).square().mean())
-    codes = dictionary.select(pre)
-    miss = u - combine(codes, dictionary.decoder) - dictionary.bias
-    errors.append(miss.square().mean())
-    return Losses(torch.stack(errors).mean(), miss.detach(), codes)
-
-
-def auxiliary_loss(
-    dictionary: SparseDictionary, pre: torch.Tensor, residual: torch.Tensor, dead: torch.Tensor, k: int
-) -> torch.Tensor:
+def auxiliary_loss(dictionary: SparseDictionary, u: torch.Tensor, miss: torch.Tensor, dead: Chosen) -> torch.Tensor:
     """Return how badly the dead latents explain the residual, relative to its size (Gao et al. 2024, section 3).
 
-    Of the latents in `dead` (positions) the `k` with the largest pre-activations reconstruct `residual`; latents that
-    never win a place in the selection get a gradient by this and come back where something is left unexplained.
+    In each row the dead latents with the largest pre-activations, `dead`, reconstruct what is left unexplained, -`miss`
+    (without bias); latents that never win a place in the selection get a gradient by this and come back where something
+    is left.
     """
-    codes = top_k(pre[:, dead], min(k, len(dead)))
-    miss = combine(codes, dictionary.decoder[dead]) - residual
-    return miss.square().mean() / residual.square().mean().clamp_min(1e-12)
+    f = dictionary.respond(u, dead).relu()
+    return dictionary.aside(dead.pattern, f, -miss) / miss.square().mean().clamp_min(1e-12)

@@ -17,14 +17,15 @@ from typing import ClassVar
 
 import torch
 
-from cellglass.dictionaries.sparse import Level, SparseConfig
+from cellglass.dictionaries.selection import LargestOfRow, Rule
+from cellglass.dictionaries.sparse import KConfig, SparseConfig
 from cellglass.dictionaries.topk import TopK, TopKConfig
 from cellglass.errors import InputError
 
 
 @dataclass(frozen=True)
-class MatryoshkaConfig(TopKConfig):
-    """A nested TopK autoencoder.
+class MatryoshkaConfig(KConfig):
+    """A nested TopK dictionary.
 
     Attributes
     ----------
@@ -41,17 +42,13 @@ class MatryoshkaConfig(TopKConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.prefixes or len(self.prefixes) != len(self.prefix_k):
+        check_prefixes(self.prefixes, self.n_latents)
+        if len(self.prefixes) != len(self.prefix_k):
             raise InputError(
                 f"there are {len(self.prefixes)} prefixes and {len(self.prefix_k)} prefix_k; give one k for each prefix"
             )
-        if self.prefixes[0] < 1 or any(a >= b for a, b in pairwise(self.prefixes)):
-            raise InputError(f"prefixes are {self.prefixes}; they must grow from at least 1")
-        if self.prefixes[-1] != self.n_latents or self.prefix_k[-1] != self.k:
-            raise InputError(
-                f"the last prefix is {self.prefixes[-1]} with k {self.prefix_k[-1]}; "
-                f"it must be all {self.n_latents} latents with k {self.k}"
-            )
+        if self.prefix_k[-1] != self.k:
+            raise InputError(f"the last prefix has k {self.prefix_k[-1]}; it holds all latents, so it must be {self.k}")
         for prefix, k in zip(self.prefixes, self.prefix_k, strict=True):
             if not 1 <= k <= prefix:
                 raise InputError(
@@ -59,8 +56,16 @@ class MatryoshkaConfig(TopKConfig):
                 )
 
 
+def check_prefixes(prefixes: tuple[int, ...], n_latents: int) -> None:
+    """Raise InputError unless `prefixes` grow to `n_latents`."""
+    if not prefixes or prefixes[0] < 1 or any(a >= b for a, b in pairwise(prefixes)):
+        raise InputError(f"prefixes are {prefixes}; give sizes that grow from at least 1")
+    if prefixes[-1] != n_latents:
+        raise InputError(f"the last prefix is {prefixes[-1]}; it must be all {n_latents} latents")
+
+
 class Matryoshka(TopK):
-    """A nested TopK autoencoder."""
+    """A nested TopK dictionary."""
 
     kind: ClassVar[str] = "matryoshka"
     config_class: ClassVar[type[SparseConfig]] = MatryoshkaConfig
@@ -69,14 +74,14 @@ class Matryoshka(TopK):
     def __init__(self, config: MatryoshkaConfig) -> None:
         super().__init__(config)
 
-    def levels(self) -> Sequence[Level]:
-        """Return the prefixes with their k."""
-        return tuple(Level(prefix, k) for prefix, k in zip(self.config.prefixes, self.config.prefix_k, strict=True))
+    def training_rules(self, n_rows: int) -> Sequence[Rule]:
+        """Keep the k largest of each prefix, each prefix for itself."""
+        return [LargestOfRow(k, 0, size) for size, k in zip(self.config.prefixes, self.config.prefix_k, strict=True)]
 
     def prefix(self, number: int) -> TopK:
-        """Return prefix `number` (0 is the smallest) as a TopK autoencoder in its own right."""
-        size, k = self.levels()[number]
-        part = TopK(TopKConfig(self.d_in, size, k))
+        """Return prefix `number` (0 is the smallest) as a TopK dictionary in its own right."""
+        size, k = self.config.prefixes[number], self.config.prefix_k[number]
+        part = TopK(TopKConfig(self.d_in, size, k, d_out=self.config.d_out, skip=self.config.skip))
         weights = self.state_dict()
         for name in ("encoder", "encoder_bias", "decoder"):
             weights[name] = weights[name][:size]

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 
 from cellglass.activations.rows import Ints, Rows
+from cellglass.dictionaries.feeds import mean_and_variance
 from cellglass.dictionaries.linear import LinearDictionary
-from cellglass.dictionaries.train import mean_and_scale
 
 
 class Neurons(LinearDictionary):
@@ -20,4 +20,4 @@ class Neurons(LinearDictionary):
 def fit_neurons(rows: Rows, chosen: Ints) -> Neurons:
     """Centre the axes on the mean of the `chosen` rows."""
     axes = torch.eye(rows.width)
-    return Neurons(mean_and_scale(rows, chosen)[0], axes, axes)
+    return Neurons(mean_and_variance(rows, chosen)[0], axes, axes)

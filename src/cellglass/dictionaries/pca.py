@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 
 from cellglass.activations.rows import Ints, Rows
+from cellglass.dictionaries.feeds import mean_and_variance
 from cellglass.dictionaries.linear import LinearDictionary
-from cellglass.dictionaries.train import mean_and_scale
 from cellglass.errors import InputError
 
 _READ = 8192
@@ -29,7 +29,7 @@ def fit_pca(rows: Rows, chosen: Ints, n_components: int | None = None) -> PCA:
     q = rows.width if n_components is None else n_components
     if not 1 <= q <= rows.width:
         raise InputError(f"n_components is {q}; it must lie between 1 and the width of the site, {rows.width}")
-    mean = mean_and_scale(rows, chosen)[0]
+    mean = mean_and_variance(rows, chosen)[0]
     scatter = torch.zeros(rows.width, rows.width, dtype=torch.float64)
     for batch in rows.batches(batch_size=_READ, rows=chosen, shuffle=False):
         deviation = batch.double() - mean.double()

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 
 from cellglass.activations.rows import Ints, Rows
+from cellglass.dictionaries.feeds import mean_and_variance
 from cellglass.dictionaries.linear import LinearDictionary
-from cellglass.dictionaries.train import mean_and_scale
 from cellglass.errors import InputError
 from cellglass.seeds import derive
 
@@ -30,4 +30,4 @@ def fit_random(rows: Rows, chosen: Ints, n_components: int | None = None, seed: 
         raise InputError(f"n_components is {q}; it must be at least 1")
     noise = torch.Generator().manual_seed(derive(seed, "random directions"))
     axes = torch.nn.functional.normalize(torch.randn(q, rows.width, generator=noise, dtype=torch.float64), dim=1)
-    return RandomDirections(mean_and_scale(rows, chosen)[0], axes, torch.linalg.pinv(axes).T)
+    return RandomDirections(mean_and_variance(rows, chosen)[0], axes, torch.linalg.pinv(axes).T)

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from cellglass.activations.rows import Ints, Rows, as_rows
+from cellglass.dictionaries.archetypal import Archetypal
 from cellglass.dictionaries.base import Dictionary
+from cellglass.dictionaries.batchtopk import BatchTopK
+from cellglass.dictionaries.crosslayer import CrossLayerTranscoder
 from cellglass.dictionaries.defaults import default_config
+from cellglass.dictionaries.feeds import split_rows
 from cellglass.dictionaries.files import read_config
+from cellglass.dictionaries.gated import Gated
 from cellglass.dictionaries.ica import ICA, fit_ica
+from cellglass.dictionaries.jumprelu import JumpReLU
 from cellglass.dictionaries.matryoshka import Matryoshka
+from cellglass.dictionaries.matryoshka_batchtopk import MatryoshkaBatchTopK
 from cellglass.dictionaries.neurons import Neurons, fit_neurons
 from cellglass.dictionaries.nmf import NMF, fit_nmf
 from cellglass.dictionaries.pca import PCA, fit_pca
 from cellglass.dictionaries.random import RandomDirections, fit_random
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.dictionaries.topk import TopK
-from cellglass.dictionaries.train import TrainConfig, split_rows, train
+from cellglass.dictionaries.train import Data, train
+from cellglass.dictionaries.train_config import TrainConfig
 from cellglass.errors import InputError
 from cellglass.progress import Progress, silent
 
-TRAINED: Mapping[str, type[SparseDictionary]] = {cls.kind: cls for cls in (TopK, Matryoshka)}
+TRAINED: Mapping[str, type[SparseDictionary]] = {
+    cls.kind: cls for cls in (TopK, BatchTopK, JumpReLU, Gated, Matryoshka, MatryoshkaBatchTopK, Archetypal)
+}
+JOINT: Mapping[str, type[SparseDictionary]] = {CrossLayerTranscoder.kind: CrossLayerTranscoder}
 BASELINES: Mapping[str, Any] = {cls.kind: cls for cls in (Neurons, PCA, ICA, NMF, RandomDirections)}
-KINDS: Mapping[str, Any] = {**TRAINED, **BASELINES}
+KINDS: Mapping[str, Any] = {**TRAINED, **JOINT, **BASELINES}
 
 _FITTERS: Mapping[str, Callable[[Rows, Ints, int | None, int], Dictionary]] = {
     "neurons": lambda rows, chosen, _count, _seed: fit_neurons(rows, chosen),
@@ -47,14 +58,16 @@ def load(folder: Path | str) -> Dictionary:
 
 def fit(
     kind: str,
-    x: Rows | torch.Tensor | np.ndarray[Any, Any],
+    x: Data,
     *,
     config: SparseConfig | None = None,
     training: TrainConfig | None = None,
     n_components: int | None = None,
+    target: Data | None = None,
     rows_train: Ints | Sequence[int] | None = None,
     rows_valid: Ints | Sequence[int] | None = None,
     seed: int = 0,
+    checkpoint: Path | str | None = None,
     progress: Progress = silent,
 ) -> Dictionary:
     """Fit a dictionary of `kind` to activations.
@@ -66,13 +79,15 @@ def fit(
     x
         Rows of a store (``store.rows("z")``), or a tensor (rows, width).
     config
-        Of a trained kind; None means `default_config` (for ``topk`` without its inner prefixes).
+        Of a trained kind; None means `default_config` (a cross-layer transcoder needs one).
     training
         How a trained kind is trained.
     n_components
         Axes or parts of a baseline; None means as many as the site is wide.
-    rows_train, rows_valid
-        As for `cellglass.dictionaries.train.train`; a baseline reads `rows_train` alone.
+    target
+        Of a transcoder: rows of the site that is written, of the same cells.
+    rows_train, rows_valid, checkpoint
+        As for `cellglass.dictionaries.train`; a baseline reads `rows_train` alone.
     seed
         Of everything random.
     progress
@@ -80,13 +95,29 @@ def fit(
     """
     cls = _known(kind, "fit")
     rows = as_rows(x)
-    learn, held = split_rows(rows, rows_train, rows_valid, seed)
-    if kind not in TRAINED:
-        return _FITTERS[kind](rows, learn, n_components, seed)
+    if kind in BASELINES:
+        learn, held = split_rows(rows, rows_train, rows_valid, seed)
+        chosen = np.setdiff1d(np.arange(rows.n_rows), held) if learn is None else learn
+        return _FITTERS[kind](rows, chosen, n_components, seed)
     if config is not None and config.kind != kind:
         raise InputError(f"the config is for kind {config.kind!r}, but kind {kind!r} was asked for")
-    dictionary: SparseDictionary = cls(config or default_config(rows.width, len(learn), kind=kind))
-    return train(dictionary, rows, training, rows_train=learn, rows_valid=held, seed=seed, progress=progress)
+    if config is None:
+        n_rows = rows.n_rows if rows_train is None else len(rows.positions(rows_train))
+        config = default_config(rows.width, n_rows, kind=kind)
+        if target is not None:
+            config = replace(config, d_out=as_rows(target).width)
+    dictionary: SparseDictionary = cls(config)
+    return train(
+        dictionary,
+        rows,
+        training,
+        target=target,
+        rows_train=rows_train,
+        rows_valid=rows_valid,
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
 
 
 def _known(kind: str, where: str) -> Any:

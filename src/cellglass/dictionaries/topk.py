@@ -1,4 +1,4 @@
-"""TopK sparse autoencoder: of each row the k largest pre-activations stay, and what of them is negative becomes 0.
+"""TopK: of each row the k largest pre-activations stay, and what of them is negative becomes 0.
 
 Makhzani & Frey 2013 (k-sparse autoencoders, arXiv 1312.5663); Gao et al. 2024 (arXiv 2406.04093) for scale and for
 the loss that revives dead latents. Where two pre-activations of a row are exactly equal at the k-th place, which of
@@ -13,51 +13,33 @@ from typing import ClassVar
 
 import torch
 
-from cellglass.dictionaries.base import Codes
-from cellglass.dictionaries.sparse import Level, SparseConfig, SparseDictionary
-from cellglass.errors import InputError
+from cellglass.dictionaries.selection import LargestOfRow, Rule
+from cellglass.dictionaries.sparse import KConfig, SparseConfig, SparseDictionary
 
 # Rows whose pre-activations are looked at together: they should stay in the processor's cache.
 _FLOATS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True)
-class TopKConfig(SparseConfig):
-    """A TopK autoencoder.
-
-    Attributes
-    ----------
-    k : int
-        Latents that may be active in one row.
-    """
+class TopKConfig(KConfig):
+    """A TopK dictionary: `k` latents may be active in one row."""
 
     kind: ClassVar[str] = "topk"
-
-    k: int = 16
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.k <= self.n_latents:
-            raise InputError(f"k is {self.k}; it must lie between 1 and the number of latents, {self.n_latents}")
 
 
 class TopK(SparseDictionary):
-    """A TopK autoencoder."""
+    """A TopK dictionary."""
 
     kind: ClassVar[str] = "topk"
     config_class: ClassVar[type[SparseConfig]] = TopKConfig
-    config: TopKConfig
+    config: KConfig
 
-    def __init__(self, config: TopKConfig) -> None:
+    def __init__(self, config: KConfig) -> None:
         super().__init__(config)
 
-    def levels(self) -> Sequence[Level]:
-        """Return the one level that holds all latents."""
-        return (Level(self.n_latents, self.config.k),)
-
-    def select(self, pre: torch.Tensor) -> Codes:
+    def rules(self) -> Sequence[Rule]:
         """Keep the k largest of each row."""
-        return top_k(pre, self.config.k)
+        return [LargestOfRow(self.config.k, 0, self.n_latents)]
 
     def activations_of(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
         """Return the activation of latent ``latent[i]`` in row i of `x` after selection, float32 (n,).
@@ -76,9 +58,3 @@ class TopK(SparseDictionary):
         # In place where no gradient needs the pre-activations: twice as fast as a comparison with booleans.
         larger = pre.detach().gt(own.detach()).float() if pre.requires_grad else pre.gt_(own)
         return torch.where(larger @ ones < self.config.k, own[:, 0].relu(), 0.0)
-
-
-def top_k(pre: torch.Tensor, k: int) -> Codes:
-    """Return the codes of the `k` largest of each row of `pre`, at least 0."""
-    values, indices = pre.max(dim=1, keepdim=True) if k == 1 else pre.topk(k, dim=1, sorted=False)
-    return Codes(indices, values.relu(), int(pre.shape[1]))

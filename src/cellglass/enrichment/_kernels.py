@@ -1,27 +1,16 @@
 """The two loops of GSEA, written for numba and run as plain Python by the tests. See ``gsea.py`` for the formulas.
 
-Nothing is compiled at import: `compiled` does it once, and numba keeps the machine code beside this file.
+Nothing is compiled at import: `cellglass.compiled` does it once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-
-
-@cache
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile one of the loops below; it releases Python's lock while it runs."""
-    import numba
-
-    done: Callable[..., None] = numba.njit(nogil=True, cache=True)(function)
-    return done
 
 
 def score_all(

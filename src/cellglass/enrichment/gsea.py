@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cellglass.enrichment._kernels import compiled, null_scores, score_all
+from cellglass.compiled import compiled
+from cellglass.enrichment._kernels import null_scores, score_all
 from cellglass.enrichment.members import Members
 from cellglass.enrichment.ranks import Ranked, rank
 from cellglass.enrichment.tested import SMALLEST, Tested
