@@ -4,7 +4,7 @@ from cellglass.dictionaries.archetypal import Archetypal, ArchetypalConfig
 from cellglass.dictionaries.base import Codes, Dictionary
 from cellglass.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
 from cellglass.dictionaries.crosslayer import CrossLayerConfig, CrossLayerTranscoder
-from cellglass.dictionaries.defaults import default_config
+from cellglass.dictionaries.defaults import default_config, default_training
 from cellglass.dictionaries.gated import Gated, GatedConfig
 from cellglass.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
 from cellglass.dictionaries.matryoshka import Matryoshka, MatryoshkaConfig
@@ -36,6 +36,7 @@ __all__ = [
     "TopKConfig",
     "TrainConfig",
     "default_config",
+    "default_training",
     "fit",
     "load",
     "train",

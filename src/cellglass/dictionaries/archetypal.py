@@ -17,14 +17,14 @@ from torch import nn
 
 from cellglass.dictionaries.losses import Losses
 from cellglass.dictionaries.selection import Chosen
-from cellglass.dictionaries.sparse import KConfig, SparseConfig, SparseDictionary, draw
+from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary, draw
 from cellglass.dictionaries.topk import TopK
 from cellglass.errors import InputError
 from cellglass.seeds import derive
 
 
 @dataclass(frozen=True)
-class ArchetypalConfig(KConfig):
+class ArchetypalConfig(SparseConfig):
     """An archetypal dictionary: `k` latents may be active in one row.
 
     Attributes
@@ -78,6 +78,7 @@ class Archetypal(TopK):
         self.normalise_decoder()
         if not self.is_transcoder:
             self.encoder.copy_(self.decoder / self.decoder.square().sum(1, keepdim=True).clamp_min(1e-6))
+            self.fit_first_scale(u, target)
 
     @torch.no_grad()
     def normalise_decoder(self) -> None:

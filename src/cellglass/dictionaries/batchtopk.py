@@ -14,7 +14,7 @@ import torch
 
 from cellglass.dictionaries.losses import Losses
 from cellglass.dictionaries.selection import Above, Chosen, LargestOfBatch, Rule
-from cellglass.dictionaries.sparse import KConfig, SparseConfig, SparseDictionary
+from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.dictionaries.thresholds import Thresholded, threshold_for
 
 _KEPT = 0.99
@@ -24,7 +24,7 @@ _GUESS = 0.7
 
 
 @dataclass(frozen=True)
-class BatchTopKConfig(KConfig):
+class BatchTopKConfig(SparseConfig):
     """A BatchTopK dictionary: `k` latents are active in a row on average."""
 
     kind: ClassVar[str] = "batchtopk"
@@ -36,9 +36,9 @@ class BatchTopK(Thresholded):
     kind: ClassVar[str] = "batchtopk"
     config_class: ClassVar[type[SparseConfig]] = BatchTopKConfig
     not_learned: ClassVar[frozenset[str]] = SparseDictionary.not_learned | {"threshold"}
-    config: KConfig
+    config: SparseConfig
 
-    def __init__(self, config: KConfig) -> None:
+    def __init__(self, config: SparseConfig) -> None:
         super().__init__(config)
 
     @classmethod

@@ -23,13 +23,13 @@ from cellglass.dictionaries.base import Codes
 from cellglass.dictionaries.losses import Losses
 from cellglass.dictionaries.products import Pattern
 from cellglass.dictionaries.selection import Chosen, LargestOfRow, Rule, keep, to_codes
-from cellglass.dictionaries.sparse import KConfig, SparseConfig, SparseDictionary, draw, unit
+from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary, draw, unit
 from cellglass.errors import InputError
 from cellglass.seeds import derive
 
 
 @dataclass(frozen=True)
-class CrossLayerConfig(KConfig):
+class CrossLayerConfig(SparseConfig):
     """A cross-layer transcoder; `d_in`, `d_out` and `n_latents` count all layers together, `k` one layer.
 
     Attributes
@@ -88,6 +88,10 @@ class CrossLayerTranscoder(SparseDictionary):
         """Keep the k largest of each layer."""
         m = self.per_layer
         return [LargestOfRow(self.config.k, layer * m, (layer + 1) * m) for layer in range(self.n_layers)]
+
+    def first_rules(self) -> Sequence[Rule]:
+        """Choose as ever."""
+        return self.rules()
 
     def written(self, layer: int) -> nn.Parameter:
         """Return what the latents of `layer` write to it and all later layers, (m, (L - layer) d)."""

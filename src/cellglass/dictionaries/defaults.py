@@ -1,4 +1,4 @@
-"""The default dictionary of the main job, for a site's width and a number of cells.
+"""The default dictionary of the main job and its training, for a site's width and a number of cells.
 
 The figures behind it: on scVI's latent space of blood cells, prefixes with one active latent give concepts that mark
 whole cell types, and the last level, with about 0.6 active latents a dimension, keeps more than 0.85 of the variance.
@@ -14,22 +14,25 @@ from cellglass.dictionaries.gated import GatedConfig
 from cellglass.dictionaries.jumprelu import JumpReLUConfig
 from cellglass.dictionaries.matryoshka import MatryoshkaConfig
 from cellglass.dictionaries.matryoshka_batchtopk import MatryoshkaBatchTopKConfig
-from cellglass.dictionaries.sparse import KConfig
+from cellglass.dictionaries.sparse import SparseConfig
 from cellglass.dictionaries.topk import TopKConfig
+from cellglass.dictionaries.train_config import TrainConfig
 from cellglass.errors import InputError
 
-_PLAIN: Mapping[str, type[KConfig]] = {
+_PLAIN: Mapping[str, type[SparseConfig]] = {
     cls.kind: cls for cls in (TopKConfig, BatchTopKConfig, JumpReLUConfig, GatedConfig)
 }
 
 _FEWEST, _FEWEST_CELLS_A_LATENT = 32, 12
 _CLUSTERS = (5, 10, 20, 40)
 _MANY, _BLOCK = 512, 128
+_BIG, _BATCH, _BIG_BATCH = 1024, 512, 4096
+_STEPS, _ROWS_A_LATENT = 800, 1500
 
 
 def default_config(
     width: int, n_cells: int, *, kind: str = "matryoshka", n_latents: int | None = None, k: int | None = None
-) -> KConfig:
+) -> SparseConfig:
     """Return the config of a dictionary for a site of `width` and `n_cells` rows to train on.
 
     Parameters
@@ -75,6 +78,18 @@ def default_config(
         known = ", ".join([*_PLAIN, "archetypal", "matryoshka_batchtopk", "matryoshka"])
         raise InputError(f"dictionary kind {kind!r} has no default config; choose one of: {known}")
     return MatryoshkaConfig(width, n_latents, k, prefixes, tuple(active for _, active in levels))
+
+
+def default_training(n_latents: int) -> TrainConfig:
+    """Return how a dictionary of `n_latents` is trained, unless told otherwise.
+
+    Notes
+    -----
+    Batches of 512 rows below 1,024 latents, of 4,096 from there on; 800 steps, or as many as give 1,500 rows for each
+    latent. On mixtures of 4,096 planted directions that is where most of them are found.
+    """
+    batch_size = _BATCH if n_latents < _BIG else _BIG_BATCH
+    return TrainConfig(batch_size=batch_size, steps=max(_STEPS, -(-_ROWS_A_LATENT * n_latents // batch_size)))
 
 
 def _power_of_two(n: int, *, up: bool) -> int:

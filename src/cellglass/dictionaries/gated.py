@@ -21,15 +21,15 @@ from torch import nn
 from cellglass.dictionaries import products
 from cellglass.dictionaries.losses import Losses
 from cellglass.dictionaries.selection import Above, Chosen, Rule
-from cellglass.dictionaries.sparse import KConfig, SparseConfig, SparseDictionary
+from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.dictionaries.thresholds import threshold_for
 
-_FIRST, _GAIN, _SLOW = 0.01, 0.02, 0.95
+_GAIN, _SLOW = 0.05, 0.9
 _BOUNDS = (1e-6, 1e3)
 
 
 @dataclass(frozen=True)
-class GatedConfig(KConfig):
+class GatedConfig(SparseConfig):
     """A gated dictionary: training steers the mean number of active latents at `k`."""
 
     kind: ClassVar[str] = "gated"
@@ -49,7 +49,11 @@ class Gated(SparseDictionary):
     def __init__(self, config: GatedConfig) -> None:
         super().__init__(config)
         # How strongly sparsity is pressed for (the weight), and the running number of active latents.
-        self.register_buffer("pressure", torch.tensor([_FIRST, float(config.k)]), persistent=False)
+        self.register_buffer("pressure", torch.tensor(self._first_pressure()), persistent=False)
+
+    def _first_pressure(self) -> tuple[float, float]:
+        """Return a weight near where steering ends, as large as an activation: k of them make up a row of norm √d."""
+        return (self.d_out / self.config.k) ** 0.5, float(self.config.k)
 
     @classmethod
     def shapes(cls, config: SparseConfig) -> dict[str, tuple[int, ...]]:
@@ -89,7 +93,7 @@ class Gated(SparseDictionary):
     @torch.no_grad()
     def begin(self, u: torch.Tensor, target: torch.Tensor, seed: int) -> None:
         """Start both biases where k gates of a row are open."""
-        self.pressure.copy_(torch.tensor([_FIRST, float(self.config.k)]))
+        self.pressure.copy_(torch.tensor(self._first_pressure()))
         bar = threshold_for(self, u, self.config.k)
         self.gate_bias.fill_(-float(bar))
 

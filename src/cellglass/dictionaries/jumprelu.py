@@ -19,13 +19,13 @@ import torch
 
 from cellglass.dictionaries.losses import Losses
 from cellglass.dictionaries.selection import Above, Chosen, Rule
-from cellglass.dictionaries.sparse import KConfig, SparseConfig
+from cellglass.dictionaries.sparse import SparseConfig
 from cellglass.dictionaries.thresholds import Thresholded, threshold_for
 from cellglass.errors import InputError
 
 
 @dataclass(frozen=True)
-class JumpReLUConfig(KConfig):
+class JumpReLUConfig(SparseConfig):
     """A JumpReLU dictionary: training steers the mean number of active latents at `k`.
 
     Attributes

@@ -18,13 +18,13 @@ from typing import ClassVar
 import torch
 
 from cellglass.dictionaries.selection import LargestOfRow, Rule
-from cellglass.dictionaries.sparse import KConfig, SparseConfig
+from cellglass.dictionaries.sparse import SparseConfig
 from cellglass.dictionaries.topk import TopK, TopKConfig
 from cellglass.errors import InputError
 
 
 @dataclass(frozen=True)
-class MatryoshkaConfig(KConfig):
+class MatryoshkaConfig(SparseConfig):
     """A nested TopK dictionary.
 
     Attributes
@@ -77,6 +77,10 @@ class Matryoshka(TopK):
     def training_rules(self, n_rows: int) -> Sequence[Rule]:
         """Keep the k largest of each prefix, each prefix for itself."""
         return [LargestOfRow(k, 0, size) for size, k in zip(self.config.prefixes, self.config.prefix_k, strict=True)]
+
+    def first_rules(self) -> Sequence[Rule]:
+        """Choose as in training."""
+        return self.training_rules(0)
 
     def prefix(self, number: int) -> TopK:
         """Return prefix `number` (0 is the smallest) as a TopK dictionary in its own right."""

@@ -17,11 +17,11 @@ from cellglass.dictionaries.batchtopk import BatchTopK
 from cellglass.dictionaries.losses import Losses
 from cellglass.dictionaries.matryoshka import check_prefixes
 from cellglass.dictionaries.selection import Chosen, keep
-from cellglass.dictionaries.sparse import KConfig, SparseConfig
+from cellglass.dictionaries.sparse import SparseConfig
 
 
 @dataclass(frozen=True)
-class MatryoshkaBatchTopKConfig(KConfig):
+class MatryoshkaBatchTopKConfig(SparseConfig):
     """A nested BatchTopK dictionary: `k` latents are active in a row on average.
 
     Attributes

@@ -14,7 +14,7 @@ from cellglass.dictionaries.archetypal import Archetypal
 from cellglass.dictionaries.base import Dictionary
 from cellglass.dictionaries.batchtopk import BatchTopK
 from cellglass.dictionaries.crosslayer import CrossLayerTranscoder
-from cellglass.dictionaries.defaults import default_config
+from cellglass.dictionaries.defaults import default_config, default_training
 from cellglass.dictionaries.feeds import split_rows
 from cellglass.dictionaries.files import read_config
 from cellglass.dictionaries.gated import Gated
@@ -81,7 +81,7 @@ def fit(
     config
         Of a trained kind; None means `default_config` (a cross-layer transcoder needs one).
     training
-        How a trained kind is trained.
+        How a trained kind is trained; None means `default_training`.
     n_components
         Axes or parts of a baseline; None means as many as the site is wide.
     target
@@ -110,7 +110,7 @@ def fit(
     return train(
         dictionary,
         rows,
-        training,
+        training or default_training(config.n_latents),
         target=target,
         rows_train=rows_train,
         rows_valid=rows_valid,

@@ -27,7 +27,7 @@ from cellglass.dictionaries.base import Codes, Dictionary
 from cellglass.dictionaries.files import read_config, read_weights, write_dictionary
 from cellglass.dictionaries.losses import Losses
 from cellglass.dictionaries.products import Pattern
-from cellglass.dictionaries.selection import Chosen, Rule, to_codes
+from cellglass.dictionaries.selection import Chosen, LargestOfRow, Rule, to_codes
 from cellglass.errors import InputError
 from cellglass.seeds import derive
 
@@ -47,6 +47,8 @@ class SparseConfig:
         Width of the site that is read.
     n_latents : int
         Number of latents.
+    k : int
+        Latents that are active in a row: exactly, on average, or as what training steers at, as the kind says.
     d_out : int or None
         Width of the site that is written, of a transcoder; None for an autoencoder, which writes what it reads.
     skip : bool
@@ -57,6 +59,7 @@ class SparseConfig:
 
     d_in: int
     n_latents: int
+    k: int = 16
     d_out: int | None = field(default=None, kw_only=True)
     skip: bool = field(default=False, kw_only=True)
 
@@ -65,30 +68,17 @@ class SparseConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
+        if not 1 <= self.k <= self.n_latents:
+            raise InputError(f"k is {self.k}; it must lie between 1 and the number of latents, {self.n_latents}")
         if self.skip and self.d_out is None:
             raise InputError("skip is for transcoders; give d_out, the width of the site that is written, too")
 
 
-@dataclass(frozen=True)
-class KConfig(SparseConfig):
-    """A kind with a set number of active latents.
-
-    Attributes
-    ----------
-    k : int
-        Latents that are active in a row: exactly, on average, or as what training steers at, as the kind says.
-    """
-
-    k: int = 16
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.k <= self.n_latents:
-            raise InputError(f"k is {self.k}; it must lie between 1 and the number of latents, {self.n_latents}")
-
-
 C = TypeVar("C", bound=SparseConfig)
 
+NARROW = 64
+"""Widest site whose latents begin anywhere."""
+_SCALE_ROWS = 2048
 _JITTER = 0.01
 """Of the first weights, so that rows that are drawn twice, or all zeros, do not stay the same."""
 
@@ -107,6 +97,7 @@ class SparseDictionary(nn.Module, Dictionary):
     not_learned: ClassVar[frozenset[str]] = frozenset({"centre", "scale", "centre_out", "scale_out"})
     """Weights that no gradient reaches."""
 
+    config: SparseConfig
     steered: ClassVar[bool] = False
     """Whether training steers the number of active latents, so that errors of different steps do not compare."""
 
@@ -193,18 +184,47 @@ class SparseDictionary(nn.Module, Dictionary):
 
     @torch.no_grad()
     def draw_weights(self, u: torch.Tensor, target: torch.Tensor, seed: int) -> None:
-        """Set the first weights: each latent stands for one row that is drawn from `u`, scaled to norm 1.
+        """Set the first weights: random directions in narrow sites; beyond 64 dimensions, rows that are drawn from `u`.
 
-        Its encoder row is that row, its decoder row what belongs to it in `target`. Latents that begin where the data
-        are find the directions that the data are made of sooner than latents that begin anywhere.
+        There a latent's encoder row is that row and its decoder row what belongs to it in `target`, scaled to norm 1:
+        random directions are far from everything in a wide space, and latents that begin where the data are find the
+        directions that the data are made of sooner. In a narrow one, latents that begin at rare rows would stay there.
         """
         noise = torch.Generator().manual_seed(derive(seed, "first weights"))
         drawn = draw(len(u), self.n_latents, noise)
-        for weight, rows in ((self.encoder, u), (self.decoder, target)):
-            weight.copy_(unit(rows[drawn] + _JITTER * torch.randn(self.n_latents, rows.shape[1], generator=noise)))
+        encoder, decoder = (torch.randn(self.n_latents, x.shape[1], generator=noise) for x in (u, target))
+        if u.shape[1] > NARROW:
+            encoder, decoder = (x[drawn] + _JITTER * more for x, more in ((u, encoder), (target, decoder)))
+        elif not self.is_transcoder:
+            decoder = encoder
+        self.encoder.copy_(unit(encoder))
+        self.decoder.copy_(unit(decoder))
         for name, parameter in self.named_parameters():
             if name not in ("encoder", "decoder"):
                 parameter.zero_()
+
+    @torch.no_grad()
+    def fit_first_scale(self, u: torch.Tensor, target: torch.Tensor) -> None:
+        """Scale the encoder so that the first reconstruction has the least squared error.
+
+        Where rows are alike, so are the first latents that answer to one, and together they would overshoot it.
+        """
+        u, target = u[:_SCALE_ROWS], target[:_SCALE_ROWS]
+        alike, size = 0.0, 0.0
+        for found in self.choose(u, self.first_rules()):
+            out = self.explain(found.pattern, found.value.relu())
+            alike += float((out * target).sum())
+            size += float(out.square().sum())
+        if alike > 0:
+            self.encoder.mul_(alike / size)
+
+    def first_rules(self) -> Sequence[Rule]:
+        """Return how latents are chosen before training."""
+        return [LargestOfRow(self.config.k, 0, self.n_latents)]
+
+    def explain(self, pattern: Pattern, f: torch.Tensor) -> torch.Tensor:
+        """Return f D in scaled units, without bias, (n, d_out)."""
+        return products.decode(pattern, f, self.decoder_rows())
 
     def set_statistics(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
         """Centre every dimension and scale to mean square 1, by the statistics of inputs (and outputs beside them)."""

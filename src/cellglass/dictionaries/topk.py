@@ -14,14 +14,14 @@ from typing import ClassVar
 import torch
 
 from cellglass.dictionaries.selection import LargestOfRow, Rule
-from cellglass.dictionaries.sparse import KConfig, SparseConfig, SparseDictionary
+from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 
 # Rows whose pre-activations are looked at together: they should stay in the processor's cache.
 _FLOATS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True)
-class TopKConfig(KConfig):
+class TopKConfig(SparseConfig):
     """A TopK dictionary: `k` latents may be active in one row."""
 
     kind: ClassVar[str] = "topk"
@@ -32,9 +32,9 @@ class TopK(SparseDictionary):
 
     kind: ClassVar[str] = "topk"
     config_class: ClassVar[type[SparseConfig]] = TopKConfig
-    config: KConfig
+    config: SparseConfig
 
-    def __init__(self, config: KConfig) -> None:
+    def __init__(self, config: SparseConfig) -> None:
         super().__init__(config)
 
     def rules(self) -> Sequence[Rule]:

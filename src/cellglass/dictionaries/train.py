@@ -187,6 +187,7 @@ def _begin(
         with torch.no_grad():
             rows = scaled(dictionary, sample)
             dictionary.draw_weights(*rows, seed)
+            dictionary.fit_first_scale(*rows)
             dictionary.begin(*rows, seed)
         trainings.append(Training(dictionary.to(device), config, held, parallel))
     return trainings

@@ -9,7 +9,6 @@ import torch
 
 from cellglass.errors import InputError
 
-_LATENTS_OF_RATE = 128
 _ONE_THREAD = 1 << 27
 _ONE_DEVICE = 1 << 16
 PRODUCTS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -26,7 +25,7 @@ class TrainConfig:
     steps : int
         Steps at most, with the cool-down.
     learning_rate : float
-        Adam's rate for 128 latents; for m latents it is multiplied by sqrt(128 / m).
+        Adam's rate between warm-up and cool-down.
     warmup, cooldown : float
         Shares of `steps` in which the rate grows from 0, and falls to 0.
     clip : float
@@ -37,8 +36,8 @@ class TrainConfig:
         Weight of the loss that revives dead latents; 0 turns it off.
     aux_k : int
         Dead latents that may answer in one row.
-    dead_after : int
-        A latent is dead once it was not active in this many rows.
+    dead_after : int or None
+        A latent is dead once it was not active in this many rows; None: in 32 batches.
     check_every : int
         Steps between looks at the held-out rows.
     patience : int
@@ -64,7 +63,7 @@ class TrainConfig:
     draw: bool = True
     aux_weight: float = 1 / 32
     aux_k: int = 32
-    dead_after: int = 16_384
+    dead_after: int | None = None
     check_every: int = 40
     patience: int = 8
     threads: int | None = None
@@ -88,10 +87,6 @@ class TrainConfig:
             )
         if self.product not in ("auto", *PRODUCTS):
             raise InputError(f"product is {self.product!r}; it can be auto, {', '.join(PRODUCTS)}")
-
-    def rate(self, n_latents: int) -> float:
-        """Return Adam's rate for `n_latents`."""
-        return float(self.learning_rate * (_LATENTS_OF_RATE / n_latents) ** 0.5)
 
     def thread_count(self, n_latents: int, width: int) -> int:
         """Return the number of threads for a step of this size."""

@@ -21,6 +21,8 @@ from cellglass.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+_DEAD_BATCHES = 32
+
 
 class Training:
     """The state of one training.
@@ -44,9 +46,9 @@ class Training:
         device = dictionary.encoder.device
         self.held = scaled(dictionary, held.to(device))
         self.weights = list(dictionary.parameters())
-        self.rate = config.rate(dictionary.n_latents)
-        self.optimiser = torch.optim.Adam(self.weights, lr=self.rate, fused=True)
+        self.optimiser = torch.optim.Adam(self.weights, lr=config.learning_rate, fused=True)
         self.product = config.product_type(device)
+        self.dead_after = config.dead_after or _DEAD_BATCHES * config.batch_size
         self.silent_for = torch.zeros(dictionary.n_latents, device=device)
         self.step_number, self.end, self.stale = 0, config.steps, 0
         self.best_error = float("inf")
@@ -67,7 +69,7 @@ class Training:
         config, dictionary = self.config, self.dictionary
         warm = (self.step_number + 1) / max(1.0, config.warmup * config.steps)
         rate = min(1.0, warm, (self.end - self.step_number) / self.cool)
-        self._descend(*scaled(dictionary, x.to(self.held[0].device, non_blocking=True)), rate * self.rate)
+        self._descend(*scaled(dictionary, x.to(self.held[0].device, non_blocking=True)), rate * config.learning_rate)
         self.step_number += 1
         if self.step_number % config.check_every == 0 or self.done:
             self._look()
@@ -77,9 +79,7 @@ class Training:
 
     def _descend(self, u: torch.Tensor, target: torch.Tensor, rate: float) -> None:
         dictionary, config = self.dictionary, self.config
-        dead = (
-            torch.nonzero(self.silent_for >= config.dead_after)[:, 0] if config.aux_weight > 0 else self.silent_for[:0]
-        )
+        dead = torch.nonzero(self.silent_for >= self.dead_after)[:, 0] if config.aux_weight > 0 else self.silent_for[:0]
         rules: list[Rule] = list(dictionary.training_rules(len(u)))
         if len(dead):
             rules.append(LargestOfRow(min(config.aux_k, len(dead)), 0, dictionary.n_latents, only=dead))

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from cellglass.errors import InputError
 
 METHODS = ("path", "swap", "knockout", "de")
+KINDS = ("matryoshka", "matryoshka_batchtopk", "topk", "batchtopk", "jumprelu", "gated", "archetypal")
 TESTS = ("gsea", "ulm", "ora")
 
 
@@ -61,7 +62,8 @@ class DictionaryConfig:
     """The dictionary that becomes the atlas's concepts."""
 
     kind: str = "matryoshka"
-    """``matryoshka`` (nested) or ``topk``."""
+    """``matryoshka`` (nested), ``matryoshka_batchtopk``, ``topk``, ``batchtopk``, ``jumprelu``, ``gated``,
+    ``archetypal``."""
     latents: int | None = None
     """Number of latents; by default what suits the width of the site."""
     k: int | None = None
@@ -70,8 +72,8 @@ class DictionaryConfig:
     """Dictionaries trained, from seeds 0, 1, ...: the first is shown, all give the spread of each metric."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("matryoshka", "topk"):
-            raise InputError(f"dictionary.kind is {self.kind!r}; it can be matryoshka or topk")
+        if self.kind not in KINDS:
+            raise InputError(f"dictionary.kind is {self.kind!r}; it can be {', '.join(KINDS)}")
         _at_least("dictionary", self, seeds=1, latents=2, k=1)
         if self.k is not None and self.latents is not None and self.k > self.latents:
             raise InputError(f"dictionary.k is {self.k}, but there are {self.latents} latents; k can be at most that")

@@ -67,7 +67,7 @@ def _make(run: Run, name: str, folder: Path) -> None:
     basis, _, number = name.partition("-")
     seed = derive(run.config.seed, "dictionary", int(number or 0))
     if basis == "concepts":
-        _train(run, seed).save(folder)
+        _train(run, seed, run.unit_folder("dictionaries") / f"{name}.checkpoint").save(folder)
         return
     try:
         found = _baseline(run, basis, seed)
@@ -78,7 +78,7 @@ def _make(run: Run, name: str, folder: Path) -> None:
         found.save(folder)
 
 
-def _train(run: Run, seed: int) -> Dictionary:
+def _train(run: Run, seed: int, checkpoint: Path) -> Dictionary:
     from cellglass import dictionaries
 
     rows, seen, valid, config = _setting(run)
@@ -89,6 +89,7 @@ def _train(run: Run, seed: int) -> Dictionary:
         rows_train=seen,
         rows_valid=valid,
         seed=seed,
+        checkpoint=checkpoint,
         progress=run.progress,
     )
 
