@@ -167,8 +167,8 @@ def _markdown(results: dict[tuple[str, int, int], dict[str, Any]], cells: Cells,
         "",
         f"scVI's `z` (20 dimensions) of {cells.n_cells} cells ({Path(cells.source).name}), {SEEDS} seeds of each "
         "dictionary; written by `python benchmarks/dictionary_kinds.py`. Mean ± standard deviation over seeds, or over "
-        "pairs of seeds; in brackets the control: random directions with the site's covariance, matched in the same way, "
-        "or each latent's activations moved to random cells.",
+        "pairs of seeds; in brackets the control: dictionaries whose coordinates are exchanged among latents, matched "
+        "in the same way, or each latent's activations moved to random cells.",
         "",
         f"- **variance explained**, **active** latents of a cell and **dead** share: on cells that no dictionary saw.\n"
         "- **cosine**, **correlation across seeds**: of decoder directions, and of activations, of the latents of two "

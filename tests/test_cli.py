@@ -157,6 +157,11 @@ WRONG = {
     "report of no atlas": (["report", "{empty_folder}"], "empty_folder"),
     "info of nothing": (["info", "{nowhere}"], "nowhere"),
     "info of a file": (["info", "{table.csv}"], "table.csv"),
+    "comparison with nothing": (["compare", "{nowhere}", "{full_folder}"], "nowhere"),
+    "comparison of no atlases": (["compare", "{full_folder}", "{full_folder}"], "full_folder"),
+    "comparison with one atlas": (["compare", "{full_folder}"], "B"),
+    "comparison into a folder": (["compare", "{nowhere}", "{nowhere}", "--out", "{full_folder}"], "full_folder"),
+    "word for a threshold": (["compare", "{nowhere}", "{nowhere}", "--threshold", "high"], "--threshold"),
 }
 
 
@@ -191,7 +196,7 @@ def test_wrong_input_is_one_line_and_harms_nothing(case: str, inputs: Path, comm
 def test_help_teaches(command: Callable[..., Outcome]) -> None:
     status, out, _ = command("--help")
     assert status == 0
-    for word in ("run", "demo", "report", "info", "genesets", "concepts"):
+    for word in ("run", "demo", "report", "info", "compare", "genesets", "concepts"):
         assert word in out
     status, out, _ = command("run", "--help")
     assert status == 0

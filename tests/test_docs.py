@@ -40,7 +40,7 @@ def test_the_commands_and_the_python_of_readme_and_guide_run(tmp_path: Path) -> 
 
 def test_every_option_that_the_pages_name_exists() -> None:
     known: set[str] = set()
-    for command in ([], ["run"], ["demo"], ["report"], ["info"], ["genesets"]):
+    for command in ([], ["run"], ["demo"], ["report"], ["info"], ["compare"], ["genesets"]):
         shown = subprocess.run(
             [sys.executable, "-m", "cellglass", *command, "--help"], capture_output=True, text=True, check=True
         )

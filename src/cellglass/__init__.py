@@ -6,6 +6,7 @@ The public face is small; each name is imported when it is first used, so that `
     models                     scVI and other models seen as functions from raw counts to activations
     explain                    from a model and cells to an atlas of its concepts
     open_atlas                 read an atlas again
+    compare                    how far the concepts of two atlases agree
     InputError                 what is raised when something cannot be done with the given input
 """
 
@@ -18,6 +19,7 @@ from cellglass.errors import InputError
 if TYPE_CHECKING:
     from cellglass import models
     from cellglass.atlas import Atlas, open_atlas, write_report
+    from cellglass.atlas.compare import compare
     from cellglass.cells import Cells, cells_from_anndata, demo_cells, read_cells, simulate
     from cellglass.pipeline.explain import explain
 
@@ -25,6 +27,7 @@ _WHERE = {
     "Atlas": "cellglass.atlas",
     "Cells": "cellglass.cells",
     "cells_from_anndata": "cellglass.cells",
+    "compare": "cellglass.atlas.compare",
     "demo_cells": "cellglass.cells",
     "explain": "cellglass.pipeline.explain",
     "open_atlas": "cellglass.atlas",
@@ -39,6 +42,7 @@ __all__ = [
     "InputError",
     "__version__",
     "cells_from_anndata",
+    "compare",
     "demo_cells",
     "explain",
     "models",

@@ -92,7 +92,12 @@ def run(
     latent: Annotated[int | None, typer.Option(help="Width of scVI's latent space.", show_default="20")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes of scVI over the cells.", show_default="100")] = None,
     kind: Annotated[
-        str | None, typer.Option("--dictionary", help="matryoshka or topk.", show_default="matryoshka")
+        str | None,
+        typer.Option(
+            "--dictionary",
+            help="Kind: matryoshka, topk, batchtopk, jumprelu, gated, archetypal, ...",
+            show_default="matryoshka",
+        ),
     ] = None,
     latents: Annotated[
         int | None, typer.Option(help="Latents of the dictionary.", show_default="by width of the site")
@@ -186,6 +191,47 @@ def info(atlas: AtlasPath, as_json: Json = False) -> None:
         from cellglass.console import show_summary
 
         show_summary(summary)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of an atlas.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Folder of another.")],
+    threshold: Annotated[float, typer.Option(help="Similarity from which on two concepts are partners.")] = 0.7,
+    same_site: Annotated[
+        bool, typer.Option("--same-site", help="One model made both sites, though the atlases cannot show it.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="CSV file to write the matched concepts to."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how far the concepts of two atlases agree: of two settings, two data sets, two models.
+
+    Concepts are matched one to one by the cells in which they are active, where the atlases have cells in common, and
+    by their directions, where they explain the same site of the same model. Chance stands beside every figure.
+
+    Example: cellglass compare atlas-k8/ atlas-k16/ --out pairs.csv
+    """
+    from cellglass.atlas import open_atlas
+    from cellglass.atlas.compare import compare as compare_atlases
+    from cellglass.files import atomic_path
+
+    if out is not None and out.is_dir():
+        raise InputError(f"{out} is a folder; --out takes the name of a file, such as {out / 'pairs.csv'}")
+    found = compare_atlases(open_atlas(a), open_atlas(b), threshold=threshold, same_site=same_site)
+    if out is not None:
+        with atomic_path(out) as temporary:
+            found.pairs.to_csv(temporary, index=False)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        from cellglass.console import show_comparison
+
+        show_comparison(found.to_dict())
+        if out is not None:
+            typer.echo(f"\nWrote {out}")
 
 
 @app.command()

@@ -72,6 +72,12 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         if _is_shown(record["metric"]):
             metrics.add_row(escape(record["metric"]), *(_number(record[key]) for key in ("value", "spread", "null")))
     console.print(metrics)
+    if summary.get("consensus") is not None:
+        console.print(
+            f"\n{summary['consensus']} of {len(summary['concepts'])} concepts are found in most of the "
+            f"{summary['other_seeds']} other seeds' dictionaries.",
+            highlight=False,
+        )
     concepts = Table(
         "concept", "cells", "best label (F1)", "its first genes", box=None, pad_edge=False, header_style="dim"
     )
@@ -84,6 +90,55 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     console.print(concepts)
 
 
+def show_comparison(found: Mapping[str, Any]) -> None:
+    """Print how far two atlases agree: each figure beside its control, the best pairs, and what is left over."""
+    console = Console()
+    for side in "ab":
+        facts = found[side]
+        what = f"{facts['alive']} concepts, {facts['dictionary']}, in {facts['cells']:,} cells"
+        console.print(escape(f"{side.upper()}  {what}: {facts['path']}"), style="bold", highlight=False)
+    for line in (f"Site: {found['site']}", f"Cells in both: {found['cells']}", *found["notes"]):
+        console.print(escape(line), style="dim", highlight=False)
+    console.print(_figures(found))
+    way = found["measures"][0]["way"]
+    similarity = {"activations": "coactivation", "directions": "cosine"}[way]
+    partners = [pair for pair in found["pairs"] if pair["partner"]]
+    console.print(f"\nMatched by {way}: {len(partners)} pairs with at least {found['threshold']:g}.", highlight=False)
+    table = Table("", "concept of A", "its partner in B", box=None, pad_edge=False, header_style="dim")
+    for pair in partners[:10]:
+        table.add_row(_number(pair[similarity]), escape(pair["a_concept"]), escape(pair["b_concept"]))
+    console.print(table)
+    for side, other in (("a", "B"), ("b", "A")):
+        alone = [p[f"{side}_concept"] for p in found["pairs"] if not p["partner"] and p[f"{side}_latent"] is not None]
+        if alone:
+            first = "; ".join(alone[:5]) + (f"; and {len(alone) - 5} more" if len(alone) > 5 else "")
+            text = f"{len(alone)} concepts of {side.upper()} have no partner in {other}: {first}"
+            console.print(escape(f"\n{text}"), highlight=False)
+
+
+_WORDS = {
+    "matched": "one-to-one pairs, mean",
+    "best": "best partner, mean",
+    "above": "pairs with at least",
+    "found_a": "A's concepts with a partner",
+    "carried_a": "A's activations that these carry",
+    "found_b": "B's concepts with a partner",
+    "carried_b": "B's activations that these carry",
+}
+
+
+def _figures(found: Mapping[str, Any]) -> Table:
+    """Return a row for each measure and, for each way to match, the figure and its control."""
+    ways = list(dict.fromkeys(record["way"] for record in found["measures"]))
+    table = Table("", *(name for way in ways for name in (way, "chance")), box=None, pad_edge=False, header_style="dim")
+    for measure in dict.fromkeys(record["measure"] for record in found["measures"]):
+        name, _, cut = measure.partition("above_")
+        label = f"{_WORDS['above']} {cut}" if cut else _WORDS[name]
+        mine = [record for record in found["measures"] if record["measure"] == measure]
+        table.add_row(label, *(_number(record[key]) for record in mine for key in ("value", "control")))
+    return table
+
+
 def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the named gene-set sources."""
     table = Table("source", "sets", "where", "what", box=None, pad_edge=False, header_style="dim")
@@ -92,10 +147,23 @@ def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
     Console().print(table)
 
 
+_SHOWN = (
+    "stability.concepts.coactivation.above_0.7",
+    "stability.concepts.consensus",
+    "stability.random.consensus",
+)
+
+
 def _is_shown(metric: str) -> bool:
-    """Say whether a metric is worth a line here: of alignment that of concepts, of annotation that of path effects."""
+    """Say whether a metric is worth a line here.
+
+    Of alignment that of concepts; of stability the means over matched pairs and the shares that are found again; of
+    annotation that of path effects.
+    """
     if metric.startswith("alignment."):
         return metric.endswith(".concepts")
+    if metric.startswith("stability."):
+        return metric in _SHOWN or bool(re.search(r"^stability\.[^.]+(\.coactivation)?$", metric))
     return not re.search(r"^annotation\..*\.(swap|de)(\.calibrated)?$", metric)
 
 

@@ -142,6 +142,9 @@ def make_records(rng: np.random.Generator) -> list[dict[str, object]]:
         record("annotation.hallmark.ora", 0.48, 0.02, 0.02, "share of concepts with a term at q < 0.05"),
         record("annotation.cellglass.gsea", 0.81, 0.02, 0.05, "share of concepts with a term at q < 0.05"),
         record("stability.concepts", 0.74, 0.02, None, "mean best cosine between two seeds"),
+        record("stability.concepts.above_0.7", 0.34, 0.02, 0.04, "share of pairs"),
+        record("stability.concepts.coactivation", 0.61, 0.02, 0.04, "mean correlation between two seeds"),
+        record("stability.concepts.coactivation.max", 0.65, 0.02, 0.05, "mean best correlation between two seeds"),
         record("stability.random", 0.38, 0.02, None, "mean best cosine between two seeds"),
     ]
     base = {"concepts": 0.82, "neurons": 0.66, "pca": 0.6, "ica": 0.63, "random": 0.42}
@@ -158,7 +161,7 @@ def make_records(rng: np.random.Generator) -> list[dict[str, object]]:
 
 
 def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: int = 0, hostile: bool = False) -> Path:
-    """Write a finished synthetic atlas; with `hostile`, every name in it tries to be markup."""
+    """Write a finished synthetic atlas of five seeds; with `hostile`, of one, and every name tries to be markup."""
     rng = np.random.default_rng(seed)
     cells, kinds, layout = make_cells(n_cells, rng)
     codes = make_codes(kinds, layout, n_concepts, rng)
@@ -182,6 +185,10 @@ def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: 
         f"{r.best_term} · {r.best_label} · {r.top_gene} #{r.latent}" if r.density else f"silent #{r.latent}"
         for r in var.itertuples()
     ]
+    found = np.where(active > 0, rng.integers(0, 5, n_concepts), 0)
+    consensus = {"found_in": found, "stability": np.where(active > 0, 0.2 + found / 6, np.nan), "consensus": found >= 3}
+    if not hostile:  # with one seed nothing is known
+        var = var.assign(**consensus)
     genes, pathways, records = make_genes(cells, n_concepts, rng), make_pathways(n_concepts, rng), make_records(rng)
     if hostile:
         evil = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
@@ -198,6 +205,8 @@ def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: 
         "model": {"kind": "scvi", "n_latent": 30, "n_hidden": 128, "epochs": 100},
         "dictionary": {"kind": "matryoshka", "k": 16, "n_latents": n_concepts},
     }
+    if not hostile:
+        uns["consensus"] = {"others": 4, "needed": 3, "threshold": 0.7}
     outputs = [
         write.write_concepts(folder, codes, cells.obs, layout, var, uns),
         write_expression(folder, cells),

@@ -38,6 +38,10 @@ def test_a_missing_column_is_named(column: str) -> None:
 def test_a_column_of_another_type_is_named() -> None:
     with pytest.raises(InputError, match="column 'q' cannot be read as float32"):
         schema.as_columns(pathway_table().assign(q="high"), schema.PATHWAYS_COLUMNS, "t")
+    with pytest.raises(InputError, match="column 'ok' cannot be read as bool: it holds object"):
+        schema.as_columns(pd.DataFrame({"ok": ["yes", "no"]}), {"ok": "bool"}, "t")
+    with pytest.raises(InputError, match="column 'ok' holds int64, not bool"):
+        schema.check_columns(pd.DataFrame({"ok": [1, 0]}), {"ok": "bool"}, "t")
     with pytest.raises(InputError, match="column 'concept' holds float64"):
         schema.check_columns(pathway_table().assign(concept=0.5), {"concept": "int32"}, "t")
 

@@ -22,6 +22,21 @@ def test_a_summary_is_json_of_what_the_atlas_holds(atlas_folder: Path) -> None:
     assert str(atlas.concepts.n_obs) in summary["title"].replace(",", "")
 
 
+def test_a_summary_says_what_other_seeds_found_and_of_one_seed_that_nothing_is_known(
+    atlas_folder: Path, hostile_folder: Path
+) -> None:
+    atlas = open_atlas(atlas_folder)
+    summary = summarize(atlas)
+    assert summary["consensus"] == int(atlas.concepts.var["consensus"].sum())
+    assert summary["other_seeds"] == 4
+    for concept in summary["concepts"]:
+        row = atlas.concepts.var.loc[concept["name"]]
+        assert (concept["found_in"], concept["consensus"]) == (row["found_in"], row["found_in"] >= 3)
+    alone = summarize(open_atlas(hostile_folder))
+    assert (alone["consensus"], alone["other_seeds"]) == (None, 0)
+    assert {(c["found_in"], c["consensus"]) for c in alone["concepts"]} == {(None, None)}
+
+
 def test_the_best_genes_are_those_of_the_first_ranking_there_is(atlas_folder: Path) -> None:
     path = atlas_folder / "genes.parquet"
     table = pd.read_parquet(path)

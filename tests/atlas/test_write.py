@@ -44,6 +44,21 @@ def test_concepts_come_back_as_they_were(tmp_path: Path) -> None:
     assert table.uns["model"]["epochs"] == 2
 
 
+def test_what_several_seeds_tell_comes_back_and_one_seed_tells_nothing(tmp_path: Path) -> None:
+    codes, obs = sp.csc_matrix((3, 4), dtype=np.float32), pd.DataFrame(index=list("abc"))
+    known = {"found_in": [2, 1, 0, 0], "stability": [0.9, 0.5, 0.1, np.nan], "consensus": [True, True, False, False]}
+    folder = write.write_concepts(tmp_path, codes, obs, np.zeros((3, 2)), concept_table(4).assign(**known), {})
+    var = read_zarr(folder).var
+    assert list(var) == [*schema.CONCEPT_COLUMNS, *schema.CONSENSUS_COLUMNS]
+    assert [str(var[name].dtype) for name in schema.CONSENSUS_COLUMNS] == ["int32", "float32", "bool"]
+    assert var["consensus"].tolist() == known["consensus"]
+    np.testing.assert_allclose(var["stability"], known["stability"], rtol=1e-6)
+    assert not set(schema.CONSENSUS_COLUMNS) & set(read_zarr(write_small(tmp_path / "one")).var)
+    half = concept_table(4).assign(consensus=True)
+    with pytest.raises(InputError, match="column 'found_in' is missing"):
+        write.write_concepts(tmp_path, codes, obs, np.zeros((3, 2)), half, {})
+
+
 def test_the_same_input_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     here = sha256(write_small(tmp_path / "a"))
     program = (

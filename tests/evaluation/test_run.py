@@ -59,7 +59,9 @@ def test_names(result):
     for basis in ("concepts", "neurons", "random"):
         expected += [f"alignment.type.T{i}.{basis}" for i in range(4)]
         expected += [f"alignment.donor.d{i}.{basis}" for i in (1, 2)]
-    expected += ["stability.concepts", "stability.random"]
+    agreement = ["", ".max_cosine", ".above_0.7", ".above_0.9", ".consensus"]
+    agreement += [f".coactivation{name}" for name in ("", ".max", ".above_0.7", ".above_0.9")]
+    expected += [f"stability.{basis}{name}" for basis in ("concepts", "random") for name in agreement]
     assert sorted(metrics) == sorted(expected)
     assert len(as_list) == len(metrics)
     assert [call[1] for call in seen] == list(range(1, 10))
@@ -77,7 +79,25 @@ def test_values_say_what_was_planted(result):
         assert metrics[f"alignment.type.T{i}.concepts"].value > 0.98
         assert metrics[f"alignment.type.T{i}.concepts"].null < 0.5
     assert metrics["stability.concepts"].value == pytest.approx(1)
-    assert metrics["stability.random"].value < metrics["stability.random"].null
+    assert metrics["stability.random"].value == pytest.approx(metrics["stability.random"].null, abs=0.1)
+    assert metrics["stability.random"].null < 0.6
+    for name in ("coactivation", "coactivation.above_0.9", "consensus"):
+        assert metrics[f"stability.concepts.{name}"].value == pytest.approx(1)
+        assert metrics[f"stability.concepts.{name}"].null < 0.2
+    assert metrics["stability.random.coactivation"].value < 0.8
+
+
+def test_a_basis_that_answers_everywhere_is_compared_in_fewer_cells(linear, monkeypatch):
+    x, labels, basis = _planted()
+    bases = {"concepts": _dictionaries(linear, basis)["concepts"]}
+    told = {"labels": labels[[]], "heldout": np.arange(20), "seed": 1}
+    whole = {m.metric: m for m in evaluate(bases, x, **told)}
+    monkeypatch.setattr("cellglass.evaluation.run.MAX_ENTRIES", 100)
+    few = {m.metric: m for m in evaluate(bases, x, **told)}
+    assert few["stability.concepts.coactivation"].value == pytest.approx(1)
+    # the best correlation by chance grows as cells get fewer
+    assert few["stability.concepts.coactivation.max"].null > 1.5 * whole["stability.concepts.coactivation.max"].null
+    assert few["fidelity.l0"] == whole["fidelity.l0"]
 
 
 def test_the_value_is_that_of_the_first_dictionary_on_held_out_cells(result, linear):

@@ -1,64 +1,89 @@
-"""Agreement against brute force over all matchings, and on copies and strangers."""
-
-from itertools import permutations
+"""Copies agree fully, strangers as the null does, and what is silent or has no direction takes no part."""
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from cellglass.evaluation.stability import agreement, random_directions, stability_metric
+from cellglass.evaluation.stability import Latents, stability_metrics
 
-
-def test_equals_brute_force():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(5, 4)), rng.normal(size=(6, 4))
-    cosine = np.array([[u @ v / np.linalg.norm(u) / np.linalg.norm(v) for v in b] for u in a])
-    best = max(np.mean([cosine[i, order[i]] for i in range(5)]) for order in permutations(range(6), 5))
-    result = agreement(a, b)
-    assert result.matched_cosine == pytest.approx(best)
-    to_b = np.mean([max(row) for row in cosine])
-    to_a = np.mean([max(row) for row in cosine.T])
-    assert result.max_cosine == pytest.approx((to_a + to_b) / 2)
+NAMES = ["", ".max_cosine", ".above_0.7", ".above_0.9"]
+NAMES += [".coactivation", ".coactivation.max", ".coactivation.above_0.7", ".coactivation.above_0.9", ".consensus"]
 
 
-def test_the_same_directions_in_another_order_and_length_agree_fully():
+def _latents(directions, seed=0, n=1500):
+    """Return latents that are active where a cell points their way, of cells drawn at random."""
+    x = np.random.default_rng(seed).normal(size=(n, directions.shape[1]))
+    p = x @ directions.T
+    return Latents(directions, sp.csc_matrix(np.where(p > 1, p, 0).astype(np.float32)))
+
+
+def _random(n, scales, rng):
+    """Return unit vectors whose axes have these scales before they are given length 1."""
+    drawn = rng.normal(size=(n, len(scales))) * scales
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def _metrics(group):
+    return {m.metric: m for m in stability_metrics(group, 0, basis="b")}
+
+
+def test_copies_in_another_order_and_length_agree_fully():
     rng = np.random.default_rng(1)
-    a = rng.normal(size=(30, 10))
-    b = a[rng.permutation(30)] * rng.random((30, 1))
-    assert agreement(a, b) == pytest.approx((1, 1))
-    assert agreement(a, -a).matched_cosine < 0.9
+    first = _latents(_random(30, np.ones(10), rng))
+    group = [first]
+    for _ in range(2):
+        order = rng.permutation(30)
+        group.append(Latents(first.directions[order] * rng.uniform(0.5, 2, (30, 1)), first.codes[:, order]))
+    metrics = _metrics(group)
+    assert list(metrics) == [f"stability.b{name}" for name in NAMES]
+    for metric in metrics.values():
+        assert metric.value == pytest.approx(1)
+        assert metric.spread == pytest.approx(0)
+        assert metric.null < 0.8
+        assert metric.n == (30 if metric.metric.endswith("consensus") else 3)
+        assert "{" not in metric.definition
+        assert len(metric.definition) > 60
+    opposite = Latents(-first.directions, first.codes)
+    assert _metrics([first, opposite])["stability.b"].value < 0.9
 
 
-def test_directions_of_length_zero_are_left_out():
-    a = np.eye(3)
-    assert agreement(np.vstack([a, np.zeros(3)]), a) == pytest.approx((1, 1))
-    assert np.isnan(agreement(np.zeros((2, 3)), a).matched_cosine)
-
-
-def test_random_directions_have_the_covariance():
-    rng = np.random.default_rng(2)
-    root = rng.normal(size=(4, 4)) * [3, 1, 0.5, 0.1]
-    covariance = root @ root.T
-    drawn = random_directions(200_000, covariance, rng)
-    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1)
-    plain = rng.multivariate_normal(np.zeros(4), covariance, 200_000)
-    plain /= np.linalg.norm(plain, axis=1, keepdims=True)
-    np.testing.assert_allclose(drawn.T @ drawn / 200_000, plain.T @ plain / 200_000, atol=0.01)
-
-
-def test_strangers_score_like_the_null_and_copies_above_it():
+@pytest.mark.parametrize("scales", [np.ones(8), [3, 2, 1, 1, 1, 1, 1, 1], [5, 1, 0.3, 0.3, 0.1, 0.1, 0.1, 0.1]])
+def test_strangers_score_like_the_null_however_they_are_spread(scales):
     rng = np.random.default_rng(3)
-    covariance = np.diag([9.0, 4, 1, 1, 1, 1, 1, 1])
-    strangers = [random_directions(40, covariance, rng) for _ in range(3)]
-    metric = stability_metric(strangers, covariance, 0, basis="ica")
-    assert metric.metric == "stability.ica"
-    assert metric.n == 3
-    assert metric.value == pytest.approx(metric.null, abs=0.05)
-    noisy = [strangers[0] + 0.02 * rng.normal(size=(40, 8)) for _ in range(3)]
-    metric = stability_metric(noisy, covariance, 0, basis="concepts")
-    assert metric.value > 0.98 > metric.null + 0.1
-    assert metric.spread < 0.01
+    strangers = [_latents(_random(150, scales, rng), seed) for seed in range(3)]
+    metrics = _metrics(strangers)
+    for name in ("", ".max_cosine", ".above_0.7"):
+        metric = metrics[f"stability.b{name}"]
+        assert metric.value == pytest.approx(metric.null, abs=0.1 if "above" in name else 0.04)
+    for name in (".coactivation", ".coactivation.max"):  # the cells differ, too: chance is all that is left
+        metric = metrics[f"stability.b{name}"]
+        assert metric.value == pytest.approx(metric.null, abs=0.05)
+        assert metric.null < 0.1
+    assert metrics["stability.b.consensus"].value == metrics["stability.b.consensus"].null == 0
+
+
+def test_the_same_cells_with_other_directions_agree_by_activation_alone():
+    rng = np.random.default_rng(4)
+    first = _latents(_random(20, np.ones(30), rng))
+    turned = Latents(_random(20, np.ones(30), rng), first.codes)
+    metrics = _metrics([first, turned])
+    assert metrics["stability.b"].value < 0.5
+    assert metrics["stability.b.coactivation"].value == pytest.approx(1)
+    assert metrics["stability.b"].spread is None
+    assert metrics["stability.b.consensus"].value == 1
+
+
+def test_the_silent_and_those_without_a_direction_are_left_out():
+    first = _latents(np.vstack([np.eye(6), np.zeros((1, 6)), np.ones((1, 6))]))
+    codes = first.codes.tolil()
+    codes[:, 7] = 0
+    codes[0, 6] = 3
+    first = Latents(first.directions, codes.tocsc())
+    kept = Latents(first.directions[:6], first.codes[:, :6])
+    metrics = _metrics([first, kept])
+    assert metrics["stability.b"].value == pytest.approx(1)
+    assert metrics["stability.b.consensus"].n == 6
 
 
 def test_one_dictionary_has_no_stability():
-    assert stability_metric([np.eye(3)], np.eye(3), 0, basis="pca") is None
-    assert stability_metric([np.eye(3), np.eye(3)], np.eye(3), 0, basis="pca").spread is None
+    assert stability_metrics([_latents(np.eye(3))], 0, basis="pca") == []

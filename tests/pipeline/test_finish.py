@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from cellglass.atlas import open_atlas
-from cellglass.pipeline.learn import held_out, open_codes, open_concepts
-from cellglass.pipeline.prepare import open_activations, open_explained
+from cellglass.pipeline.learn import held_out, open_codes, open_concepts, open_dictionaries
+from cellglass.pipeline.prepare import open_activations, open_explained, open_model
 from cellglass.pipeline.runner import Run
 
 
@@ -21,6 +22,9 @@ def test_the_metrics_are_all_there_with_their_definitions(small_run: Run) -> Non
         "probe.cell_type.concepts",
         "probe.cell_type.site",
         "stability.concepts",
+        "stability.concepts.coactivation",
+        "stability.concepts.coactivation.above_0.7",
+        "stability.concepts.consensus",
         "annotation.planted.ora",
         "annotation.planted.ora.de",
         "attribution.path.gap",
@@ -56,6 +60,32 @@ def test_concepts_are_named_once_each_and_described_by_their_codes(small_run: Ru
     named = var[var["best_label_f1"] >= 0.5]
     assert len(named)
     assert all(label in name for name, label in zip(named.index, named["best_label"], strict=True))
+
+
+def test_consensus_concepts_are_those_that_the_other_seed_has_too(small_run: Run) -> None:
+    atlas = open_atlas(small_run.folder)
+    store, site = open_activations(small_run)
+    x = store.read(site, np.arange(400))
+    first, other = (one.encode(x).to_csr().toarray() for one in open_dictionaries(small_run, "concepts"))
+    live, there = first.any(axis=0), other.any(axis=0)
+    both = np.corrcoef(first[:, live].T, other[:, there].T)[: live.sum(), live.sum() :]
+    rows, columns = linear_sum_assignment(-both)
+    partner = np.zeros(live.sum())
+    partner[rows] = both[rows, columns]
+    var = atlas.concepts.var
+    np.testing.assert_allclose(var["stability"][live], partner, atol=1e-5)
+    np.testing.assert_array_equal(var["found_in"][live], partner >= 0.7)
+    np.testing.assert_array_equal(var["consensus"], var["found_in"] == 1)
+    assert not var["consensus"][~live].any()
+    assert dict(atlas.concepts.uns["consensus"]) == {"others": 1, "needed": 1, "threshold": 0.7}
+    share = atlas.evaluation.loc["stability.concepts.consensus", "value"]
+    assert share == pytest.approx((partner >= 0.7).mean())
+
+
+def test_the_atlas_says_which_model_it_explains(small_run: Run) -> None:
+    model = open_atlas(small_run.folder).concepts.uns["model"]
+    assert model["fingerprint"] == open_model(small_run).fingerprint()
+    assert "fingerprint" not in open_atlas(small_run.folder).summary()["model"]
 
 
 def test_the_counts_that_were_explained_are_in_the_atlas(small_run: Run) -> None:

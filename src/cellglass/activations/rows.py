@@ -123,7 +123,7 @@ class Rows(ABC):
             whole = len(ready) // batch_size
             left = ready[whole * batch_size :]
             noise = derive(seed, "draw", epoch, done, share[0]) if draw else None
-            if done + whole > skip:
+            if whole and done + whole > skip:
                 yield from self._pieces(ready[: whole * batch_size], batch_size, noise, max(0, skip - done), share)
             done += whole
         if len(left) and not drop_last and skip <= done:

@@ -205,6 +205,7 @@ class Atlas:
             "cells": int(concepts.n_obs),
             "concepts": int(concepts.n_vars),
             "alive": int((concepts.var["density"] > 0).sum()),
+            "consensus": int(concepts.var["consensus"].sum()) if "consensus" in concepts.var else None,
             "labels": [name for name in concepts.obs if isinstance(concepts.obs[name].dtype, pd.CategoricalDtype)],
             "expression": (self.path / schema.EXPRESSION).exists(),
         }
@@ -260,13 +261,16 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe(value: object) -> str:
-    """Return a model, site or dictionary from ``uns`` in a few words: of a mapping its kind and its plain entries."""
+    """Return a model, site or dictionary from ``uns`` in a few words: of a mapping its kind and its plain entries.
+
+    A fingerprint is for machines and left out.
+    """
     if isinstance(value, Mapping):
         head = str(value.get("name", value.get("kind", "")))
         rest = [
             f"{k} {_plain(v)}"
             for k, v in sorted(value.items())
-            if k not in ("name", "kind") and not isinstance(v, Mapping)
+            if k not in ("name", "kind", "fingerprint") and not isinstance(v, Mapping)
         ]
         return " ".join(filter(None, [head, f"({', '.join(rest)})" if rest else ""]))
     return "" if value is None else str(value)

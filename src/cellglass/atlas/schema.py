@@ -64,6 +64,9 @@ CONCEPT_COLUMNS: Mapping[str, str] = {
 }
 """Columns of ``var`` of concepts.zarr; its index holds the concepts' unique names."""
 
+CONSENSUS_COLUMNS: Mapping[str, str] = {"found_in": "int32", "stability": "float32", "consensus": "bool"}
+"""Columns that ``var`` of concepts.zarr has beside, all or none: none where one seed ran, so that nothing is known."""
+
 METRIC_FIELDS = ("metric", "value", "spread", "null", "n", "definition")
 """Fields of each record of evaluation.json."""
 
@@ -75,6 +78,8 @@ def _holds(column: pd.Series[Any], kind: str) -> bool:
         return pd.api.types.is_integer_dtype(column)
     if kind == "float32":
         return pd.api.types.is_float_dtype(column)
+    if kind == "bool":
+        return pd.api.types.is_bool_dtype(column)
     return all(isinstance(value, str) for value in column.dropna().unique())
 
 
@@ -94,6 +99,8 @@ def as_columns(table: pd.DataFrame, columns: Mapping[str, str], artefact: str) -
         if name not in table:
             raise InputError(f"{artefact}: column {name!r} is missing; it needs: {', '.join(columns)}")
         column = table[name]
+        if kind == "bool" and not _holds(column, kind):
+            raise InputError(f"{artefact}: column {name!r} cannot be read as bool: it holds {column.dtype}")
         try:
             done[name] = text(column) if kind == "str" else column.to_numpy(dtype=kind)
         except (ValueError, TypeError) as error:
@@ -123,9 +130,14 @@ def check_columns(table: pd.DataFrame, columns: Mapping[str, str], artefact: str
             raise InputError(f"{artefact}: column {name!r} holds {column.dtype}, not {kind}; write the atlas again")
 
 
+def concept_columns(var: pd.DataFrame) -> dict[str, str]:
+    """Return the columns of a table of concepts: those of the consensus too where it has one of them."""
+    return {**CONCEPT_COLUMNS, **(CONSENSUS_COLUMNS if any(name in var for name in CONSENSUS_COLUMNS) else {})}
+
+
 def check_concept_table(var: pd.DataFrame, artefact: str = CONCEPTS) -> None:
     """Raise InputError unless `var` describes concepts: its columns, unique names, unique latents."""
-    check_columns(var, CONCEPT_COLUMNS, f"{artefact} var")
+    check_columns(var, concept_columns(var), f"{artefact} var")
     if not var.index.is_unique:
         twice = var.index[var.index.duplicated()][0]
         raise InputError(f"{artefact} var: two concepts have the name {twice!r}; make the names unique")

@@ -23,7 +23,9 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
     dict
         The keys of `Atlas.summary`; ``title``, one line; ``evaluation``, the metric records; ``concepts``, the live
         ones, best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``,
-        ``best_label_f1``, ``best_term`` and ``genes`` (symbols, the largest score first, of the first of `RANKINGS`).
+        ``best_label_f1``, ``best_term``, ``found_in`` and ``consensus`` (None where one seed ran) and ``genes``
+        (symbols, the largest score first, of the first of `RANKINGS`); ``other_seeds``, how many dictionaries of other
+        seeds the concepts were looked for in.
     """
     facts = atlas.summary()
     facts["title"] = (
@@ -35,6 +37,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         {key: value if isinstance(value, str) else finite_or_none(value) for key, value in record.items()}
         for record in evaluation.to_dict("records")
     ]
+    facts["other_seeds"] = int(dict(atlas.concepts.uns.get("consensus", {})).get("others", 0))
     genes = best_genes(atlas.path / GENES)
     var = atlas.concepts.var
     alive = var[var["density"] > 0].sort_values("best_label_f1", ascending=False, kind="stable")
@@ -46,6 +49,8 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
             "best_label": str(row["best_label"]),
             "best_label_f1": float(finite_or_none(row["best_label_f1"]) or 0.0),
             "best_term": str(row["best_term"]),
+            "found_in": int(row["found_in"]) if "found_in" in row else None,
+            "consensus": bool(row["consensus"]) if "consensus" in row else None,
             "genes": genes.get(int(row["latent"]), []),
         }
         for name, row in alive.iterrows()

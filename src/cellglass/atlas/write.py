@@ -43,9 +43,11 @@ def write_concepts(
     umap : numpy.ndarray, shape (n_cells, 2)
         Where each cell is drawn.
     var : pandas.DataFrame
-        One row for each concept, with the columns of `schema.CONCEPT_COLUMNS` and its unique name as index.
+        One row for each concept, with the columns of `schema.CONCEPT_COLUMNS` and, where several seeds ran, those of
+        `schema.CONSENSUS_COLUMNS`, and its unique name as index.
     uns : mapping
-        ``site``, ``model``, ``dictionary`` and ``cells`` (the source): text, numbers, and mappings of them.
+        ``site``, ``model``, ``dictionary``, ``cells`` (the source), and ``consensus`` where several seeds ran: text,
+        numbers, and mappings of them.
     """
     from anndata import AnnData
 
@@ -56,8 +58,9 @@ def write_concepts(
         )
     if not np.isfinite(umap).all():
         raise InputError(f"{schema.CONCEPTS}: the layout holds numbers that are not finite; draw it again")
-    var = schema.as_columns(var, schema.CONCEPT_COLUMNS, f"{schema.CONCEPTS} var")
-    var = var.astype({name: object for name, kind in schema.CONCEPT_COLUMNS.items() if kind == "str"})
+    columns = schema.concept_columns(var)
+    var = schema.as_columns(var, columns, f"{schema.CONCEPTS} var")
+    var = var.astype({name: object for name, kind in columns.items() if kind == "str"})
     schema.check_concept_table(var)
     matrix = sp.csc_matrix(codes, dtype=np.float32)
     matrix.sort_indices()

@@ -24,7 +24,7 @@ from cellglass.evaluation.fidelity import Fidelity, fidelity, fidelity_metrics
 from cellglass.evaluation.labels import Labels, encode_labels, sample_rows
 from cellglass.evaluation.metric import Metric, over_seeds
 from cellglass.evaluation.probes import probe, probe_metric
-from cellglass.evaluation.stability import stability_metric
+from cellglass.evaluation.stability import Latents, stability_metrics
 from cellglass.progress import Progress, silent
 from cellglass.seeds import derive
 
@@ -35,6 +35,8 @@ Read = Callable[[Array], torch.Tensor]
 logger = logging.getLogger(__name__)
 
 _BATCH = 1024
+MAX_ENTRIES = 4_000_000
+"""Activations of a dictionary that are kept for stability, 12 bytes each."""
 CONCEPTS = "concepts"
 
 
@@ -75,8 +77,8 @@ def evaluate(
         One row for each cell, one categorical column for each label; may have no columns. A column without two values
         of at least four cells is passed over, with a warning in the log.
     heldout : numpy.ndarray
-        Positions of the cells that no dictionary was trained on; fidelity looks at these only. Alignment and probes use
-        all cells, at most 20,000.
+        Positions of the cells that no dictionary was trained on; fidelity looks at these only. Alignment, probes and
+        stability use all cells, at most 20,000.
     seed : int
         Of all sampling.
     control : sequence of Dictionary
@@ -100,17 +102,46 @@ def evaluate(
     setting = _setting(read, n_rows, labels, np.sort(np.asarray(heldout)), seed)
     n_seeds = max(len(group) for group in dictionaries.values())
     total, runs = n_seeds * len(dictionaries), []
-    active: dict[str, list[Array]] = {}
+    stable: dict[str, _Kept] = {basis: _Kept(seed) for basis, group in dictionaries.items() if len(group) > 1}
     for i in range(n_seeds):
         run: list[Metric] = []
         for j, (basis, group) in enumerate(dictionaries.items()):
-            codes = _codes(group[i % len(group)], setting)
-            if i < len(group):
-                active.setdefault(basis, []).append(np.flatnonzero(np.diff(codes.indptr)))
+            codes = encode_rows(group[i % len(group)], setting.read, setting.rows)
+            if basis in stable and i < len(group):
+                stable[basis].add(group[i], codes)
             run += _of_basis(basis, codes, setting, derive(seed, "evaluation", i))
             progress("evaluation", i * len(dictionaries) + j + 1, total)
         runs.append(_fidelity(dictionaries[CONCEPTS], control, setting, i) + run)
-    return over_seeds(runs) + _stability(dictionaries, active, setting, seed)
+    metrics = over_seeds(runs)
+    for basis, kept in stable.items():
+        metrics += stability_metrics(kept.latents, seed, basis=basis)
+    return metrics
+
+
+def encode_rows(dictionary: Dictionary, read: Read, rows: Array) -> sp.csc_matrix:
+    """Return the codes of the cells at the ascending positions `rows`, CSC (n_rows, n_latents), read in batches."""
+    with torch.no_grad():
+        pieces = [dictionary.encode(x).to_csr() for x in _batches(read, rows)]
+    return sp.vstack(pieces, format="csc")
+
+
+class _Kept:
+    """What stability needs of the dictionaries of one basis: their directions and, in the same cells, their codes.
+
+    A basis whose axes answer in every cell would fill memory: of such, fewer cells are kept.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rows: Array | None = None
+        self.latents: list[Latents] = []
+
+    def add(self, dictionary: Dictionary, codes: sp.csc_matrix) -> None:
+        if self.rows is None:
+            limit = max(1, int(MAX_ENTRIES * codes.shape[0] / max(codes.nnz, 1)))
+            self.rows = sample_rows(codes.shape[0], self.seed, limit)
+        few = codes if len(self.rows) == codes.shape[0] else codes[self.rows]
+        self.latents.append(Latents(dictionary.directions.detach().cpu().numpy(), few))
 
 
 def _setting(read: Read, n_rows: int, labels: pd.DataFrame, heldout: Array, seed: int) -> _Setting:
@@ -127,12 +158,6 @@ def _setting(read: Read, n_rows: int, labels: pd.DataFrame, heldout: Array, seed
 def _batches(read: Read, rows: Array) -> Iterator[torch.Tensor]:
     for start in range(0, len(rows), _BATCH):
         yield read(rows[start : start + _BATCH])
-
-
-def _codes(dictionary: Dictionary, setting: _Setting) -> sp.csc_matrix:
-    with torch.no_grad():
-        pieces = [dictionary.encode(x).to_csr() for x in _batches(setting.read, setting.rows)]
-    return sp.vstack(pieces, format="csc")
 
 
 def _fidelity(concepts: Sequence[Dictionary], control: Sequence[Dictionary], setting: _Setting, i: int) -> list[Metric]:
@@ -152,20 +177,4 @@ def _of_basis(basis: str, codes: sp.csc_matrix, setting: _Setting, seed: int) ->
             metrics.append(probe_metric(probe(codes, labels, seed, name=name), name=name, of="concepts"))
             metrics.append(probe_metric(probe(setting.site, labels, seed, name=name), name=name, of="site"))
         metrics += alignment_metrics(codes, labels, seed, name=name, basis=basis)
-    return metrics
-
-
-def _stability(
-    dictionaries: Mapping[str, Sequence[Dictionary]], active: Mapping[str, list[Array]], setting: _Setting, seed: int
-) -> list[Metric]:
-    covariance = np.atleast_2d(np.cov(setting.site, rowvar=False))
-    metrics = []
-    for basis, group in dictionaries.items():
-        directions = [
-            dictionary.directions.detach().cpu().numpy()[kept]
-            for dictionary, kept in zip(group, active[basis], strict=True)
-        ]
-        metric = stability_metric(directions, covariance, seed, basis=basis)
-        if metric is not None:
-            metrics.append(metric)
     return metrics

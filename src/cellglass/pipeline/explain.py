@@ -59,11 +59,15 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "evaluation", "measure how good it is", finish.make_evaluation, ("evaluation.json",),
-        ("model", "activations", "dictionaries", "genes", "pathways"), finish.atlas_settings,
+        ("model", "activations", "dictionaries", "genes", "pathways"), finish.atlas_settings, revision=2,
+    ),
+    Stage(
+        "consensus", "look for the concepts in the other seeds", finish.make_consensus, (finish.CONSENSUS,),
+        ("activations", "dictionaries"), finish.consensus_settings,
     ),
     Stage(
         "atlas", "name the concepts", finish.make_atlas, ("concepts.zarr", "expression.zarr"),
-        ("model", "activations", "layout", "codes", "genes", "pathways"), finish.atlas_settings,
+        ("model", "activations", "layout", "codes", "genes", "pathways", "consensus"), finish.atlas_settings,
     ),
 )  # fmt: skip
 

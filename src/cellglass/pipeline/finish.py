@@ -11,12 +11,15 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.evaluation.metric import Metric, to_records
+from cellglass.files import atomic_path
 from cellglass.pipeline.interpret import ATTRIBUTION, RATES
 from cellglass.pipeline.learn import BASES, CONTROL, held_out, open_codes, open_concepts, open_dictionaries
 from cellglass.pipeline.prepare import LAYOUT, open_activations, open_explained, open_model
 from cellglass.pipeline.runner import Run
 from cellglass.seeds import derive
 from cellglass.threads import threads
+
+CONSENSUS = "work/consensus.parquet"
 
 # -- evaluation ------------------------------------------------------------------------------------------------------
 
@@ -87,6 +90,29 @@ def _completeness(run: Run) -> list[Metric]:
     ]
 
 
+# -- consensus -------------------------------------------------------------------------------------------------------
+
+
+def consensus_settings(run: Run) -> Any:
+    """Return what the sample of cells depends on."""
+    return {"seed": run.config.seed}
+
+
+def make_consensus(run: Run) -> None:
+    """Look for each concept in the dictionaries of the other seeds, in the cells that the evaluation looks at too."""
+    from cellglass.evaluation.consensus import consensus
+    from cellglass.evaluation.labels import sample_rows
+    from cellglass.evaluation.run import encode_rows
+
+    store, site = open_activations(run)
+    rows = sample_rows(store.n_rows(site), derive(run.config.seed, "evaluation"))
+    with threads(1):
+        codes = [encode_rows(one, partial(store.read, site), rows) for one in open_dictionaries(run, "concepts")]
+        table = consensus(codes).assign(others=len(codes) - 1)
+    with atomic_path(run.path(CONSENSUS)) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
 # -- atlas -----------------------------------------------------------------------------------------------------------
 
 
@@ -106,9 +132,10 @@ def make_atlas(run: Run) -> None:
     model, dictionary = open_model(run), open_concepts(run)
     uns = {
         "site": {"name": site, "width": store.sites[site].width},
-        "model": {"kind": model.kind, "genes": len(model.genes)},
+        "model": {"kind": model.kind, "genes": len(model.genes), "fingerprint": model.fingerprint()},
         "dictionary": {"kind": dictionary.kind, "latents": dictionary.n_latents},
         "cells": cells.source,
+        **_consensus_facts(run),
     }
     layout = np.load(run.path(LAYOUT), allow_pickle=False)
     write_concepts(run.folder, codes, cells.obs, layout, var, uns)
@@ -116,7 +143,11 @@ def make_atlas(run: Run) -> None:
 
 
 def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
-    """Return one row for each concept: how often and how strongly it is active, its best label, term, gene, name."""
+    """Return one row for each concept: how often and how strongly it is active, its best label, term, gene, name.
+
+    Where several seeds ran, also in how many of the others it is found; of one seed alone that is not known.
+    """
+    from cellglass.atlas.schema import CONSENSUS_COLUMNS
     from cellglass.enrichment import machine_names
     from cellglass.evaluation import label_of_concepts
 
@@ -133,8 +164,19 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     table["best_term"] = table["latent"].map(terms["term"]).fillna("")
     table["best_term_q"] = table["latent"].map(terms["q"]).astype("float32")
     table["name_by"] = "machine"
+    found = pd.read_parquet(run.path(CONSENSUS)).set_index("latent")
+    for name in CONSENSUS_COLUMNS if found["others"].max() else ():
+        table[name] = found[name].loc[table["latent"]].to_numpy()
     columns = ("best_label", "best_label_f1", "best_term", "best_term_q", "top_gene", "latent")
     return table.set_index(pd.Index(machine_names(*(table[name].tolist() for name in columns))))
+
+
+def _consensus_facts(run: Run) -> dict[str, Any]:
+    """Return what ``uns`` says of the consensus: how many other seeds there were, and when a concept is one."""
+    from cellglass.evaluation.consensus import THRESHOLD, needed
+
+    others = int(pd.read_parquet(run.path(CONSENSUS), columns=["others"])["others"].max())
+    return {"consensus": {"others": others, "needed": needed(others), "threshold": THRESHOLD}} if others else {}
 
 
 def _top_gene(run: Run) -> dict[int, str]:

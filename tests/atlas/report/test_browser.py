@@ -91,6 +91,34 @@ def test_search_and_order(browser: Any, report: Path) -> None:
         assert page.locator("th[aria-sort=ascending]").inner_text().startswith("Cells")
 
 
+def test_what_other_seeds_found_is_marked_sorted_and_filtered(browser: Any, report: Path, hostile_report: Path) -> None:
+    with opened(browser, report) as page:
+        rows = page.locator(".list tbody tr:not(.hidden)")
+        page.locator(".list").scroll_into_view_if_needed()
+        page.wait_for_timeout(300)  # the pictures above are drawn as they come near, and move the list
+        page.click(".list th button:has-text('Seeds')")
+        page.wait_for_selector("th[aria-sort=ascending]:has-text('Seeds')")
+        shown = page.locator(".list td[data-name='other seeds']").all_inner_texts()
+        found = [int(text.split()[0]) for text in shown]
+        assert found == sorted(found, reverse=True)
+        assert ["✓" in text for text in shown] == [count >= 3 for count in found]
+        again = sum(count >= 3 for count in found)
+        assert 0 < again < 24
+        page.check("#again")
+        assert rows.count() == page.locator(".card:not(.hidden)").count() == again
+        assert f"{again} of 24 concepts match" in page.inner_text("[role=status]")
+        assert page.locator(".card:not(.hidden) .badge.again").count() == page.locator(".badge.again").count() == again
+        hidden = page.locator(".card.hidden").first.get_attribute("id")
+        page.evaluate(f"location.hash = '#{hidden}'")
+        page.wait_for_timeout(400)
+        assert page.locator(f"#{hidden}").is_visible()
+        assert not page.is_checked("#again")
+        assert "4 other dictionaries" in page.inner_text("#quality")
+    with opened(browser, hostile_report) as page:
+        assert page.locator("#again, .badge.again").count() == 0
+        assert "Seeds" not in page.inner_text(".list thead")
+
+
 @pytest.mark.parametrize("width", [1300, 360])
 def test_a_link_leads_to_its_card(browser: Any, report: Path, width: int) -> None:
     with opened(browser, report, "#concept-12", viewport={"width": width, "height": 800}) as page:

@@ -66,6 +66,19 @@ def test_a_card_holds_the_first_rows_of_the_tables(atlas_folder: Path) -> None:
     assert data["concepts"][-1]["genes"] == []
 
 
+def test_a_card_says_how_many_other_seeds_found_the_concept(atlas_folder: Path, hostile_folder: Path) -> None:
+    atlas = open_atlas(atlas_folder)
+    data, var = collect(atlas, 10, silent), atlas.concepts.var
+    told = {"concepts": int(var["consensus"].sum()), "others": 4, "needed": 3, "threshold": 0.7}
+    assert data["atlas"]["consensus"] == told
+    assert [c["found"] for c in data["concepts"]] == var["found_in"].tolist()
+    assert [c["again"] for c in data["concepts"]] == (var["found_in"] >= 3).tolist()
+    assert data["concepts"][-1]["agrees"] is None
+    alone = collect(open_atlas(hostile_folder), 10, silent)
+    assert alone["atlas"]["consensus"] is None
+    assert "found" not in alone["concepts"][0]
+
+
 def test_ranks_of_methods_are_places_in_their_own_order() -> None:
     names = [f"g{i}" for i in range(40)]
     table = pd.DataFrame(

@@ -107,12 +107,21 @@ def header(atlas: Atlas, shown: int) -> dict[str, Any]:
         "genes": None if counts is None else int(counts.n_vars),
         "concepts": facts["concepts"],
         "alive": facts["alive"],
+        "consensus": consensus(facts["consensus"], uns.get("consensus")),
         "seed": facts["seed"],
         "created": facts["created"],
         "version": facts["cellglass_version"],
         "schema": facts["schema_version"],
         "versions": {str(key): str(value) for key, value in atlas.manifest.get("versions", {}).items()},
     }
+
+
+def consensus(number: int | None, uns: Any) -> dict[str, Any] | None:
+    """Return how many concepts are found again in most other seeds and what that means; None where one seed ran."""
+    if number is None or not isinstance(uns, dict):
+        return None
+    rule = {"others": int(uns["others"]), "needed": int(uns["needed"]), "threshold": short(uns["threshold"])}
+    return {"concepts": number, **rule}
 
 
 def metrics(atlas: Atlas) -> list[dict[str, Any]]:
@@ -174,7 +183,7 @@ def by_concept(table: pd.DataFrame) -> Callable[[int], pd.DataFrame]:
 def concept(table: Any, position: int) -> dict[str, Any]:
     """Return one concept's facts."""
     row = table.var.iloc[position]
-    return {
+    facts = {
         "name": str(table.var_names[position]),
         "latent": int(row["latent"]),
         "density": short(row["density"]),
@@ -186,6 +195,9 @@ def concept(table: Any, position: int) -> dict[str, Any]:
         "gene": str(row["top_gene"]),
         "by": str(row["name_by"]),
     }
+    if "consensus" in row:
+        facts |= {"found": int(row["found_in"]), "agrees": short(row["stability"]), "again": bool(row["consensus"])}
+    return facts
 
 
 def genes(table: pd.DataFrame, symbols: Index) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:

@@ -111,6 +111,11 @@ function pathwaysPanel(concept) {
   );
 }
 
+const AGAIN = D.atlas.consensus
+  ? `Found in more than half of the ${D.atlas.consensus.others} dictionaries that were trained from other seeds: its partner there is active in the same cells (correlation of at least ${D.atlas.consensus.threshold})`
+  : "";
+const foundIn = (concept) => `${concept.found} of ${D.atlas.consensus.others}`;
+
 function cardHead(concept) {
   const alive = concept.density > 0;
   const fact = (name, value) => el("li", {}, name, " ", el("b", {}, value));
@@ -120,6 +125,7 @@ function cardHead(concept) {
     el("a", { class: "id", href: `#concept-${concept.latent}`, title: "Link to this card" }, `#${concept.latent}`),
     el("h3", { tabindex: "-1" }, concept.name),
     concept.by === "machine" && el("span", { class: "badge", title: "Put together from its best term, best label and top gene; no person has looked at it" }, "named by machine"),
+    concept.again && el("span", { class: "badge again", title: AGAIN }, "found in most other seeds"),
     !alive && el("span", { class: "badge" }, "silent: no cell activates it"),
     alive &&
       el(
@@ -127,6 +133,7 @@ function cardHead(concept) {
         { class: "meta" },
         fact("active in", `${percent(concept.density)} of cells`),
         fact("mean activation", number(concept.mean)),
+        D.atlas.consensus && fact("found in", `${foundIn(concept)} other seeds${known(concept.agrees) ? `, correlation ${number(concept.agrees)}` : ""}`),
         concept.label && fact("best label", `${concept.label}, F1 ${number(concept.f1)}`),
       ),
   );

@@ -4,6 +4,8 @@ const COLUMNS = [
   { key: "latent", name: "#", value: (c) => c.latent },
   { key: "name", name: "Concept", value: (c) => c.name.toLowerCase() },
   { key: "density", name: "Cells", value: (c) => -(c.density ?? 0) },
+  // How many other seeds find it too; known only where several ran.
+  ...(D.atlas.consensus ? [{ key: "found", name: "Seeds", value: (c) => -(c.found + (c.agrees ?? 0) / 10) }] : []),
   { key: "f1", name: "Best label, F1", value: (c) => -(c.f1 ?? -1) },
   { key: "genes", name: "Top genes" },
   { key: "term", name: "Best term", value: (c) => c.term.toLowerCase() || "￿" },
@@ -25,6 +27,7 @@ function listRow(concept) {
     el("td", { class: "num soft" }, concept.latent),
     el("td", {}, el("a", { href: `#concept-${concept.latent}` }, concept.name)),
     el("td", { class: "num", "data-name": "cells" }, bar(concept.density), concept.density ? percent(concept.density) : "silent"),
+    D.atlas.consensus && el("td", { class: "num", "data-name": "other seeds" }, foundIn(concept), concept.again && el("span", { class: "again", title: AGAIN }, " ✓")),
     el("td", { "data-name": "label" }, known(concept.f1) && [bar(concept.f1), el("span", { class: "num" }, number(concept.f1)), ` ${concept.label}`]),
     el("td", { class: "genes", "data-name": "genes" }, topGenes(concept).join(", ")),
     el("td", { "data-name": "term" }, concept.term),
@@ -37,18 +40,19 @@ function conceptsSection() {
   const cards = el("div", {}, items.map((item) => item.node));
   const status = el("p", { class: "note", role: "status" });
   const search = el("input", { type: "search", id: "search", placeholder: "Search names, genes, terms, labels", "aria-label": "Search concepts by name, gene, term or label", autocomplete: "off", spellcheck: "false" });
+  const only = D.atlas.consensus && el("input", { type: "checkbox", id: "again" });
   let order = { key: "latent", down: false };
 
   const filter = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let left = 0;
     for (const item of items) {
-      item.hidden = !words.every((word) => item.text.includes(word));
+      item.hidden = !words.every((word) => item.text.includes(word)) || Boolean(only && only.checked && !item.concept.again);
       item.row.classList.toggle("hidden", item.hidden);
       item.node.classList.toggle("hidden", item.hidden);
       if (!item.hidden) left++;
     }
-    status.textContent = words.length ? `${count(left)} of ${count(items.length)} concepts match` : `${count(items.length)} concepts`;
+    status.textContent = left < items.length || words.length ? `${count(left)} of ${count(items.length)} concepts match` : `${count(items.length)} concepts`;
   };
   const arrange = (key) => {
     order = { key, down: order.key === key && !order.down };
@@ -71,10 +75,11 @@ function conceptsSection() {
     el("th", { scope: "col" }, column.value ? el("button", { type: "button", onclick: () => arrange(column.key) }, column.name) : el("span", {}, column.name)),
   ]);
   search.addEventListener("input", filter);
+  if (only) only.addEventListener("change", filter);
   put($("concepts"), [
     el("h2", { id: "concepts-title" }, "The concepts"),
     el("p", { class: "soft" }, "Names were put together by the machine from the best gene set, the best label and the top gene. They are a first guess: read the genes and look at the cells."),
-    el("div", { class: "tools" }, search, status),
+    el("div", { class: "tools" }, search, only && el("label", { class: "field", for: "again" }, only, `Only the ${count(D.atlas.consensus.concepts)} that most other seeds find too`), status),
     el("div", { class: "list", tabindex: "0", role: "region", "aria-label": "List of concepts" }, el("table", {}, el("thead", {}, el("tr", {}, headers.map(([, th]) => th))), body)),
     cards,
   ]);

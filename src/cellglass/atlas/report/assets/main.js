@@ -62,6 +62,7 @@ function follow(items) {
   if (!item) return;
   if (item.hidden) {
     $("search").value = "";
+    if ($("again")) $("again").checked = false;
     $("search").dispatchEvent(new Event("input"));
   }
   item.render();

@@ -191,18 +191,24 @@ function annotations() {
 }
 
 function stability() {
-  const rows = under("stability").map((record) => {
-    const basis = record.metric.slice("stability.".length);
-    return { label: basisName(basis), record, colour: baseColour(basis) };
+  const rows = under("stability").flatMap((record) => {
+    const parts = /^stability\.([^.]+)(\.coactivation)?$/.exec(record.metric);
+    if (!parts) return []; // shares and best partners: the table below has them
+    return [{ label: `${basisName(parts[1])} by ${parts[2] ? "cells" : "direction"}`, record, colour: baseColour(parts[1]) }];
   });
   if (!rows.length) return null;
   return el(
     "article",
     { class: "plot" },
     el("h3", {}, "Would another seed find them again?"),
-    el("p", { class: "note" }, "How alike the directions of two runs with other seeds are, each matched to its best partner. 1: the same concepts come back. Compare with random directions."),
+    el("p", { class: "note" }, "How alike the latents of two runs with other seeds are, matched one to one: by their directions (cosine), and by the cells in which they are active (correlation). 1: the same latents come back. Upright line: chance. In a narrow space chance directions look alike; cells tell more.", consensusLine()),
     barPlot(rows, (v) => number(v)),
   );
+}
+
+function consensusLine() {
+  const c = D.atlas.consensus;
+  return c && ` ${count(c.concepts)} of the ${count(D.atlas.alive)} concepts are found in more than half of the ${c.others} other dictionaries; the list below marks them.`;
 }
 
 function allMetrics() {

@@ -1,0 +1,54 @@
+"""A stream gives every cell once a pass, as the model does, in an order that the seed and the pass make."""
+
+import pytest
+import torch
+
+from cellglass.activations import stream
+from cellglass.dictionaries import TopK, TopKConfig, TrainConfig, train
+from cellglass.errors import InputError
+
+
+def _sorted(rows: torch.Tensor) -> torch.Tensor:
+    return rows[torch.argsort(rows[:, 0])]
+
+
+def test_a_pass_gives_what_the_model_gives_for_every_cell_once(make_model, cells) -> None:
+    model = make_model()
+    expected = model.activations(model.align(cells), ["hidden.0"])["hidden.0"]
+    rows = stream(model, cells, "hidden.0", batch_size=7)
+    first, again, second = (torch.cat(list(rows(number))) for number in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    order = torch.cdist(first, expected).argmin(dim=1)
+    assert torch.allclose(first, expected[order], atol=1e-5)
+    assert torch.allclose(first.sum(0), expected.sum(0), atol=1e-3)
+    assert torch.allclose(second.sum(0), expected.sum(0), atol=1e-3)
+
+
+def test_draws_scatter_around_the_mean_by_the_spread(make_model, cells) -> None:
+    model = make_model()
+    mean, spread = model.posterior(model.align(cells), "z")
+    rows = stream(model, cells, "z", batch_size=cells.n_cells)
+    drawn = torch.stack([torch.cat(list(rows(number))).sum(0) for number in range(300)])
+    assert torch.allclose(drawn.mean(0), mean.sum(0), atol=float(5 * spread.square().sum(0).sqrt().max() / 300**0.5))
+    assert torch.allclose(drawn.std(0), spread.square().sum(0).sqrt(), rtol=0.3)
+    still = stream(model, cells, "z", batch_size=cells.n_cells, draw=False)
+    assert torch.allclose(torch.cat(list(still(0))).sum(0), mean.sum(0), atol=1e-3)
+
+
+def test_training_reads_it_without_a_store(make_model, cells) -> None:
+    model = make_model()
+    config = TrainConfig(steps=20, batch_size=16, check_every=5)
+    rows = stream(model, cells, "hidden.0", batch_size=10)
+    trained = train(TopK(TopKConfig(6, 12, 3)), rows, config)
+    again = train(TopK(TopKConfig(6, 12, 3)), rows, config)
+    assert torch.equal(trained.decoder, again.decoder)
+    x = model.activations(model.align(cells), ["hidden.0"])["hidden.0"]
+    miss = x - trained.decode(trained.encode(x))
+    assert float(miss.square().sum()) < 0.5 * float((x - x.mean(0)).square().sum())
+
+
+def test_token_sites_are_refused(make_model, cells) -> None:
+    model = make_model()
+    with pytest.raises(InputError, match="one row for each token"):
+        stream(model, cells, "tokens")
