@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellglass.activations.rows import BLOCK, MemoryRows, as_rows
+from cellglass.activations.rows import BLOCK, MemoryRows, SideBySide, as_rows
 from cellglass.errors import InputError
 
 
@@ -66,6 +66,84 @@ def test_drop_last_leaves_out_the_small_batch() -> None:
     assert [len(b) for b in numbered(250).batches(batch_size=100, drop_last=True)] == [100, 100]
 
 
+@pytest.mark.parametrize("buffer_rows", [600, 10_000])
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("rows", [None, np.arange(0, 3000, 2)])
+def test_rows_that_are_left_out_are_the_only_ones_missing(buffer_rows: int, shuffle: bool, rows) -> None:
+    without = np.sort(np.random.default_rng(0).choice(3000, 700, replace=False))
+    options = {"batch_size": 64, "rows": rows, "shuffle": shuffle, "buffer_rows": buffer_rows}
+    batches = list(numbered(3000).batches(without=without, **options))
+    wanted = np.setdiff1d(np.arange(3000) if rows is None else rows, without)
+    assert (np.sort(torch.cat(batches)[:, 0].numpy()) == wanted).all()
+    assert {len(batch) for batch in batches[:-1]} == {64}
+    whole = torch.cat(list(numbered(3000).batches(**options)))[:, 0].numpy()
+    assert (torch.cat(batches)[:, 0].numpy() == whole[~np.isin(whole, without)]).all()
+    everything = list(numbered(3000).batches(without=np.arange(3000), **options))
+    assert everything == []
+
+
+@pytest.mark.parametrize("skip", [0, 1, 3, 11, 12, 40, 46, 47, 99])
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("draw", [False, True])
+@pytest.mark.parametrize("buffer_rows", [600, 10_000])
+def test_skipped_batches_are_the_first_and_change_no_other(skip: int, drop_last, draw, buffer_rows: int) -> None:
+    rows = numbered(3000, spread=True)
+    options = {"batch_size": 64, "seed": 2, "draw": draw, "drop_last": drop_last, "buffer_rows": buffer_rows}
+    options["without"] = np.arange(100, 160)
+    whole = list(rows.batches(**options))
+    found = list(rows.batches(skip=skip, **options))
+    assert len(found) == max(0, len(whole) - skip)
+    assert all(torch.equal(a, b) for a, b in zip(found, whole[skip:], strict=True))
+
+
+def test_skipped_batches_are_not_read() -> None:
+    read: list[int] = []
+
+    class Watched(MemoryRows):
+        def read(self, rows):
+            read.append(len(rows))
+            return super().read(rows)
+
+    rows = Watched(torch.zeros(5000, 3))
+    assert len(list(rows.batches(batch_size=100, buffer_rows=1024, skip=47))) == 3
+    assert sum(read) == 300
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_shares_make_up_the_batches(parts: int, drop_last: bool) -> None:
+    rows = numbered(1000)
+    options = {"batch_size": 30, "seed": 1, "buffer_rows": 300, "drop_last": drop_last}
+    whole = list(rows.batches(**options))
+    shares = [list(rows.batches(share=(i, parts), **options)) for i in range(parts)]
+    assert {len(share) for share in shares} == {len(whole)}
+    for number, batch in enumerate(whole):
+        assert torch.equal(torch.cat([share[number] for share in shares]), batch)
+        assert max(len(share[number]) for share in shares) - min(len(share[number]) for share in shares) <= 1
+
+
+def test_draws_of_different_processes_differ() -> None:
+    rows = MemoryRows(torch.zeros(200, 2), torch.ones(200, 2))
+    first, second = (torch.cat(list(rows.batches(batch_size=50, draw=True, share=(i, 2)))) for i in range(2))
+    assert not torch.isclose(first, second).any()
+
+
+def test_sites_side_by_side_are_read_row_for_row() -> None:
+    noise = torch.Generator().manual_seed(0)
+    a, b = torch.randn(300, 3, generator=noise), torch.randn(300, 5, generator=noise)
+    both = SideBySide([MemoryRows(a, torch.ones(300, 3)), as_rows(b)])
+    assert (both.n_rows, both.width, both.has_spread) == (300, 8, False)
+    rows = np.array([4, 299, 4, 0])
+    assert torch.equal(both.read(rows), torch.cat([a, b], dim=1)[rows])
+    for batch in both.batches(batch_size=32, seed=5):
+        found = torch.cdist(batch[:, :3], a).argmin(dim=1)
+        assert torch.equal(batch, torch.cat([a, b], dim=1)[found])
+    assert torch.equal(
+        torch.cat(list(both.batches(batch_size=32, seed=5)))[:, :3],
+        torch.cat(list(as_rows(a).batches(batch_size=32, seed=5))),
+    )
+
+
 def test_a_mask_selects_rows_and_arrays_become_rows() -> None:
     rows = as_rows(np.arange(8, dtype=np.float64).reshape(4, 2))
     assert as_rows(rows) is rows
@@ -81,6 +159,9 @@ def test_a_mask_selects_rows_and_arrays_become_rows() -> None:
         (lambda: list(numbered(5).batches(batch_size=2, draw=True)), "no posterior spread"),
         (lambda: numbered(5).read_spread(np.array([0])), "no posterior spread"),
         (lambda: numbered(5).positions(np.array([True])), "1 entries"),
+        (lambda: SideBySide([numbered(5), numbered(4)]), r"sites have \[5, 4\] rows; they must be of the same cells"),
+        (lambda: SideBySide([numbered(5)]).read_spread(np.array([0])), "side by side have no posterior spread"),
+        (lambda: list(SideBySide([numbered(5, True)]).batches(batch_size=2, draw=True)), "no posterior spread"),
         (lambda: MemoryRows(torch.zeros(3)), "rows x width"),
         (lambda: MemoryRows(torch.zeros(3, 2), torch.zeros(2, 2)), "spread has shape"),
         (lambda: MemoryRows(torch.full((3, 2), torch.nan)), "NaN"),

@@ -1,13 +1,16 @@
 """Data with a planted sparse truth, and one small fitted dictionary of every kind."""
 
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import pytest
 import torch
 
 from cellglass import dictionaries
-from cellglass.dictionaries import Dictionary, TrainConfig
+from cellglass.dictionaries import CrossLayerConfig, Dictionary, TrainConfig, default_config
 from cellglass.dictionaries.registry import JOINT
+from cellglass.dictionaries.sparse import SparseConfig
 
 ALONE = [kind for kind in dictionaries.KINDS if kind not in JOINT]
 """Kinds that read and write one site."""
@@ -28,6 +31,20 @@ def plant(n: int, d: int, m: int, active: int, seed: int) -> Planted:
     weights = 1 + torch.rand(n, active, generator=noise)
     codes = torch.zeros(n, m).scatter(1, chosen, weights)
     return Planted(codes @ directions + 5 + 0.01 * torch.randn(n, d, generator=noise), directions, codes)
+
+
+def config_of(kind: str, d: int, m: int, k: int, **role) -> SparseConfig:
+    """The config of any trained kind; a nested one has two prefixes, a cross-layer one three layers of this size."""
+    if kind in JOINT:
+        return CrossLayerConfig(3 * d, 3 * m, k, n_layers=3, d_out=3 * d)
+    config = default_config(d, 10**6, kind=kind, n_latents=m, k=k)
+    nested = {"prefixes": (m // 2, m), "prefix_k": (k, k)}
+    return replace(config, **role, **{f.name: nested[f.name] for f in fields(config) if f.name in nested})
+
+
+@pytest.fixture(scope="session")
+def small_config() -> Callable[..., SparseConfig]:
+    return config_of
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,21 @@ def test_what_every_kind_promises(one, positive) -> None:
     assert not one.directions.requires_grad
 
 
+def test_a_rows_codes_do_not_depend_on_the_rows_beside_it(one, positive) -> None:
+    def dense(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(one.encode(x).to_csr().toarray())
+
+    x = positive[:120]
+    together = dense(x)
+    alone = torch.cat([dense(row) for row in x.split(1)])
+    order = torch.randperm(len(positive), generator=torch.Generator().manual_seed(0))
+    shuffled = dense(positive[order])[order.argsort()][:120]
+    among = dense(torch.cat([x, 50 * x, torch.zeros_like(x)]))[:120]
+    for other in (alone, shuffled, among):
+        assert torch.allclose(other, together, atol=1e-4 if one.kind == "nmf" else 1e-6)
+    assert one.encode(x[:0]).to_csr().shape == (0, one.n_latents)
+
+
 def test_activations_of_is_a_lookup_in_the_codes(one, positive) -> None:
     dense = torch.from_numpy(one.encode(positive).to_csr().toarray())
     for latent in range(one.n_latents):

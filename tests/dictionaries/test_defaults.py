@@ -2,7 +2,8 @@
 
 import pytest
 
-from cellglass.dictionaries import MatryoshkaConfig, default_config
+from cellglass.dictionaries import MatryoshkaConfig, TrainConfig, default_config, default_training
+from cellglass.dictionaries.registry import TRAINED
 from cellglass.errors import InputError
 
 
@@ -12,12 +13,22 @@ def test_the_measured_default() -> None:
 
 @pytest.mark.parametrize("width", [1, 5, 10, 30, 64, 65, 512, 2048])
 @pytest.mark.parametrize("n", [3, 40, 560, 5000, 10**7])
-@pytest.mark.parametrize("kind", ["topk", "matryoshka"])
+@pytest.mark.parametrize("kind", TRAINED)
 def test_any_site_gets_a_valid_config(width: int, n: int, kind: str) -> None:
     config = default_config(width, n, kind=kind)
     assert config.kind == kind
     assert config.n_latents <= max(32, n / 12)
     assert 1 <= config.k <= config.n_latents / 2
+    assert isinstance(config, TRAINED[kind].config_class)
+
+
+def test_training_sees_enough_rows_for_each_latent() -> None:
+    assert default_training(128) == TrainConfig()
+    for n_latents in (32, 128, 1023, 1024, 4096, 16_384):
+        training = default_training(n_latents)
+        assert training.batch_size == (512 if n_latents < 1024 else 4096)
+        assert training.steps >= 800
+        assert training.steps * training.batch_size >= 1500 * n_latents
 
 
 def test_what_is_asked_for_is_given() -> None:

@@ -84,3 +84,19 @@ def test_squared_errors_equal_dense_products(run: str) -> None:
     assert np.allclose(miss, wanted, atol=1e-12)
     assert np.allclose(total, (wanted**2).sum(1), atol=1e-12)
     assert np.allclose(slope, (wanted @ decoder.T)[np.repeat(np.arange(3), np.diff(start)), latent], atol=1e-12)
+
+
+def test_squared_errors_of_float32_are_summed_without_loss() -> None:
+    rng = np.random.default_rng(3)
+    n, m, d, k = 40, 50, 3000, 6
+    start = np.arange(0, n * k + 1, k, dtype=np.int32)
+    latent = np.concatenate([rng.choice(m, k, replace=False) for _ in range(n)]).astype(np.int32)
+    wide = [rng.standard_normal(shape) for shape in ((n * k,), (m, d), (d,), (n, d))]
+    results = []
+    for kind in (np.float64, np.float32):
+        miss, total, slope = np.zeros((n, d), kind), np.zeros(n), np.zeros(n * k, kind)
+        given = [x.astype(np.float32).astype(kind) for x in wide]
+        compiled(_kernels.squared_errors, any_order=True)(start, latent, *given, miss, total, slope, 0, n)
+        results.append((miss, total, slope))
+    for exact, found in zip(*results, strict=True):
+        assert np.allclose(found, exact, rtol=1e-5, atol=1e-5 * np.abs(exact).max())

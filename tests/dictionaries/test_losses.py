@@ -1,59 +1,45 @@
-"""The losses against loops, and what the auxiliary loss reaches."""
+"""The loss that revives dead latents is a share of what is left: 1 where they say nothing, 0 where they say it all."""
 
 import pytest
 import torch
 
-from cellglass.dictionaries.losses import auxiliary_loss, reconstruction_losses
-from cellglass.dictionaries.matryoshka import Matryoshka, MatryoshkaConfig
+from cellglass.dictionaries import TopK, TopKConfig
+from cellglass.dictionaries.losses import Losses, auxiliary_loss
+from cellglass.dictionaries.products import Pattern
+from cellglass.dictionaries.selection import Chosen
+
+
+def one_a_row(latent: list[int], width: int) -> Pattern:
+    return Pattern(torch.arange(len(latent) + 1).int(), torch.tensor(latent).int(), width)
 
 
 @pytest.fixture
-def dictionary() -> Matryoshka:
-    noise = torch.Generator().manual_seed(0)
-    made = Matryoshka(MatryoshkaConfig(5, 12, 4, (3, 6, 12), (1, 2, 4)))
+def dictionary() -> TopK:
+    made = TopK(TopKConfig(4, 6, 1))
     with torch.no_grad():
-        for weight in made.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=noise))
+        made.decoder.copy_(torch.eye(6, 4))
+        made.encoder.copy_(torch.eye(6, 4))
     return made
 
 
-@pytest.fixture
-def u() -> torch.Tensor:
-    return torch.randn(30, 5, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize(("value", "share"), [(0.0, 1.0), (-3.0, 1.0), (2.0, 0.0), (1.0, 0.25), (4.0, 1.0)])
+def test_the_share_that_dead_latents_leave(dictionary, value: float, share: float) -> None:
+    miss = torch.zeros(3, 4)
+    miss[0, 1], miss[2, 3] = -2, -2
+    pattern = Pattern(torch.tensor([0, 1, 1, 2]).int(), torch.tensor([1, 3]).int(), 6)
+    found = auxiliary_loss(dictionary, torch.zeros(3, 4), miss, Chosen(pattern, torch.full((2,), value)))
+    assert float(found.detach()) == pytest.approx(share)
 
 
-def test_reconstruction_is_the_mean_over_prefixes(dictionary: Matryoshka, u: torch.Tensor) -> None:
-    pre = dictionary.scaled_preactivations(u)
-    errors = []
-    for size, k in dictionary.levels():
-        for i in range(30):
-            kept = pre[i, :size].argsort(descending=True)[:k]
-            x_hat = dictionary.bias + sum(pre[i, j].relu() * dictionary.decoder[j] for j in kept)
-            errors.append((x_hat - u[i]).square().mean())
-    losses = reconstruction_losses(dictionary, u, pre)
-    assert torch.isclose(losses.reconstruction, torch.stack(errors).mean(), rtol=1e-5)
-    x_hat = dictionary.decode(dictionary.encode(u))
-    assert torch.allclose(losses.residual, u - x_hat, atol=1e-5)
-    assert not losses.residual.requires_grad
+def test_nothing_left_is_no_division_by_zero(dictionary) -> None:
+    dead = Chosen(one_a_row([1], 6), torch.zeros(1))
+    assert float(auxiliary_loss(dictionary, torch.zeros(1, 4), torch.zeros(1, 4), dead).detach()) == 0
 
 
-def test_the_auxiliary_loss_equals_a_loop_and_reaches_dead_latents_alone(dictionary: Matryoshka, u) -> None:
-    pre = dictionary.scaled_preactivations(u)
-    residual = reconstruction_losses(dictionary, u, pre).residual
-    dead = torch.tensor([2, 5, 7, 11])
-    loss = auxiliary_loss(dictionary, pre, residual, dead, k=2)
-    total = 0.0
-    for i in range(30):
-        kept = sorted(dead.tolist(), key=lambda j: pre[i, j].item())[-2:]
-        guess = sum(pre[i, j].relu() * dictionary.decoder[j] for j in kept)
-        total += (guess - residual[i]).square().sum().item()
-    assert loss.item() == pytest.approx(total / residual.square().sum().item(), rel=1e-4)
-    loss.backward()
-    reached = torch.nonzero(dictionary.decoder.grad.abs().sum(1))[:, 0].tolist()
-    assert set(reached) <= set(dead.tolist())
-    assert reached
-
-
-def test_fewer_dead_latents_than_k_are_fine(dictionary: Matryoshka, u) -> None:
-    pre = dictionary.scaled_preactivations(u)
-    assert torch.isfinite(auxiliary_loss(dictionary, pre, u, torch.tensor([3]), k=32))
+def test_the_total_and_the_active_latents() -> None:
+    pattern = one_a_row([4, 1, 4, 2], 6)
+    losses = Losses(torch.tensor(2.0), None, torch.zeros(4, 1), pattern, torch.tensor([0.5, 0.0, 1.0, 3.0]))
+    assert set(losses.active_latents().tolist()) == {4, 2}
+    assert losses.active_latents().dtype == torch.int64
+    assert float(losses.total) == 2
+    assert float(losses._replace(penalty=torch.tensor(0.5)).total) == 2.5

@@ -187,6 +187,7 @@ def squared_errors(
     The decoder rows of a row's entries are read for the first and are still in the cache for the last.
     """
     d = decoder.shape[1]
+    zero = decoder.dtype.type(0)  # of the matrix's type: sums in a wider one take half as long again
     for r in range(first, last):
         out = miss[r]
         wanted = target[r]
@@ -198,13 +199,13 @@ def squared_errors(
             if x != 0:
                 for c in range(d):
                     out[c] += x * weight[c]
-        square = out[0] * 0
+        square = zero
         for c in range(d):
             square += out[c] * out[c]
         total[r] = square
         for e in range(start[r], start[r + 1]):
             weight = decoder[latent[e]]
-            dot = out[0] * 0
+            dot = zero
             for c in range(d):
                 dot += out[c] * weight[c]
             slope[e] = dot

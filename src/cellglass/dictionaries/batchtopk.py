@@ -17,7 +17,7 @@ from cellglass.dictionaries.selection import Above, Chosen, LargestOfBatch, Rule
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.dictionaries.thresholds import Thresholded, threshold_for
 
-_KEPT = 0.99
+_KEPT = 0.95
 """Share of the running mean that stays in a step."""
 _GUESS = 0.7
 """Share of the threshold below which nothing is expected to be kept."""

@@ -42,10 +42,11 @@ def resume(path: Path, belongs: str, trainings: Sequence[Training], feed: Feed) 
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["cellglass"])
+            owner = about["belongs"]
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: is no whole checkpoint of a training; remove it to start anew") from error
-    if about["belongs"] != belongs:
+    if owner != belongs:
         raise InputError(
             f"{path}: is the checkpoint of another training (other rows, settings or seed); remove it to start anew"
         )

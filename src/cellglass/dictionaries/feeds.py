@@ -172,9 +172,14 @@ class StreamFeed(Feed):
         return torch.cat(kept)
 
     def _pieces(self, epoch: int) -> Iterator[torch.Tensor]:
-        for piece in self.source(epoch) if callable(self.source) else self.source:
+        width = None
+        for given in self.source(epoch) if callable(self.source) else self.source:
+            piece = torch.as_tensor(given)
             if piece.ndim != 2:
                 raise InputError(f"the stream gave a tensor of shape {tuple(piece.shape)}; it must be rows x width")
+            if width not in (None, piece.shape[1]):
+                raise InputError(f"the stream gave rows of width {piece.shape[1]} after rows of width {width}")
+            width = piece.shape[1]
             yield piece.detach().float()
 
     def batches(self) -> Iterator[torch.Tensor]:
@@ -222,11 +227,11 @@ class StreamFeed(Feed):
 
     def held(self) -> torch.Tensor:
         """Return the first rows of the stream."""
-        return self._first[: self.n_held]
+        return self._first[: self.n_held].cpu()
 
     def sample(self) -> torch.Tensor:
         """Return the rows after them."""
-        return self._first[self.n_held :]
+        return self._first[self.n_held :].cpu()
 
     def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and variance of the sample."""

@@ -39,7 +39,7 @@ class JumpReLUConfig(SparseConfig):
     kind: ClassVar[str] = "jumprelu"
 
     bandwidth: float = 0.3
-    weight: float = 0.1
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

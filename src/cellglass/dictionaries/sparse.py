@@ -189,13 +189,14 @@ class SparseDictionary(nn.Module, Dictionary):
         There a latent's encoder row is that row and its decoder row what belongs to it in `target`, scaled to norm 1:
         random directions are far from everything in a wide space, and latents that begin where the data are find the
         directions that the data are made of sooner. In a narrow one, latents that begin at rare rows would stay there.
+        A transcoder begins with rows at any width: what a random direction should write is not known.
         """
         noise = torch.Generator().manual_seed(derive(seed, "first weights"))
         drawn = draw(len(u), self.n_latents, noise)
         encoder, decoder = (torch.randn(self.n_latents, x.shape[1], generator=noise) for x in (u, target))
-        if u.shape[1] > NARROW:
+        if u.shape[1] > NARROW or self.is_transcoder:
             encoder, decoder = (x[drawn] + _JITTER * more for x, more in ((u, encoder), (target, decoder)))
-        elif not self.is_transcoder:
+        else:
             decoder = encoder
         self.encoder.copy_(unit(encoder))
         self.decoder.copy_(unit(decoder))

@@ -177,6 +177,8 @@ def _begin(
 ) -> list[Training]:
     """Set the stored statistics from the data and the first weights from each seed."""
     mean, variance = feed.statistics()
+    if not bool(torch.isfinite(variance).all()):
+        raise InputError("activations hold NaN or infinity; leave out those rows or repair the model")
     if not float(variance.sum()) > 0:
         raise InputError("all activations are equal, so there is nothing to learn; look at the site or the cells")
     held, sample = feed.held(), feed.sample()
@@ -224,9 +226,12 @@ def _batches(trainings: Sequence[Training], feed: Feed) -> Iterator[torch.Tensor
 
 
 def _belongs(dictionaries: Sequence[SparseDictionary], feed: Feed, config: TrainConfig, seeds: Sequence[int]) -> str:
-    """Return a digest of what a training depends on: rows (by a sample), settings and seeds."""
+    """Return a digest of what a training depends on: rows (by a sample and their mean), settings and seeds."""
     settings = {name: value for name, value in asdict(config).items() if name != "checkpoint_seconds"}
     what = [[d.kind, asdict(d.config)] for d in dictionaries]
-    digest = hashlib.sha256(json.dumps([what, settings, list(seeds), feed.width], sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(feed.held().numpy()).tobytes())
+    # NumPy's numbers are none of JSON's.
+    text = json.dumps([what, settings, list(seeds), feed.width], sort_keys=True, default=float)
+    digest = hashlib.sha256(text.encode())
+    for rows in (feed.held(), dictionaries[0].centre.cpu()):
+        digest.update(np.ascontiguousarray(rows.numpy()).tobytes())
     return digest.hexdigest()

@@ -107,9 +107,10 @@ class Training:
         """Scale all gradients down where their norm together is above the bound."""
         grads = [weight.grad for weight in self.weights if weight.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
-        if float(norm) > self.config.clip:
+        if norm.is_cuda or float(norm) > self.config.clip:  # a GPU is not waited for
+            scale = (self.config.clip / norm).clamp(max=1)
             for grad in grads:
-                grad.mul_(self.config.clip / norm)
+                grad.mul_(scale)
 
     @torch.no_grad()
     def _look(self) -> None:
@@ -161,7 +162,7 @@ class Training:
             kept = {name.split("/")[2]: value for name, value in tensors.items() if name.startswith(f"adam/{i}/")}
             if kept:
                 self.optimiser.state[weight] = {
-                    name: value.clone() if name == "step" else value.to(weight.device) for name, value in kept.items()
+                    name: value.to(weight.device, copy=True) for name, value in kept.items()
                 }
         self.step_number, self.end, self.stale = (int(numbers[name]) for name in ("step", "end", "stale"))
         self.best_error = float(numbers["best_error"])
