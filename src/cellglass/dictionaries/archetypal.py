@@ -1,9 +1,9 @@
 """Archetypal: every decoder row is a weighted mean of data points, so no concept points where there are no data.
 
 Fel et al. 2025 (arXiv 2502.12892): D = W C with points C (n_points, d) that are means of groups of data (k-means), and
-rows of W that are not negative and add up to 1: D lies in the convex hull of the data. Directions that are bound to
-the data differ less from seed to seed. Latents are chosen as in TopK. Rows of D do not have norm 1: where a row lies
-says how strong its concept can be.
+rows of W that are not negative and add up to 1: D lies in the convex hull of the data. The paper finds that directions
+which are bound to the data differ less from seed to seed. Latents are chosen as in TopK. Rows of D do not have norm 1:
+where a row lies says how strong its concept can be.
 """
 
 from __future__ import annotations

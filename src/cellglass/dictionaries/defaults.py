@@ -86,7 +86,7 @@ def default_training(n_latents: int) -> TrainConfig:
     Notes
     -----
     Batches of 512 rows below 1,024 latents, of 4,096 from there on; 800 steps, or as many as give 1,500 rows for each
-    latent. On mixtures of 4,096 planted directions that is where most of them are found.
+    latent.
     """
     batch_size = _BATCH if n_latents < _BIG else _BIG_BATCH
     return TrainConfig(batch_size=batch_size, steps=max(_STEPS, -(-_ROWS_A_LATENT * n_latents // batch_size)))

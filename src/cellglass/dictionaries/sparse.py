@@ -307,7 +307,7 @@ class SparseDictionary(nn.Module, Dictionary):
         With a narrower type of `product` the scores are rounded for the choice alone: the values at the chosen entries
         are computed again in full.
         """
-        product = u.dtype if product is None or u.dtype == torch.float64 else product
+        product = u.dtype if u.dtype == torch.float64 else product
         rows = max(1, min(len(u), BLOCK_FLOATS // self.n_latents) if u.device.type == "cpu" else len(u))
         found: dict[int, Chosen] = {}
         while len(found) < len(rules):

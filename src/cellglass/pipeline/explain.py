@@ -45,7 +45,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "dictionaries", "train the dictionaries", learn.make_dictionaries, (learn.DICTIONARIES,), ("activations",),
-        _table("dictionary"),
+        _table("dictionary"), revision=2,
     ),
     Stage("codes", "encode the cells", learn.make_codes, (learn.CODES,), ("activations", "dictionaries")),
     Stage(
