@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+SPEED = {"seconds", "swaps_per_second", "pairs_per_second", "vectors_per_second"}
 
 
 def main() -> None:
@@ -39,14 +40,14 @@ def planted() -> str:
 
 
 def bench() -> str:
-    """Return one row for each comparison that a benchmark made."""
+    """Return one row for each comparison of speed that a benchmark made."""
     lines = ["| what | ours | times as fast as | measured on |", "| --- | --- | --- | --- |"]
     for path in sorted((ROOT / "benchmarks/results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         machine = result["machine"]
         on = ", ".join(str(machine[key]) for key in ("cpu", "cores") if key in machine) + " cores"
         for row in result["rows"]:
-            if row["ratio"] is not None:
+            if row["ratio"] is not None and row["metric"] in SPEED:
                 ours = f"{row['value']:,.4g} {row['unit']}"
                 lines.append(f"| {row['name']} | {ours} | {row['ratio']:.1f}x {row['versus']} | {on} |")
     return "\n".join(lines) + "\n"

@@ -38,6 +38,13 @@ def test_the_commands_and_the_python_of_readme_and_guide_run(tmp_path: Path) -> 
         assert done.returncode == 0, f"{page.name}\n{script}\n{done.stderr}"
 
 
+def test_the_python_of_the_page_on_dictionaries_runs(tmp_path: Path) -> None:
+    script = "\n".join(_blocks(ROOT / "docs" / "dictionaries.md", "python"))
+    assert script.count("dictionaries.fit(") >= 4
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_option_that_the_pages_name_exists() -> None:
     known: set[str] = set()
     for command in ([], ["run"], ["demo"], ["report"], ["info"], ["compare"], ["genesets"]):

@@ -54,6 +54,8 @@ class Job:
     threads, seed : int
     device : str
         ``cpu`` or ``cuda``.
+    product_every : int
+        After how many steps each the encoder's dense product alone is timed, on this batch's shape; 0 for never.
     """
 
     vectors: Path
@@ -68,6 +70,7 @@ class Job:
     threads: int = 1
     seed: int = 0
     device: str = "cpu"
+    product_every: int = 0
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -82,9 +85,10 @@ class Feed:
     """Yields the batches of a job in the order of the file, and keeps the time between them.
 
     A library's loop pulls batches from it with ``for`` or ``next``. When batch s + 1 is asked for, step s is done: the
-    clock is read where that is due, and stopped while `weights` is asked for a snapshot. `main` calls `finish` once the
-    loop ends. A library that pulls batches ahead of its steps takes them from `batch`, and calls `done` after each
-    step. On a GPU all rows are moved there before the clock starts: training is timed, not the way to the device.
+    clock is read where that is due, and stopped while `weights` is asked for a snapshot or the product is timed. `main`
+    calls `finish` once the loop ends. A library that pulls batches ahead of its steps takes them from `batch`, and
+    calls `done` after each step. On a GPU all rows are moved there before the clock starts: training is timed, not the
+    way to the device.
 
     Attributes
     ----------
@@ -92,6 +96,8 @@ class Feed:
         Returns the present dictionary in the common form; set it before the first batch is pulled.
     curve : list of (float, int)
         Seconds of training and vectors seen, warm-up left out of both, at each snapshot and at the end.
+    product : list of float
+        Seconds that each product alone took.
     resident_mib : float
         Memory of the process when the first batch was asked for, MiB.
     """
@@ -107,6 +113,7 @@ class Feed:
             self.resident = self.rows.read(0, job.steps * job.batch).to(job.device)
         self.steps = 0
         self.curve: list[tuple[float, int]] = []
+        self.product: list[float] = []
         self.resident_mib = float("nan")
         self._clock, self._since, self._pulled = 0.0, float("nan"), 0
 
@@ -150,13 +157,16 @@ class Feed:
             return
         self.steps = step
         job = self.job
-        if step not in (job.warm, job.steps, *job.snapshots):
+        timed = bool(job.product_every) and step > job.warm and step % job.product_every == 0
+        if step not in (job.warm, job.steps, *job.snapshots) and not timed:
             return
         self._clock += self._now() - self._since
         if step <= job.warm:
             self._clock = 0.0
-        else:
+        elif step == job.steps or step in job.snapshots:
             self.curve.append((self._clock, (step - job.warm) * job.batch))
+        if timed:
+            self._time_product()
         if step in job.snapshots:
             self._snapshot(step)
         self._since = self._now()
@@ -171,6 +181,15 @@ class Feed:
         if self.job.device != "cpu":
             torch.cuda.synchronize()
         return time.perf_counter()
+
+    def _time_product(self) -> None:
+        job = self.job
+        noise = torch.Generator().manual_seed(0)
+        x, encoder = (torch.randn(n, job.d, generator=noise).to(job.device) for n in (job.batch, job.n_latents))
+        bias, out = torch.zeros(job.n_latents, device=job.device), x.new_zeros(job.batch, job.n_latents)
+        start = self._now()
+        torch.addmm(bias, x, encoder.T, out=out)
+        self.product.append(self._now() - start)
 
     def _snapshot(self, step: int) -> None:
         """Write the present dictionary."""
@@ -222,6 +241,7 @@ def main(train: Callable[[Job, Feed], dict[str, Any]]) -> None:
     feed.finish()
     result = {
         "curve": feed.curve,
+        "product": feed.product,
         "threads": job.threads,
         "peak_mib": memory_mib("VmHWM"),
         "resident_mib": feed.resident_mib,

@@ -95,7 +95,7 @@ def run(
         str | None,
         typer.Option(
             "--dictionary",
-            help="Kind: matryoshka, topk, batchtopk, jumprelu, gated, archetypal, ...",
+            help="Kind: matryoshka, matryoshka_batchtopk, topk, batchtopk, jumprelu, gated or archetypal.",
             show_default="matryoshka",
         ),
     ] = None,

@@ -6,6 +6,8 @@ import pytest
 from cellglass.compiled import compiled
 from cellglass.dictionaries import _kernels
 
+EVERY = np.empty(0, np.int32)
+
 
 @pytest.mark.parametrize("kind", ["normal", "ties", "one value", "wide", "infinite"])
 @pytest.mark.parametrize(("m", "k"), [(1, 1), (5, 5), (7, 1), (40, 3), (128, 12), (700, 32), (4096, 8)])
@@ -22,7 +24,7 @@ def test_top_k_rows_equals_sorting(kind: str, m: int, k: int, dtype) -> None:
     elif kind == "infinite":
         x[:, ::4], x[:, 1::5] = np.inf, -np.inf
     value, latent = np.zeros((30, k), dtype), np.zeros((30, k), np.int32)
-    compiled(_kernels.top_k_rows)(x, 2, 2 + m, k, value, latent, 0, 30)
+    compiled(_kernels.top_k_rows)(x, 2, 2 + m, EVERY, k, value, latent, 0, 30)
     assert (np.sort(value, axis=1) == np.sort(x[:, 2 : 2 + m], axis=1)[:, m - k :]).all()
     assert all(len(set(row)) == k for row in latent)
     assert (latent >= 2).all()
@@ -33,7 +35,7 @@ def test_top_k_rows_equals_sorting(kind: str, m: int, k: int, dtype) -> None:
 def test_numbers_that_are_none_are_handed_on() -> None:
     x = np.full((2, 9), np.nan, np.float32)
     value, latent = np.zeros((2, 3), np.float32), np.zeros((2, 3), np.int32)
-    compiled(_kernels.top_k_rows)(x, 0, 9, 3, value, latent, 0, 2)
+    compiled(_kernels.top_k_rows)(x, 0, 9, EVERY, 3, value, latent, 0, 2)
     assert np.isnan(value).all()
 
 

@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from cellglass.dictionaries.registry import TRAINED
 from cellglass.errors import InputError
-from cellglass.pipeline.config import RunConfig, make_config, merge, read_toml
+from cellglass.pipeline.config import KINDS, RunConfig, make_config, merge, read_toml
+
+
+def test_every_kind_that_can_be_trained_may_be_asked_for() -> None:
+    assert set(KINDS) == set(TRAINED)
 
 
 def test_a_toml_file_and_flags_make_one_config(tmp_path: Path) -> None:

@@ -14,32 +14,41 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def top_k_rows(pre: Array, begin: int, end: int, k: int, value: Array, latent: Array, first: int, last: int) -> None:
+def top_k_rows(
+    pre: Array, begin: int, end: int, only: Array, k: int, value: Array, latent: Array, first: int, last: int
+) -> None:
     """Write the `k` largest of columns `begin` to `end` of each row of `pre` (n, m) to `value` and `latent`.
 
-    In no order. The columns are seen as up to 16 strips side by side; the largest of the entries at one place of all
-    strips is that place's maximum. k places with a maximum of at least t hold k entries of at least t, so a t that k
-    places reach, found by halving, lies at or below the k-th largest entry. Few entries reach t; the k largest of them
-    are picked exactly.
+    Or, where `only` names columns, of those. In no order. The columns are seen as up to 16 strips side by side; the
+    largest of the entries at one place of all strips is that place's maximum. k places with a maximum of at least t
+    hold k entries of at least t, so a t that k places reach, found by halving, lies at or below the k-th largest entry.
+    Few entries reach t; the k largest of them are picked exactly. Whatever passes a bar is written without a branch: to
+    the next free place, which is counted on only where it passed.
     """
-    m = end - begin
+    m = len(only) if len(only) else end - begin
     strips = 16
-    while strips > 1 and m // strips < 2 * k:
+    while strips > 1 and m // strips < 4 * k:
         strips //= 2
     places = m // strips
+    gathered = np.empty(len(only), pre.dtype)
     top = np.empty(places, pre.dtype)
-    candidate = np.empty(m, pre.dtype)
-    position = np.empty(m, np.int32)
+    passing = np.empty(places + 1, np.int32)
+    candidate = np.empty(m + 1, pre.dtype)
+    position = np.empty(m + 1, np.int32)
     half = pre.dtype.type(0.5)
     for r in range(first, last):
         row = pre[r, begin:end]
+        if len(only):
+            for j in range(m):
+                gathered[j] = pre[r, only[j]]
+            row = gathered
         if k == 1:
             best = 0
             for j in range(1, m):
                 if row[j] > row[best]:
                     best = j
             value[r, 0] = row[best]
-            latent[r, 0] = begin + best
+            latent[r, 0] = only[best] if len(only) else begin + best
             continue
         for j in range(places):
             top[j] = row[j]
@@ -65,24 +74,26 @@ def top_k_rows(pre: Array, begin: int, end: int, k: int, value: Array, latent: A
                 low = middle
                 if reach <= k + k // 4:
                     break
-        count = 0
+        reach = 0
         for j in range(places):
-            if top[j] >= low:
-                for s in range(strips):
-                    x = row[s * places + j]
-                    if x >= low:
-                        candidate[count] = x
-                        position[count] = begin + s * places + j
-                        count += 1
-        for j in range(strips * places, m):
-            if row[j] >= low:
+            passing[reach] = j
+            reach += top[j] >= low
+        count = 0
+        for p in range(reach):
+            j = passing[p]
+            for _ in range(strips):
                 candidate[count] = row[j]
-                position[count] = begin + j
-                count += 1
+                position[count] = j
+                count += row[j] >= low
+                j += places
+        for j in range(strips * places, m):
+            candidate[count] = row[j]
+            position[count] = j
+            count += row[j] >= low
         if count < k:  # only where entries are not numbers: hand on the first, so that they are seen
             for j in range(k):
                 value[r, j] = row[j]
-                latent[r, j] = begin + j
+                latent[r, j] = only[j] if len(only) else begin + j
             continue
         high = candidate[0]
         for j in range(count):
@@ -100,21 +111,27 @@ def top_k_rows(pre: Array, begin: int, end: int, k: int, value: Array, latent: A
             else:
                 low = middle
                 reach = passed
-        if reach > k:  # the k-th and the next are equal or neighbours among the numbers
-            low = np.partition(candidate[:count], count - k)[count - k]
         place = 0
-        for j in range(count):
-            if candidate[j] > low or (reach == k and candidate[j] == low):
-                value[r, place] = candidate[j]
-                latent[r, place] = position[j]
-                place += 1
-        for j in range(count):
-            if place == k:
-                break
-            if candidate[j] == low:
-                value[r, place] = candidate[j]
-                latent[r, place] = position[j]
-                place += 1
+        if reach == k:
+            for j in range(count):
+                if place < k:
+                    value[r, place] = candidate[j]
+                    latent[r, place] = position[j]
+                    place += candidate[j] >= low
+        else:  # the k-th and the next are equal or neighbours among the numbers
+            low = np.partition(candidate[:count], count - k)[count - k]
+            for j in range(count):
+                if candidate[j] > low:
+                    value[r, place] = candidate[j]
+                    latent[r, place] = position[j]
+                    place += 1
+            for j in range(count):
+                if place < k and candidate[j] == low:
+                    value[r, place] = candidate[j]
+                    latent[r, place] = position[j]
+                    place += 1
+        for j in range(k):
+            latent[r, j] = only[latent[r, j]] if len(only) else begin + latent[r, j]
 
 
 def count_above(pre: Array, threshold: Array, count: Array, first: int, last: int) -> None:

@@ -69,8 +69,9 @@ class Archetypal(TopK):
         return self.mixing @ self.points
 
     @torch.no_grad()
-    def begin(self, u: torch.Tensor, target: torch.Tensor, seed: int) -> None:
+    def draw_weights(self, u: torch.Tensor, target: torch.Tensor, seed: int) -> None:
         """Find the points, start each latent at one of them, and let its encoder row answer with 1 there."""
+        super().draw_weights(u, target, seed)
         self.points.copy_(centres(target, self.config.n_points, derive(seed, "points")))
         noise = torch.Generator().manual_seed(derive(seed, "first points"))
         self.mixing.zero_()
@@ -78,7 +79,6 @@ class Archetypal(TopK):
         self.normalise_decoder()
         if not self.is_transcoder:
             self.encoder.copy_(self.decoder / self.decoder.square().sum(1, keepdim=True).clamp_min(1e-6))
-            self.fit_first_scale(u, target)
 
     @torch.no_grad()
     def normalise_decoder(self) -> None:

@@ -210,20 +210,9 @@ class CrossLayerTranscoder(SparseDictionary):
             root = values.view(self.n_layers, width).mean(1).sqrt().clamp_min(1e-12)
             getattr(self, name).copy_(root.repeat_interleave(width))
 
-    @torch.no_grad()
-    def stay_on_sphere(self) -> None:
-        """Take out of the decoders' gradients what would only change the rows' norms."""
-        for layer in range(self.n_layers):
-            rows = self.written(layer)
-            if rows.grad is not None:
-                rows.grad.addcmul_((rows.grad * rows).sum(1, keepdim=True), rows, value=-1)
-
-    @torch.no_grad()
-    def normalise_decoder(self) -> None:
-        """Give what each latent writes norm 1."""
-        for layer in range(self.n_layers):
-            rows = self.written(layer)
-            rows.copy_(unit(rows))
+    def written_rows(self) -> Sequence[torch.Tensor]:
+        """Return what the latents of each layer write."""
+        return [self.written(layer) for layer in range(self.n_layers)]
 
 
 def _join(chosen: Sequence[Chosen], n_latents: int) -> Chosen:

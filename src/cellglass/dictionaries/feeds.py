@@ -17,7 +17,7 @@ from cellglass.activations.rows import Ints, Rows
 from cellglass.errors import InputError
 from cellglass.seeds import generator
 
-READ = 8192
+READ = 4096
 """Rows that are read at once, and most that are looked at to judge a training."""
 _MOST_HELD = 65_536
 _STREAM_SAMPLE = 16_384

@@ -102,8 +102,7 @@ class Gated(SparseDictionary):
         (found,) = chosen
         pattern, latent = found.pattern, found.pattern.latent
         gate_bias = self.gate_bias.index_select(0, latent)
-        bias = None if self.is_transcoder else self.bias
-        q = products.encode(pattern, found.value - gate_bias.detach(), u, self.encoder, None, bias)
+        q = products.encode(pattern, found.value - gate_bias.detach(), u, self.encoder, None, self.bias_before)
         f = self._magnitude(q, latent)
         error, miss = self.error(pattern, f, u, target)
         gate = (q + gate_bias).relu()
@@ -114,8 +113,7 @@ class Gated(SparseDictionary):
 
     def respond(self, u: torch.Tensor, chosen: Chosen) -> torch.Tensor:
         """Return π at the chosen entries with its gradient, (entries,)."""
-        bias = None if self.is_transcoder else self.bias
-        return products.encode(chosen.pattern, chosen.value, u, self.encoder, self.gate_bias, bias)
+        return products.encode(chosen.pattern, chosen.value, u, self.encoder, self.gate_bias, self.bias_before)
 
     def settle(self, chosen: Sequence[Chosen], losses: Losses, mean: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Press harder where too many latents are active, less where too few are."""

@@ -5,8 +5,8 @@ of active latents has a gradient in θ, so both get a pseudo-derivative from a w
 
     ∂f_j/∂θ_j = -θ_j/ε [|p_j - θ_j| < ε/2],        ∂H/∂θ_j = -1/ε [|p_j - θ_j| < ε/2].
 
-The paper weighs the mean number of active latents, L0; here it is steered at a number that is set, by the penalty
-λ (L0/k - 1)², so that kinds can be compared at equal k.
+Only positive pre-activations count in the window. The paper weighs the mean number of active latents, L0; here it is
+steered at a number that is set, by the penalty λ (L0/k - 1)², so that kinds can be compared at equal k.
 """
 
 from __future__ import annotations

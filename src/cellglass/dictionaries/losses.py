@@ -45,8 +45,8 @@ class Losses(NamedTuple):
         return self.reconstruction if self.penalty is None else self.reconstruction + self.penalty
 
     def active_latents(self) -> torch.Tensor:
-        """Return the latents that are active in any row, each at least once, int64."""
-        return self.pattern.latent[self.activation > 0].long()
+        """Return which latents are active in any row, bool (n_latents,)."""
+        return self.pattern.sums(self.activation) > 0
 
 
 def auxiliary_loss(dictionary: SparseDictionary, u: torch.Tensor, miss: torch.Tensor, dead: Chosen) -> torch.Tensor:

@@ -86,8 +86,7 @@ class Pattern:
         """Return the sum of `values` over the entries of each latent, (m,)."""
         if values.is_cuda:
             return values.new_zeros(self.n_latents).index_add_(0, self.latent, values)
-        counted = np.bincount(self.latent.numpy(), weights=values.detach().numpy(), minlength=self.n_latents)
-        return torch.from_numpy(counted).to(values.dtype)
+        return torch.bincount(self.latent, values.detach(), self.n_latents).to(values.dtype)
 
 
 class Transposed(NamedTuple):
@@ -110,7 +109,7 @@ def spread(pattern: Pattern, values: torch.Tensor, x: torch.Tensor) -> torch.Ten
     if pattern.crowded:
         return pattern.dense(values).T @ x
     start, row, order = pattern.transposed
-    return _bag(row, start, values[order], x)
+    return _bag(row, start, values.index_select(0, order), x)
 
 
 def dots(pattern: Pattern, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -49,11 +49,7 @@ class LargestOfRow(Rule):
 
     def add(self, pre: torch.Tensor) -> None:
         """See the next rows."""
-        if self.only is None:
-            value, latent = largest(pre, self.k, self.begin, self.end)
-        else:
-            value, place = largest(pre[:, self.only], self.k)
-            latent = self.only.int()[place.long()]
+        value, latent = largest(pre, self.k, self.begin, self.end, self.only)
         self.values.append(value)
         self.latents.append(latent)
 
@@ -134,20 +130,24 @@ def to_codes(chosen: Chosen, activation: torch.Tensor) -> Codes:
     )  # fmt: skip
 
 
-def largest(pre: torch.Tensor, k: int, begin: int = 0, end: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def largest(
+    pre: torch.Tensor, k: int, begin: int = 0, end: int | None = None, only: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the `k` largest of columns `begin` to `end` of each row and their columns (int32), both (n, k), no order.
 
-    Where two entries are equal at the k-th place, which of them is taken is not defined.
+    With `only`, of the columns that it names. Where two entries are equal at the k-th place, which of them is taken is
+    not defined.
     """
     end = pre.shape[1] if end is None else end
     if not _on_processor(pre):
-        value, place = pre[:, begin:end].topk(k, dim=1, sorted=False)
-        return value, (place + begin).int()
+        value, place = (pre[:, begin:end] if only is None else pre[:, only]).topk(k, dim=1, sorted=False)
+        return value, (place + begin if only is None else only[place]).int()
     n = len(pre)
+    columns = np.empty(0, np.int32) if only is None else only.int().numpy()
     entries = pre.detach().contiguous().numpy()
     values, latents = np.empty((n, k), entries.dtype), np.empty((n, k), np.int32)
     work = compiled(_kernels.top_k_rows)
-    over_rows(n, n * (end - begin), lambda a, b: work(entries, begin, end, k, values, latents, a, b))
+    over_rows(n, n * (end - begin), lambda a, b: work(entries, begin, end, columns, k, values, latents, a, b))
     return torch.from_numpy(values), torch.from_numpy(latents)
 
 

@@ -31,8 +31,8 @@ from cellglass.dictionaries.selection import Chosen, LargestOfRow, Rule, to_code
 from cellglass.errors import InputError
 from cellglass.seeds import derive
 
-BLOCK_FLOATS = 1 << 21
-"""Pre-activations that are made at once: 8 MiB, which stay in a processor's cache while they are looked at."""
+BLOCK_FLOATS = 7 << 20
+"""Pre-activations that are made at once: 28 MiB, what a last cache holds, and what malloc still takes from its heap."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ C = TypeVar("C", bound=SparseConfig)
 NARROW = 64
 """Widest site whose latents begin anywhere."""
 _SCALE_ROWS = 2048
+_TINY = 1e-12
 _JITTER = 0.01
 """Of the first weights, so that rows that are drawn twice, or all zeros, do not stay the same."""
 
@@ -279,7 +280,7 @@ class SparseDictionary(nn.Module, Dictionary):
 
     def normalise(self, x: torch.Tensor) -> torch.Tensor:
         """Return u of the module's docstring."""
-        return (x - self.centre) / self.scale
+        return x.sub(self.centre).div_(self.scale) if not x.requires_grad else (x - self.centre) / self.scale
 
     def normalise_target(self, y: torch.Tensor) -> torch.Tensor:
         """Return the target of a transcoder in scaled units."""
@@ -296,6 +297,11 @@ class SparseDictionary(nn.Module, Dictionary):
         for block in torch.split(u.to(product), rows):
             yield torch.addmm(offset, block, encoder, out=out[: len(block)])
 
+    @property
+    def bias_before(self) -> torch.Tensor | None:
+        """What is taken from rows before they are encoded: b of an autoencoder."""
+        return None if self.is_transcoder else self.bias
+
     def offset(self) -> torch.Tensor:
         """Return e - b Eᵀ: what a row of zeros gives."""
         return self.encoder_bias if self.is_transcoder else self.encoder_bias - self.encoder @ self.bias
@@ -308,7 +314,8 @@ class SparseDictionary(nn.Module, Dictionary):
         are computed again in full.
         """
         product = u.dtype if u.dtype == torch.float64 else product
-        rows = max(1, min(len(u), BLOCK_FLOATS // self.n_latents) if u.device.type == "cpu" else len(u))
+        pieces = -(-len(u) * self.n_latents // BLOCK_FLOATS) if u.device.type == "cpu" else 1
+        rows = max(1, -(-len(u) // max(1, pieces)))
         found: dict[int, Chosen] = {}
         while len(found) < len(rules):
             for pre in self.score_blocks(u, rows, product):
@@ -326,8 +333,7 @@ class SparseDictionary(nn.Module, Dictionary):
 
     def respond(self, u: torch.Tensor, chosen: Chosen) -> torch.Tensor:
         """Return the pre-activations at the chosen entries with their gradient, (entries,)."""
-        bias = None if self.is_transcoder else self.bias
-        return products.encode(chosen.pattern, chosen.value, u, self.encoder, self.encoder_bias, bias)
+        return products.encode(chosen.pattern, chosen.value, u, self.encoder, self.encoder_bias, self.bias_before)
 
     def aside(self, pattern: Pattern, f: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the mean squared error of f D, without bias, against `target`."""
@@ -338,17 +344,22 @@ class SparseDictionary(nn.Module, Dictionary):
         """Return D with its gradient."""
         return self.decoder
 
+    def written_rows(self) -> Sequence[torch.Tensor]:
+        """Return the matrices whose rows are what a latent writes; training holds the rows at norm 1."""
+        return [self.decoder]
+
     @torch.no_grad()
     def stay_on_sphere(self) -> None:
-        """Take out of the decoder's gradient what would only change the rows' norms."""
-        grad = self.decoder.grad
-        if grad is not None:
-            grad.addcmul_((grad * self.decoder).sum(dim=1, keepdim=True), self.decoder, value=-1)
+        """Take out of the gradient of what latents write what would only change the rows' norms."""
+        for rows in self.written_rows():
+            if rows.grad is not None:
+                rows.grad.addcmul_(torch.linalg.vecdot(rows.grad, rows)[:, None], rows, value=-1)
 
     @torch.no_grad()
     def normalise_decoder(self) -> None:
-        """Give each decoder row norm 1."""
-        self.decoder.copy_(unit(self.decoder))
+        """Give what each latent writes norm 1."""
+        for rows in self.written_rows():
+            rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(_TINY))
 
     # -- on disk ---------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ class TrainConfig:
     Attributes
     ----------
     batch_size : int
-        Rows in a step; at most a quarter of the rows are taken at once.
+        Rows in a step; at most a quarter of the rows are taken at once (of a stream, whose length nobody knows, always
+        as many as are set).
     steps : int
         Steps at most, with the cool-down.
     learning_rate : float
@@ -62,7 +63,7 @@ class TrainConfig:
     clip: float = 1.0
     draw: bool = True
     aux_weight: float = 1 / 32
-    aux_k: int = 32
+    aux_k: int = 16
     dead_after: int | None = None
     check_every: int = 40
     patience: int = 8

@@ -97,10 +97,8 @@ class Training:
         self._clip()
         self.optimiser.step()
         dictionary.settle(chosen, losses, self.parallel.mean)
-        active = torch.zeros(dictionary.n_latents, dtype=torch.bool, device=u.device)
-        active[losses.active_latents()] = True
         self.silent_for += len(u) * self.parallel.world
-        self.silent_for[self.parallel.any(active)] = 0
+        self.silent_for[self.parallel.any(losses.active_latents())] = 0
 
     @torch.no_grad()
     def _clip(self) -> None:
