@@ -163,7 +163,8 @@ def _call(name: str, command: list[str]) -> None:
 
 def _fingerprint(name: str) -> str:
     """Return what tells one recipe from another."""
-    text = json.dumps({"torch": TORCH, "python": sys.version_info[:2], **asdict(RECIPES[name])}, sort_keys=True)
+    recipe = {key: value for key, value in asdict(RECIPES[name]).items() if key != "check"}  # it holds this folder
+    text = json.dumps({"torch": TORCH, "python": sys.version_info[:2], **recipe}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
