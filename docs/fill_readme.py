@@ -1,6 +1,6 @@
-"""Writes the tables of the README from the files of results: python docs/fill_readme.py.
+"""Writes the tables of the README and of docs/dictionaries.md from the files of results: python docs/fill_readme.py.
 
-Each table stands behind its mark, ``<!-- name -->``, and ends at the next blank line.
+Each table stands between its marks, ``<!-- name -->`` and ``<!-- /name -->``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,35 @@ README = ROOT / "README.md"
 SPEED = {"seconds", "swaps_per_second", "pairs_per_second", "vectors_per_second"}
 
 
+FLOOR = "the encoder's product alone"
+DICTIONARIES = ROOT / "docs" / "dictionaries.md"
+TRAINING = {
+    "vectors_per_second": "vectors a second",
+    "variance_explained": "variance explained",
+    "variance_explained_equal_time": "in the time that cellglass takes",
+    "planted_recovered": "planted directions recovered",
+    "dead_share": "dead",
+    "peak_memory": "peak memory, MiB",
+}
+
+
 def main() -> None:
     """Replace each table."""
-    text = README.read_text(encoding="utf-8")
-    for name, table in (("zheng", zheng()), ("planted", planted()), ("bench", bench())):
-        text = re.sub(rf"(<!-- {name} -->\n)\n?(?:\|.*\n)*\n?", lambda m, t=table: f"{m[1]}\n{t}\n", text)
-    README.write_text(text, encoding="utf-8")
+    fill(README, {"zheng": zheng(), "planted": planted(), "bench": bench()})
+    fill(DICTIONARIES, {"training": training()})
+
+
+def fill(page: Path, tables: dict[str, str]) -> None:
+    """Put each table between its marks."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, found, rest = text.partition(marks[0])
+        _, closed, after = rest.partition(marks[1])
+        if not (found and closed):
+            raise SystemExit(f"{page}: the marks of {name} are missing")
+        text = f"{before}{marks[0]}\n\n{table}\n{marks[1]}{after}"
+    page.write_text(text, encoding="utf-8")
 
 
 def zheng() -> str:
@@ -47,10 +70,47 @@ def bench() -> str:
         machine = result["machine"]
         on = ", ".join(str(machine[key]) for key in ("cpu", "cores") if key in machine) + " cores"
         for row in result["rows"]:
-            if row["ratio"] is not None and row["metric"] in SPEED:
+            if row["ratio"] is not None and row["metric"] in SPEED and row["versus"] != FLOOR:
                 ours = f"{row['value']:,.4g} {row['unit']}"
                 lines.append(f"| {row['name']} | {ours} | {row['ratio']:.1f}x {row['versus']} | {on} |")
     return "\n".join(lines) + "\n"
+
+
+def training() -> str:
+    """Return a table for each setting of the benchmark of training: a row for each library."""
+    result = json.loads((ROOT / "benchmarks/results/dictionary_training.json").read_text(encoding="utf-8"))
+    settings: dict[str, dict[str, dict[str, float]]] = {}
+    for row in result["rows"]:
+        setting, _, library = row["name"].partition(": ")
+        library = re.sub(r" in [0-9.]+ s$", "", library)
+        if row["metric"] in TRAINING and not re.search("product|around|random", library):
+            settings.setdefault(setting, {}).setdefault(library, {})[row["metric"]] = row["value"]
+    machine = result["machine"]
+    parts = []
+    for setting, libraries in settings.items():
+        columns = [metric for metric in TRAINING if any(metric in found for found in libraries.values())]
+        lines = [f"**{setting}**", "", "| | " + " | ".join(TRAINING[metric] for metric in columns) + " |"]
+        lines.append("|" + " --- |" * (len(columns) + 1))
+        for library, found in libraries.items():
+            lines.append(f"| {library} | " + " | ".join(_figure(metric, found[metric]) for metric in columns) + " |")
+        parts.append("\n".join(lines))
+    floor = []
+    for row in result["rows"]:
+        if row["versus"] == FLOOR:
+            setting = row["name"].removesuffix(": cellglass, around it")
+            floor.append(
+                f"{setting}: {row['value']:,.0f} vectors a second, {row['ratio']:.2f} of what that alone allows"
+            )
+    parts.append("One more training, with the encoder's dense product timed between its steps:\n\n" + _points(floor))
+    return "\n\n".join(parts) + f"\n\nMeasured on an {machine['cpu']}, {machine['cores']} cores, no GPU.\n"
+
+
+def _points(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _figure(metric: str, value: float) -> str:
+    return f"{value:,.0f}" if metric in ("vectors_per_second", "peak_memory") else f"{value:.3f}"
 
 
 if __name__ == "__main__":
