@@ -1,7 +1,8 @@
 """The default dictionary of the main job and its training, for a site's width and a number of cells.
 
-The figures behind it: on scVI's latent space of blood cells, prefixes with one active latent give concepts that mark
-whole cell types, and the last level, with about 0.6 active latents a dimension, keeps more than 0.85 of the variance.
+The figures behind it, in docs/results/dictionary_kinds.md: on scVI's latent space of blood cells, prefixes with one
+active latent give concepts that mark whole cell types (mean F1 of the best concept 0.66, of the best neuron 0.46), and
+the last level, with about 0.6 active latents a dimension, keeps 0.92 of the variance.
 """
 
 from __future__ import annotations
