@@ -1,5 +1,7 @@
 """The default fits any width and number of cells, and is the one that was measured where it was measured."""
 
+from dataclasses import replace
+
 import pytest
 
 from cellglass.dictionaries import MatryoshkaConfig, TrainConfig, default_config, default_training
@@ -23,10 +25,10 @@ def test_any_site_gets_a_valid_config(width: int, n: int, kind: str) -> None:
 
 
 def test_training_sees_enough_rows_for_each_latent() -> None:
-    assert default_training(128) == TrainConfig()
     for n_latents in (32, 128, 1023, 1024, 4096, 16_384):
         training = default_training(n_latents)
         assert training.batch_size == (512 if n_latents < 1024 else 4096)
+        assert (training == replace(TrainConfig(), batch_size=4096, steps=training.steps)) == (n_latents >= 1024)
         assert training.steps >= 800
         assert training.steps * training.batch_size >= 1500 * n_latents
 

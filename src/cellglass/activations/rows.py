@@ -25,7 +25,8 @@ from cellglass.seeds import derive, generator
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 BLOCK = 256
-BUFFER_ROWS = 65_536
+BUFFER_ROWS, BUFFER_FLOATS = 65_536, 1 << 23
+"""Most rows, and most numbers (32 MiB), that are shuffled at once."""
 
 
 class Rows(ABC):
@@ -80,7 +81,7 @@ class Rows(ABC):
         shuffle: bool = True,
         draw: bool = False,
         drop_last: bool = False,
-        buffer_rows: int = BUFFER_ROWS,
+        buffer_rows: int | None = None,
         skip: int = 0,
         share: tuple[int, int] = (0, 1),
     ) -> Iterator[torch.Tensor]:
@@ -103,7 +104,8 @@ class Rows(ABC):
         drop_last
             Leave out the last batch where it is smaller than `batch_size`.
         buffer_rows
-            At most about this many rows are held in memory.
+            At most about this many rows are shuffled at once. None: 65,536, fewer where rows are wider than 128. The
+            next ones are read while the last batch of these is still in use, so twice as many are held in memory.
         skip
             Leave out the first `skip` batches.
         share
@@ -113,6 +115,8 @@ class Rows(ABC):
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
         if draw and not self.has_spread:
             raise InputError("these activations have no posterior spread to draw from; pass draw=False")
+        if buffer_rows is None:
+            buffer_rows = max(BLOCK, min(BUFFER_ROWS, BUFFER_FLOATS // self.width))
         everything = range(self.n_rows) if rows is None else self.positions(rows)
         left: Ints = np.empty(0, dtype=np.int64)
         done = 0

