@@ -98,7 +98,7 @@ class Training:
         self.optimiser.step()
         dictionary.settle(chosen, losses, self.parallel.mean)
         self.silent_for += len(u) * self.parallel.world
-        self.silent_for[self.parallel.any(losses.active_latents())] = 0
+        self.silent_for.masked_fill_(self.parallel.any(losses.active_latents()), 0)
 
     @torch.no_grad()
     def _clip(self) -> None:
