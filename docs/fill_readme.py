@@ -29,7 +29,7 @@ TRAINING = {
 def main() -> None:
     """Replace each table."""
     fill(README, {"zheng": zheng(), "planted": planted(), "bench": bench()})
-    fill(DICTIONARIES, {"training": training()})
+    fill(DICTIONARIES, {"training": training(), "memory": memory()})
 
 
 def fill(page: Path, tables: dict[str, str]) -> None:
@@ -74,6 +74,15 @@ def bench() -> str:
                 ours = f"{row['value']:,.4g} {row['unit']}"
                 lines.append(f"| {row['name']} | {ours} | {row['ratio']:.1f}x {row['versus']} | {on} |")
     return "\n".join(lines) + "\n"
+
+
+def memory() -> str:
+    """Return what training took on few and on many vectors."""
+    result = json.loads((ROOT / "benchmarks/results/dictionary_memory.json").read_text(encoding="utf-8"))
+    peaks = [row for row in result["rows"] if row["metric"] == "peak_memory"]
+    before = max(row["value"] for row in result["rows"] if row["metric"] == "memory_before_training")
+    lines = [f"- {row['name']}: {row['value']:.0f} MiB at its peak" for row in peaks]
+    return "\n".join([*lines, f"- the process before training, libraries and all: {before:.0f} MiB"]) + "\n"
 
 
 def training() -> str:
