@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cellglass.models.edits import counts_at, edited_cells
+from cellglass.models.edits import counts_at, edited_cells, names_of
 
 
 @pytest.mark.parametrize("n", [0, 3, 500])
@@ -27,6 +27,10 @@ def test_an_edit_changes_one_count_and_nothing_else(cells):
     assert (edited.counts.data != 0).all()
     assert edited.obs["donor"].tolist() == cells.obs["donor"].iloc[cell].tolist()
     assert edited.obs.index.is_unique
+    assert names_of(edited).tolist() == cells.obs.index[cell].tolist()
+    again = edited_cells(edited, np.array([1]), np.array([0]), np.array([3], dtype=np.float32))
+    assert names_of(again).tolist() == [cells.obs.index[cell[1]]]
+    assert names_of(cells).tolist() == cells.obs.index.tolist()
 
 
 def test_edits_leave_the_cells_as_they_were(cells):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from cellglass.files import sha256
 from cellglass.models.edits import edited_cells
 from cellglass.models.linear import LinearFront, perturbed_through_front
 
-__all__ = ["CellModel", "Floats", "Ints", "LinearFront", "Site"]
+__all__ = ["CellModel", "Floats", "Ints", "LinearFront", "Site", "TokenRows"]
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -49,6 +49,23 @@ class Site:
     name: str
     width: int
     granularity: Literal["cell", "token"] = "cell"
+
+
+class TokenRows(NamedTuple):
+    """Activations at a site with one row for each gene of a cell.
+
+    Attributes
+    ----------
+    values : torch.Tensor, (rows, width)
+    cell : numpy.ndarray of int64, (rows,)
+        The cell of each row, as its position among the cells that were given; never decreasing.
+    gene : numpy.ndarray of int64, (rows,)
+        The gene of each row, as its position among the model's genes.
+    """
+
+    values: torch.Tensor
+    cell: Ints
+    gene: Ints
 
 
 class CellModel(ABC):
@@ -87,6 +104,10 @@ class CellModel(ABC):
     def posterior(self, cells: Cells, site: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return mean and standard deviation of the model's posterior at `site`, or None where it has none."""
         return None
+
+    def token_activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, TokenRows]:
+        """Return activations at sites with one row for each gene of a cell; as much in memory as `activations`."""
+        raise InputError(f"the {self.kind} model has no sites with one row for each gene of a cell")
 
     def decode(self, site: str, activations: torch.Tensor, cells: Cells) -> torch.Tensor:
         """Return expected counts (n_cells, n_genes) for given activations at `site`."""
@@ -153,6 +174,30 @@ class CellModel(ABC):
         if name not in self.sites:
             raise InputError(f"the {self.kind} model has no site {name!r}; its sites are: {', '.join(self.sites)}")
         return self.sites[name]
+
+    def prepare(self, cells: Cells) -> Any:
+        """Return what `read` is given of `cells`: aligned cells, or a transformer's tokens.
+
+        It runs no network, so that it can be done for the next cells while the network runs on these.
+        """
+        return self.align(cells)
+
+    def read(self, prepared: Any, sites: Sequence[str]) -> dict[str, torch.Tensor | TokenRows]:
+        """Return the activations at sites of both kinds, in one pass where the model allows it."""
+        found: dict[str, torch.Tensor | TokenRows] = {}
+        for granularity, get in (("cell", self.activations), ("token", self.token_activations)):
+            names = [name for name in sites if self.site(name).granularity == granularity]
+            if names:
+                found |= get(prepared, names)
+        return {name: found[name] for name in sites}
+
+    def for_cells(self, cells: Cells) -> CellModel:
+        """Return the model as it reads these cells: one with a vocabulary narrows it to the genes that they hold.
+
+        Activations of such cells are the same. A vocabulary may hold 60,000 genes, and whatever is a table of genes
+        (attribution, decoding) is as wide as the model's genes.
+        """
+        return self
 
     def batches(self, cells: Cells, size: int = 1024) -> Iterator[Cells]:
         """Yield aligned cells in consecutive pieces of at most `size`."""

@@ -10,6 +10,13 @@ import scipy.sparse as sp
 from cellglass.cells.cells import Cells
 
 Array = np.ndarray[Any, Any]
+NAME = "cell before the change"
+"""Column of obs in which changed cells carry the names of those that they were."""
+
+
+def names_of(cells: Cells) -> Array:
+    """Return the name of each cell, of a changed one that of the cell that it was: what draws are made by."""
+    return np.asarray(cells.obs.get(NAME, cells.obs.index), dtype=object)
 
 
 def counts_at(counts: sp.csr_matrix, rows: Array, columns: Array) -> Array:
@@ -40,6 +47,6 @@ def edited_cells(cells: Cells, cell: Array, gene: Array, count: Array) -> Cells:
     counts = (taken.counts + difference).tocsr().astype(np.float32, copy=False)
     counts.eliminate_zeros()
     counts.sort_indices()
-    obs = taken.obs.reset_index(drop=True)
+    obs = taken.obs.assign(**{NAME: names_of(taken)}).reset_index(drop=True)
     obs.index = obs.index.astype(str)
     return Cells(counts, taken.genes, obs, {}, taken.source)

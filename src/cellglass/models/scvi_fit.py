@@ -10,8 +10,6 @@ cells; the KL term's weight grows as epoch / 400.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,13 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
-from cellglass.files import atomic_path
 from cellglass.models.covariates import Covariate
+from cellglass.models.fit_state import digest_of, read_state, write_state
 from cellglass.models.scvi_loss import negative_elbo
 from cellglass.models.scvi_net import ScviConfig
 from cellglass.progress import Progress, silent
@@ -62,17 +58,19 @@ def fit(
     codes = np.stack([c.codes(cells) for c in covariates], axis=1) if covariates else np.zeros((cells.n_cells, 1), int)
     chosen = generator(seed, "scvi", "split").permutation(cells.n_cells)
     chosen = np.sort(chosen[: max(_FEWEST, int(np.ceil(TRAIN_SHARE * cells.n_cells)))])
-    belongs = _belongs(cells, cfg, codes, seed, epochs)
+    belongs = digest_of(cells.counts, cells.genes.index, ["scvi", cfg.to_dict(), seed, epochs], codes)
     with threads(1), torch.random.fork_rng(devices=range(torch.cuda.device_count()) if where != "cpu" else []):
         torch.manual_seed(derive(seed, "scvi", "weights"))
         module = new_module(cfg).to(where)
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, eps=0.01, weight_decay=1e-6, fused=True)
-        start = _resume(checkpoint, belongs, module, optimizer)
+        start, weights = read_state(checkpoint, belongs, optimizer)
+        if weights:
+            module.load_state_dict(weights)
         progress("scVI epochs", start, epochs)
         for epoch in range(start, epochs):
             _epoch(module, optimizer, cells, chosen, codes, seed, epoch)
             if checkpoint is not None and ((epoch + 1) % CHECKPOINT_EPOCHS == 0 or epoch + 1 == epochs):
-                _write(checkpoint, belongs, epoch + 1, module, optimizer)
+                write_state(checkpoint, belongs, epoch + 1, module.state_dict(), optimizer)
             progress("scVI epochs", epoch + 1, epochs)
     tensors = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
@@ -158,51 +156,3 @@ def _check(cells: Cells, epochs: int) -> None:
             f"{cells.source}: {int((~counted).sum())} cells have no counts in these genes (the first is "
             f"{cells.obs.index[first]!r}), and scVI cannot scale them; remove those cells"
         )
-
-
-# -- the state between two epochs ------------------------------------------------------------------------------------
-
-
-def _belongs(cells: Cells, cfg: ScviConfig, codes: np.ndarray[Any, Any], seed: int, epochs: int) -> str:
-    """Return a digest of all that training depends on; of the counts, the row lengths and every n-th row of 1,000."""
-    counts = cells.counts
-    rows = np.unique(np.linspace(0, cells.n_cells - 1, 1000).astype(np.int64))
-    some = counts[rows]
-    found = hashlib.sha256(json.dumps([cfg.to_dict(), seed, epochs], sort_keys=True).encode())
-    for part in (counts.indptr, some.indices, some.data, codes):
-        found.update(np.ascontiguousarray(part).tobytes())
-    found.update("\n".join(map(str, cells.genes.index)).encode())
-    return found.hexdigest()
-
-
-def _write(path: Path, belongs: str, epoch: int, module: Any, optimizer: torch.optim.Optimizer) -> None:
-    tensors = {f"module/{name}": tensor for name, tensor in module.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam/{number}/{name}": tensor for name, tensor in state.items()}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"belongs": belongs, "epoch": str(epoch)})
-
-
-def _resume(path: Path | None, belongs: str, module: Any, optimizer: torch.optim.Optimizer) -> int:
-    """Put back the state in `path` and return the epoch to go on with: 0 where there is no state of this very run."""
-    if path is None or not path.exists():
-        return 0
-    try:
-        with safe_open(path, framework="pt") as file:
-            notes = file.metadata() or {}
-            if notes.get("belongs") != belongs:
-                logger.info("%s is of a run with other cells or settings; training starts anew", path)
-                return 0
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        logger.warning("%s cannot be read (%s); training starts anew", path, error)
-        return 0
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("adam/"):
-            _, number, part = name.split("/")
-            state.setdefault(int(number), {})[part] = tensor
-    module.load_state_dict({name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module/")})
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return int(notes["epoch"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cellglass.files import atomic_path
 
 CFG = "cfg.json"
 WEIGHTS = "weights.safetensors"
+_TRANSFORMERS = {"bert": "geneformer", "gpt_neox": "cell2sentence", "gemma2": "cell2sentence"}
 
 
 def write_model(
@@ -30,6 +31,45 @@ def write_model(
         temporary.mkdir()
         (temporary / CFG).write_text(json.dumps({**cfg, "written_by": dict(written_by)}, indent=1) + "\n")
         save_file(_plain(tensors), temporary / WEIGHTS)
+
+
+def write_net(folder: Path, kind: str, genes: Iterable[str], net: torch.nn.Module, **cfg: Any) -> None:
+    """Write the weights of a network whose code is elsewhere, with its genes, as `write_model` does."""
+    from importlib.metadata import version
+
+    held = {"kind": kind, "layout": 1, "genes": [str(gene) for gene in genes], **cfg}
+    write_model(Path(folder), held, net.state_dict(), {"cellglass": version("cellglass")})
+
+
+def kind_of(folder: Path) -> str:
+    """Return the kind of the model in `folder`, of cellglass or as published; InputError where it is none."""
+    if (folder / "model.pt").exists():
+        return "scvi"
+    if not (folder / CFG).exists():
+        if (folder / "args.json").exists() and (folder / "vocab.json").exists():
+            return "scgpt"
+        found = _transformers_type(folder)
+        if found is not None:
+            if found not in _TRANSFORMERS:
+                raise InputError(
+                    f"{folder} holds a network of type {found!r}; cellglass reads Geneformer (bert) and Cell2Sentence "
+                    "(gpt_neox, gemma2)"
+                )
+            return _TRANSFORMERS[found]
+    kind: str = read_cfg(folder)["kind"]
+    return kind
+
+
+def _transformers_type(folder: Path) -> str | None:
+    """Return the ``model_type`` of the config.json of transformers in `folder`, or None where there is none."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({_line(error)}); copy the folder again") from None
+    return str(config.get("model_type")) if isinstance(config, dict) else str(None)
 
 
 def read_cfg(folder: Path, kind: str | None = None) -> dict[str, Any]:
