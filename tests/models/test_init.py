@@ -38,8 +38,30 @@ def test_wrong_paths_are_refused_in_one_line(tmp_path):
         "nowhere": "there is no folder",
         "file": "is a file",
         "empty": "holds no model",
-        "strange": "kind 'oracle'; this version reads: embedding, scvi",
+        "strange": "kind 'oracle'; this version reads: cell2sentence, embedding",
     }.items():
         with pytest.raises(InputError, match=message) as error:
             models.load(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+def test_published_folders_are_known_by_their_files(tmp_path):
+    from cellglass.models.store import kind_of
+
+    for name, files, kind in (
+        ("scgpt", {"args.json": "{}", "vocab.json": "{}"}, "scgpt"),
+        ("bert", {"config.json": '{"model_type": "bert"}'}, "geneformer"),
+        ("neox", {"config.json": '{"model_type": "gpt_neox"}'}, "cell2sentence"),
+        ("gemma", {"config.json": '{"model_type": "gemma2"}'}, "cell2sentence"),
+        ("scvi", {"model.pt": ""}, "scvi"),
+    ):
+        (tmp_path / name).mkdir()
+        for file, text in files.items():
+            (tmp_path / name / file).write_text(text)
+        assert kind_of(tmp_path / name) == kind
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "t5"}')
+    with pytest.raises(InputError, match="network of type 't5'"):
+        kind_of(tmp_path / "bert")
+    (tmp_path / "bert" / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json cannot be read"):
+        kind_of(tmp_path / "bert")
