@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from cellglass.cells.cells import Cells
-from cellglass.models.base import CellModel, Site
+from cellglass.models.base import CellModel, Site, TokenRows
 
 GENES = 12
 
@@ -36,6 +36,15 @@ class TwoLayerModel(CellModel):
         both = {"hidden.0": hidden, "z": hidden @ self.second}
         return {name: both[name] for name in sites}
 
+    def token_activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, TokenRows]:
+        """Three numbers for each counted gene of a cell."""
+        counts = cells.counts
+        cell = np.repeat(np.arange(cells.n_cells), np.diff(counts.indptr))
+        gene = counts.indices.astype(np.int64)
+        logs = torch.from_numpy(counts.data).log1p()
+        values = torch.stack([logs, logs * torch.from_numpy(gene), torch.from_numpy(gene).float()], dim=1)
+        return dict.fromkeys(sites, TokenRows(values, cell, gene))
+
     def posterior(self, cells: Cells, site: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         if site != "z":
             return None
@@ -57,3 +66,19 @@ def cells() -> Cells:
     ids = [f"g{i}" for i in range(GENES)]
     obs = pd.DataFrame(index=[f"c{i}" for i in range(103)])
     return Cells(counts, pd.DataFrame({"symbol": ids}, index=ids), obs)
+
+
+@pytest.fixture
+def token_model(cells: Cells) -> CellModel:
+    """A random transformer of two layers that reads these genes."""
+    from cellglass.models.scgpt import ScgptModel
+    from cellglass.models.scgpt_config import ScgptConfig
+    from cellglass.models.scgpt_net import ScgptNet
+
+    vocab = {name: i for i, name in enumerate([*cells.genes.index, "<pad>", "<cls>", "<eoc>"])}
+    cfg = ScgptConfig(
+        n_tokens=len(vocab), width=8, n_layers=2, n_heads=2, hidden=8, pad_id=vocab["<pad>"], n_bins=5, max_length=30,
+        dropout=0.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return ScgptModel(ScgptNet(cfg).eval(), vocab)

@@ -1,11 +1,9 @@
 """A stream gives every cell once a pass, as the model does, in an order that the seed and the pass make."""
 
-import pytest
 import torch
 
 from cellglass.activations import stream
 from cellglass.dictionaries import TopK, TopKConfig, TrainConfig, train
-from cellglass.errors import InputError
 
 
 def _sorted(rows: torch.Tensor) -> torch.Tensor:
@@ -48,7 +46,12 @@ def test_training_reads_it_without_a_store(make_model, cells) -> None:
     assert float(miss.square().sum()) < 0.5 * float((x - x.mean(0)).square().sum())
 
 
-def test_token_sites_are_refused(make_model, cells) -> None:
+def test_rows_of_tokens_come_once_a_pass_in_another_order(make_model, cells) -> None:
     model = make_model()
-    with pytest.raises(InputError, match="one row for each token"):
-        stream(model, cells, "tokens")
+    wanted = model.token_activations(model.align(cells), ["tokens"])["tokens"][0]
+    rows = stream(model, cells, "tokens", batch_size=20)
+    first, again, second = (torch.cat(list(rows(number))) for number in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    for found in (first, second):
+        assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, wanted.tolist()))

@@ -21,6 +21,8 @@ def stream(
 ) -> Callable[[int], Iterator[torch.Tensor]]:
     """Return a function that yields the activations of all cells in random order, for the number of a pass.
 
+    Of a site with one row for each gene of a cell, the rows of a batch of cells are shuffled among each other.
+
     Parameters
     ----------
     model
@@ -28,7 +30,7 @@ def stream(
     cells
         Cells with raw counts; memory holds one batch of them.
     site
-        A site of the model with one row for each cell.
+        A site of the model.
     batch_size
         Cells that are run at once.
     draw
@@ -41,8 +43,7 @@ def stream(
     >>> rows = stream(model, cells, "z")  # doctest: +SKIP
     >>> dictionary = train(TopK(TopKConfig(20, 128, 12)), rows)  # doctest: +SKIP
     """
-    if model.site(site).granularity != "cell":
-        raise InputError(f"site {site!r} has one row for each token; a stream gives one row for each cell")
+    of_tokens = model.site(site).granularity == "token"
     if not cells.n_cells:
         raise InputError(f"{cells.source}: there are no cells to stream activations of")
 
@@ -52,6 +53,11 @@ def stream(
             rows = np.sort(order[start : start + batch_size])  # memory-mapped cells are read front to back
             noise = torch.Generator().manual_seed(derive(seed, "stream draw", number, start))
             for batch in model.batches(cells[rows], batch_size):
+                if of_tokens:
+                    with torch.no_grad():
+                        values = model.token_activations(batch, [site])[site].values
+                    yield values[torch.randperm(len(values), generator=noise)]
+                    continue
                 yield _activations(model, batch, site, noise if draw else None)
 
     return rows_of
