@@ -45,6 +45,14 @@ def test_the_python_of_the_page_on_dictionaries_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_python_of_the_page_on_models_runs(tmp_path: Path) -> None:
+    script = "\n".join(_blocks(ROOT / "docs" / "models.md", "python"))
+    assert "ModuleModel(" in script
+    assert "(TransformerModel)" in script
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_option_that_the_pages_name_exists() -> None:
     known: set[str] = set()
     for command in ([], ["run"], ["demo"], ["report"], ["info"], ["compare"], ["genesets"]):

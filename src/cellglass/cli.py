@@ -82,15 +82,25 @@ def run(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Folder of a trained model, or obsm:KEY for an embedding.", show_default="fit scVI on the cells"
+            help="Folder of a trained model, obsm:KEY for an embedding, or a kind to fit to the cells: scvi, scgpt, "
+            "geneformer, cell2sentence.",
+            show_default="scvi",
         ),
     ] = None,
-    site: Annotated[str | None, typer.Option(help="Where activations are read.", show_default="z of scVI")] = None,
+    site: Annotated[
+        str | None, typer.Option(help="Where activations are read.", show_default="z of scVI, cell of others")
+    ] = None,
     genes: Annotated[
         int | None, typer.Option(help="Fit scVI on this many variable genes.", show_default="3000")
     ] = None,
     latent: Annotated[int | None, typer.Option(help="Width of scVI's latent space.", show_default="20")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes of scVI over the cells.", show_default="100")] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="Layers of the model that is fitted.", show_default="1 of scVI, 4 of others")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Width of its hidden layers.", show_default="128")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Its passes over the cells.", show_default="100 of scVI, by kind of others")
+    ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
@@ -112,6 +122,12 @@ def run(
     ] = None,
     prototypes: Annotated[int | None, typer.Option(help="Cells taken for each concept.", show_default="20")] = None,
     partners: Annotated[int | None, typer.Option(help="Partners of each of them.", show_default="5")] = None,
+    swap_genes: Annotated[
+        int | None,
+        typer.Option(
+            help="Swap and knock out at most this many genes of a concept.", show_default="all with scVI, else 50"
+        ),
+    ] = None,
     gene_sets: Annotated[
         list[str] | None,
         typer.Option(help="GMT file, or bundled, hallmark, reactome, go-bp; may be repeated.", show_default="bundled"),
@@ -126,7 +142,8 @@ def run(
 ) -> None:
     """Make an atlas of the concepts that a model finds in your cells.
 
-    Without --model, scVI is fitted to the cells. The run may be stopped at any moment: the same command goes on.
+    Without --model, scVI is fitted to the cells; with --model scgpt, geneformer or cell2sentence, a small one of those.
+    The run may be stopped at any moment: the same command goes on.
 
     Example: cellglass run my.h5ad --labels celltype --batch donor --gene-sets go-bp --out atlas/
     """
@@ -135,9 +152,23 @@ def run(
     flags: dict[str, Any] = {
         "seed": seed,
         "cells": {"counts": counts, "gene_ids": gene_ids, "labels": labels, "batch": batch},
-        "model": {"path": model, "site": site, "genes": genes, "latent": latent, "epochs": epochs},
+        "model": {
+            "path": model,
+            "site": site,
+            "genes": genes,
+            "latent": latent,
+            "layers": layers,
+            "width": width,
+            "epochs": epochs,
+        },
         "dictionary": {"kind": kind, "latents": latents, "k": k, "seeds": seeds},
-        "attribution": {"methods": methods, "prototypes": prototypes, "partners": partners, "match": match},
+        "attribution": {
+            "methods": methods,
+            "prototypes": prototypes,
+            "partners": partners,
+            "genes": swap_genes,
+            "match": match,
+        },
         "enrichment": {"gene_sets": gene_sets, "tests": tests},
     }
     tables = merge(read_toml(config) if config else {}, flags)
@@ -147,16 +178,26 @@ def run(
 
 @app.command()
 def demo(
-    out: Out = Path("demo-atlas"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the atlas.", show_default="demo-atlas, by model")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Kind that is fitted and explained: scvi, scgpt, geneformer or cell2sentence.")
+    ] = "scvi",
     seed: Seed = None,
     report: Report = True,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Explain an scVI model of 700 real blood cells that come with scanpy. Needs no network; takes a few minutes."""
-    from cellglass.pipeline.demo import demo_config
+    """Explain a model of 700 real blood cells that come with scanpy. Needs no network; takes a few minutes.
 
-    _explain(None, demo_config(seed or 0), out, report=report, quiet=quiet, as_json=as_json)
+    Example: cellglass demo --model scgpt
+    """
+    from cellglass.pipeline.demo import demo_config, demo_folder
+
+    _explain(
+        None, demo_config(seed or 0, model), out or demo_folder(model), report=report, quiet=quiet, as_json=as_json
+    )
 
 
 @app.command("report")

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,29 @@ def test_rows_equal_a_plain_double_loop_over_pairs_and_genes(toy, on):
             more = np.log1p(counts[table["prototype"]]) - np.log1p(counts[table["partner"]])
             sign = np.where(more.mean(axis=0) < 0, -1, 1) if method == "swap" else np.ones(toy.cells.n_genes)
             np.testing.assert_allclose(mine["score"], mine["effect"] * sign[n > 0])
+
+
+def test_of_few_genes_the_most_changed_are_tried_and_their_effects_are_the_same(toy):
+    pairs = chosen(toy, (0, 3))
+    everything = pd.concat(work(toy, ("swap", "knockout")).block(pairs.table, pairs.concepts).genes)
+    limited = replace(work(toy, ("swap", "knockout")), most_genes=4)
+    few = pd.concat(limited.block(pairs.table, pairs.concepts).genes)
+    counts = np.log1p(toy.cells.counts.toarray())
+    keys = ["method", "on", "concept", "gene"]
+    for concept in (0, 3):
+        real = pairs.table[(pairs.table["concept"] == concept) & (pairs.table["kind"] == "real")]
+        change = np.abs((counts[real["prototype"]] - counts[real["partner"]]).mean(axis=0))
+        largest = set(toy.cells.genes.index[np.argsort(-change, kind="stable")[:4]])
+        mine = few[(few["concept"] == concept)]
+        assert set(mine.loc[mine["method"] == "swap", "gene"]) == largest
+        assert set(mine.loc[mine["method"] == "knockout", "gene"]) <= largest
+    both = few.merge(everything, on=keys, suffixes=("", "_all"))
+    assert len(both) == len(few)
+    for name in ("effect", "se", "score", "n"):
+        np.testing.assert_allclose(both[name], both[f"{name}_all"], rtol=1e-4, atol=1e-6)
+    # Fewer tests, smaller q; the null of a knock-out is made of the genes that were tried.
+    swaps = both[both["method"] == "swap"]
+    assert (swaps["q"] <= swaps["q_all"] + 1e-6).all()
 
 
 def test_path_rows_add_up_to_the_mean_difference(toy):

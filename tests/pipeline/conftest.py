@@ -35,7 +35,7 @@ def small_config(gmt: Path) -> RunConfig:
     return make_config(
         {
             "cells": {"labels": ["cell_type"]},
-            "model": {"epochs": 15, "latent": 8, "hidden": 32},
+            "model": {"epochs": 15, "latent": 8, "width": 32},
             "dictionary": {"seeds": 2, "latents": 24, "k": 4},
             "attribution": {"prototypes": 6, "partners": 2, "steps": 8},
             "enrichment": {"gene_sets": [str(gmt)], "permutations": 100},

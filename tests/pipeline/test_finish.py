@@ -8,8 +8,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from cellglass.atlas import open_atlas
+from cellglass.pipeline.activate import open_activations
 from cellglass.pipeline.learn import held_out, open_codes, open_concepts, open_dictionaries
-from cellglass.pipeline.prepare import open_activations, open_explained, open_model
+from cellglass.pipeline.prepare import open_explained, open_model
 from cellglass.pipeline.runner import Run
 
 

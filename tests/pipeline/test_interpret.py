@@ -11,8 +11,9 @@ from cellglass.attribution import attribute
 from cellglass.cells import Simulated
 from cellglass.enrichment.scores import normal_scores
 from cellglass.pipeline import interpret
+from cellglass.pipeline.activate import open_activations
 from cellglass.pipeline.learn import open_codes, open_concepts
-from cellglass.pipeline.prepare import open_activations, open_explained, open_model
+from cellglass.pipeline.prepare import open_explained, open_model
 from cellglass.pipeline.runner import Run
 from cellglass.seeds import derive
 

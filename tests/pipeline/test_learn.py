@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cellglass.pipeline import learn
-from cellglass.pipeline.prepare import open_activations
+from cellglass.pipeline.activate import open_activations
 from cellglass.pipeline.runner import Run
 
 

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from cellglass.cells import Cells, Simulated, open_cells, write_cells
 from cellglass.enrichment import GeneSets, write_gmt
 from cellglass.errors import InputError
-from cellglass.pipeline import prepare
+from cellglass.pipeline import activate, prepare
 from cellglass.pipeline.config import make_config
 from cellglass.pipeline.explain import STAGES, run_pipeline
 from cellglass.pipeline.runner import Run, run_stages
@@ -30,7 +30,7 @@ def test_the_cells_on_disk_are_the_cells_that_were_given(small_run: Run, planted
 
 def test_the_activations_on_disk_are_the_models(small_run: Run) -> None:
     model = prepare.open_model(small_run)
-    store, site = prepare.open_activations(small_run)
+    store, site = activate.open_activations(small_run)
     rows = np.array([0, 7, 399])
     expected = model.activations(prepare.open_explained(small_run)[rows], [site])[site]
     assert site == "z"
@@ -40,8 +40,8 @@ def test_the_activations_on_disk_are_the_models(small_run: Run) -> None:
 
 def test_the_layout_keeps_neighbours(small_run: Run) -> None:
     """Cells that are near in the site are near in the drawing, much more than by chance."""
-    store, site = prepare.open_activations(small_run)
-    drawn = np.load(small_run.path(prepare.LAYOUT), allow_pickle=False)
+    store, site = activate.open_activations(small_run)
+    drawn = np.load(small_run.path(activate.LAYOUT), allow_pickle=False)
     z = store.read(site, np.arange(400)).numpy()
 
     def neighbours(x: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def test_more_cells_than_scanpy_searches_one_by_one_are_laid_out_too(tmp_path: P
     tables = {"model": {"path": "obsm:X_three"}, "enrichment": {"gene_sets": [str(tmp_path / "sets.gmt")]}}
     run = Run(tmp_path / "atlas", make_config(tables), {"cells": cells})
     run_stages(run, [stage for stage in STAGES if stage.name in ("cells", "model", "activations", "layout")])
-    layout = np.load(run.path(prepare.LAYOUT))
+    layout = np.load(run.path(activate.LAYOUT))
     middle = np.stack([layout[group == i].mean(0) for i in range(3)])
     nearest = np.linalg.norm(layout[:, None] - middle[None], axis=2).argmin(1)
     assert (nearest == group).mean() > 0.98

@@ -153,6 +153,26 @@ class Atlas:
         table = self._table(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, wanted)
         return table.sort_values(["q", "p"], kind="stable", ignore_index=True)
 
+    def tokens(self, concept: str | int | None = None) -> pd.DataFrame:
+        """Return the genes on whose tokens a concept is active (of all where it is None), the largest part first.
+
+        Only atlases of a site with one row for each gene of a cell have any; ``gene_identity`` in ``concepts.var`` says
+        how far a concept is no more than its genes.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``concept``; ``gene``; ``mean``, its mean activation over the gene's tokens; ``active``, the share of them
+            on which it is active; ``part``, the gene's share of all its activation; ``n``, the gene's tokens;
+            ``symbol``.
+        """
+        return plain(self._tokens({"concept": None if concept is None else self.latent(concept)}))
+
+    def _tokens(self, wanted: Mapping[str, object]) -> pd.DataFrame:
+        """Return rows of tokens.parquet, the largest part first, with text as categories."""
+        table = self._table(schema.TOKENS, schema.TOKENS_COLUMNS, wanted)
+        return table.sort_values(["concept", "part"], ascending=[True, False], kind="stable", ignore_index=True)
+
     def latent(self, concept: str | int) -> int:
         """Return the latent number of a concept, given by name or by latent number."""
         var = self.concepts.var

@@ -20,6 +20,7 @@ CONCEPTS = "concepts.zarr"
 EXPRESSION = "expression.zarr"
 GENES = "genes.parquet"
 PATHWAYS = "pathways.parquet"
+TOKENS = "tokens.parquet"
 EVALUATION = "evaluation.json"
 DICTIONARIES = "dictionaries"
 
@@ -66,6 +67,20 @@ CONCEPT_COLUMNS: Mapping[str, str] = {
 
 CONSENSUS_COLUMNS: Mapping[str, str] = {"found_in": "int32", "stability": "float32", "consensus": "bool"}
 """Columns that ``var`` of concepts.zarr has beside, all or none: none where one seed ran, so that nothing is known."""
+
+TOKEN_CONCEPT_COLUMNS: Mapping[str, str] = {"gene_identity": "float32"}
+"""Column that ``var`` of concepts.zarr has beside where the site has one row for each gene of a cell."""
+
+TOKENS_COLUMNS: Mapping[str, str] = {
+    "concept": "int32",
+    "gene": "str",
+    "mean": "float32",
+    "active": "float32",
+    "part": "float32",
+    "n": "int32",
+}
+"""Columns of tokens.parquet, which such an atlas has: one row for each concept and gene on whose tokens it is active;
+``symbol`` (str) may follow."""
 
 METRIC_FIELDS = ("metric", "value", "spread", "null", "n", "definition")
 """Fields of each record of evaluation.json."""
@@ -131,8 +146,12 @@ def check_columns(table: pd.DataFrame, columns: Mapping[str, str], artefact: str
 
 
 def concept_columns(var: pd.DataFrame) -> dict[str, str]:
-    """Return the columns of a table of concepts: those of the consensus too where it has one of them."""
-    return {**CONCEPT_COLUMNS, **(CONSENSUS_COLUMNS if any(name in var for name in CONSENSUS_COLUMNS) else {})}
+    """Return the columns of a table of concepts: those of the consensus and of tokens too where it has one of them."""
+    columns = dict(CONCEPT_COLUMNS)
+    for group in (CONSENSUS_COLUMNS, TOKEN_CONCEPT_COLUMNS):
+        if any(name in var for name in group):
+            columns |= group
+    return columns
 
 
 def check_concept_table(var: pd.DataFrame, artefact: str = CONCEPTS) -> None:

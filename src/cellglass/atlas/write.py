@@ -31,6 +31,8 @@ def write_concepts(
     umap: np.ndarray[Any, Any],
     var: pd.DataFrame,
     uns: Mapping[str, Any],
+    *,
+    means: sp.csc_matrix | None = None,
 ) -> Path:
     """Write ``concepts.zarr``, an AnnData of cells x concepts.
 
@@ -44,10 +46,13 @@ def write_concepts(
         Where each cell is drawn.
     var : pandas.DataFrame
         One row for each concept, with the columns of `schema.CONCEPT_COLUMNS` and, where several seeds ran, those of
-        `schema.CONSENSUS_COLUMNS`, and its unique name as index.
+        `schema.CONSENSUS_COLUMNS`, of gene tokens `schema.TOKEN_CONCEPT_COLUMNS`, and its unique name as index.
     uns : mapping
         ``site``, ``model``, ``dictionary``, ``cells`` (the source), and ``consensus`` where several seeds ran: text,
         numbers, and mappings of them.
+    means : scipy.sparse.csc_matrix, optional
+        Where the site has one row for each gene of a cell, `codes` are the largest activations over a cell's genes, and
+        these, which become ``layers["mean"]``, their means.
     """
     from anndata import AnnData
 
@@ -71,6 +76,8 @@ def write_concepts(
         obsm={"X_umap": np.asarray(umap, dtype=np.float32)},
         uns=dict(uns),
     )
+    if means is not None:
+        table.layers["mean"] = sp.csc_matrix(means, dtype=np.float32)
     return write_zarr(table, Path(folder) / schema.CONCEPTS)
 
 
@@ -111,6 +118,14 @@ def write_pathways(folder: Path | str, tables: pd.DataFrame | Iterable[pd.DataFr
         for table in _each(tables)
     )
     return _write_parquet(prepared, schema.PATHWAYS_COLUMNS, Path(folder) / schema.PATHWAYS)
+
+
+def write_tokens(folder: Path | str, table: pd.DataFrame) -> Path:
+    """Write ``tokens.parquet``, sorted by concept and falling share of the concept's activation."""
+    rows = table.sort_values(["concept", "part", "gene"], ascending=[True, False, True], kind="stable")
+    columns = {**schema.TOKENS_COLUMNS, "symbol": "str"}
+    prepared = schema.as_columns(rows, columns, schema.TOKENS)
+    return _write_parquet(iter([prepared]), columns, Path(folder) / schema.TOKENS)
 
 
 def write_evaluation(folder: Path | str, records: Iterable[Any]) -> Path:

@@ -50,6 +50,7 @@ class Work:
     steps: int
     match_depth: bool
     methods: tuple[str, ...]
+    most_genes: int | None = None
 
     def block(self, pairs: pd.DataFrame, concepts: pd.DataFrame) -> Part:
         """Run the counterfactual methods for the pairs of a block of concepts."""
@@ -95,6 +96,9 @@ class Work:
             edits.append(swaps.knockout_edits(counts, *_columns(alone, "prototype", "concept")))
         if not edits:
             return
+        if self.most_genes is not None:
+            chosen = self._candidates(pairs)
+            edits = [swaps.Edits(*(column[_among(chosen, one)] for column in one)) for one in edits]
         together = swaps.Edits(*(np.concatenate(columns) for columns in zip(*edits, strict=True)))
         found = swaps.effects(self.model, self.cells, self.site, self.dictionary, together, self.on)
         done = 0
@@ -103,6 +107,16 @@ class Work:
             for on, values in found.items():
                 part.genes += self._sparse(method, on, rows, mine, values[done : done + len(mine.row)])
             done += len(mine.row)
+
+    def _candidates(self, pairs: pd.DataFrame) -> dict[int, Array]:
+        """Return, by concept, the genes that are tried: those whose log1p counts differ most, mean over real pairs."""
+        assert self.most_genes is not None  # noqa: S101
+        chosen = {}
+        for number, mine in pairs[pairs["kind"] == "real"].groupby("concept"):
+            size = np.abs(self._change(mine))
+            order = np.argsort(-size, kind="stable")[: self.most_genes]
+            chosen[int(str(number))] = np.sort(order[size[order] > 0])
+        return chosen
 
     def _sparse(
         self, method: str, on: str, rows: pd.DataFrame, edits: swaps.Edits, values: Array
@@ -124,7 +138,7 @@ class Work:
             else:
                 n = np.bincount(gene, minlength=self.cells.n_genes)
                 counts = self.cells.counts[cell[first:stop]].toarray()
-                found = statistics.knocked_out(effects, counts, n > 0)
+                found = statistics.knocked_out(effects, np.where(n > 0, counts, 0), n > 0)
                 change = np.ones(self.cells.n_genes)
             out.append(tables.statistics_rows(method, on, int(number), self._genes, found, n, change))
         return out
@@ -162,6 +176,15 @@ class Work:
     @property
     def _genes(self) -> Array:
         return self.cells.genes.index.to_numpy(dtype=object)
+
+
+def _among(chosen: dict[int, Array], edits: swaps.Edits) -> Array:
+    """Say which edits change a gene that is chosen for their concept."""
+    kept = np.zeros(len(edits.row), dtype=bool)
+    for concept, genes in chosen.items():
+        mine = edits.concept == concept
+        kept[mine] = np.isin(edits.gene[mine], genes)
+    return kept
 
 
 def _columns(frame: pd.DataFrame, *names: str) -> list[Array]:

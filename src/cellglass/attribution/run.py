@@ -96,6 +96,7 @@ def attribute(
     null: Literal["nearest", "random"] = "nearest",
     match: Sequence[str] = (),
     max_candidates: int = 50_000,
+    max_genes: int | None = None,
     max_cells: int = 5_000,
     steps: int = 32,
     match_depth: bool = True,
@@ -128,6 +129,10 @@ def attribute(
         What paths read: the positive part of the pre-activation, the pre-activation, or both.
     n_prototypes, n_partners, prototypes, null, match, max_candidates
         See `PairSettings`.
+    max_genes : int, optional
+        Swaps and knock-outs are run for at most this many genes of a concept: those whose log1p counts differ most
+        between prototypes and partners, mean over real pairs. All by default; a deep model needs minutes for each
+        concept then, since every change of a count is a run of its own. Other genes have no row in the result.
     max_cells : int
         Cells a side in differential expression.
     steps : int
@@ -145,10 +150,12 @@ def attribute(
         If an argument cannot be.
     """
     _check(model, cells, site, dictionary, codes, methods, (*on, *path_on))
+    if max_genes is not None and max_genes < 1:
+        raise InputError(f"attribution: max_genes is {max_genes}; it must be at least 1")
     wanted = _wanted(concepts, dictionary.n_latents)
     how = PairSettings(n_prototypes, n_partners, prototypes, null, tuple(match), max_candidates=max_candidates)
-    possible, notes = _possible(model, cells, site, tuple(methods))
-    work = Work(model, cells, site, dictionary, tuple(on), tuple(path_on), steps, match_depth, possible)
+    possible, notes = possible_methods(model, cells, site, methods)
+    work = Work(model, cells, site, dictionary, tuple(on), tuple(path_on), steps, match_depth, possible, max_genes)
     pool = Pool.read(activations, site, cells.n_cells, at_most=max_candidates, seed=seed)
     groups = match_groups(cells, match)
     expressed = Expressed(cells, at_most=max_cells, seed=seed) if "de" in possible else None
@@ -174,7 +181,9 @@ def _expression(expressed: Expressed, codes: sp.csc_matrix, cells: Cells, concep
     return out
 
 
-def _possible(model: CellModel, cells: Cells, site: str, methods: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+def possible_methods(
+    model: CellModel, cells: Cells, site: str, methods: Sequence[str]
+) -> tuple[tuple[str, ...], list[str]]:
     """Return the methods that the model can do, and why not the others: ask it once, with one unchanged cell."""
     notes, cannot = [], set()
     one, zero = cells[:1], np.zeros(1, dtype=np.int64)

@@ -28,6 +28,11 @@ STRENGTHS = (0.1, 1.0, 10.0)
 """Inverse strengths of the L2 penalty (scikit-learn's ``C``) that are tried."""
 
 _STEPS = 500
+_SOURCES = {
+    "concepts": "the concepts' activations",
+    "site": "the site's own activations",
+    "counts": "the 30 leading principal components of log-normalised counts, without any model",
+}
 
 
 class Probe(NamedTuple):
@@ -76,15 +81,14 @@ def probe(features: Array | sp.spmatrix, labels: Labels, seed: int, *, name: str
 
 
 def probe_metric(result: Probe, *, name: str, of: str) -> Metric:
-    """Return ``probe.LABEL.OF``, where OF is ``concepts`` or ``site``."""
-    source = "the concepts' activations" if of == "concepts" else "the site's own activations"
+    """Return ``probe.LABEL.OF``, where OF is ``concepts``, ``site`` or ``counts``."""
     return Metric(
         metric=f"probe.{name}.{of}",
         value=result.accuracy,
         null=result.majority,
         n=result.n,
         definition=(
-            f"Accuracy of a logistic regression for {name} from {source}, on a quarter of the cells (of at most "
+            f"Accuracy of a logistic regression for {name} from {_SOURCES[of]}, on a quarter of the cells (of at most "
             "20,000) that it was not fitted on, stratified. Null: always the most frequent value. n: scored cells."
         ),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ import torch
 from cellglass.dictionaries.base import Dictionary
 from cellglass.errors import InputError
 from cellglass.evaluation.alignment import alignment_metrics
+from cellglass.evaluation.counts import components
 from cellglass.evaluation.fidelity import Fidelity, fidelity, fidelity_metrics
 from cellglass.evaluation.labels import Labels, encode_labels, sample_rows
 from cellglass.evaluation.metric import Metric, over_seeds
@@ -34,6 +35,35 @@ Read = Callable[[Array], torch.Tensor]
 
 logger = logging.getLogger(__name__)
 
+
+class CellView(Protocol):
+    """What is held against labels: codes and activations with one row for each cell."""
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+
+    def codes(self, dictionary: Dictionary, cells: Array) -> sp.csc_matrix:
+        """Return the codes of the cells at ascending positions, CSC (n, n_latents)."""
+
+    def site(self, cells: Array) -> torch.Tensor:
+        """Return the activations of the cells at ascending positions, (n, width)."""
+
+
+@dataclass(frozen=True)
+class _CellRows:
+    """The view of a site with one row for each cell."""
+
+    read: Read
+    n_cells: int
+
+    def codes(self, dictionary: Dictionary, cells: Array) -> sp.csc_matrix:
+        return encode_rows(dictionary, self.read, cells)
+
+    def site(self, cells: Array) -> torch.Tensor:
+        return self.read(cells)
+
+
 _BATCH = 1024
 MAX_ENTRIES = 4_000_000
 """Activations of a dictionary that are kept for stability, 12 bytes each."""
@@ -45,10 +75,12 @@ class _Setting:
     """What every seed shares: how activations are read, the sampled cells with their labels, and the held-out cells."""
 
     read: Read
+    view: CellView
     rows: Array
     heldout: Array
     labels: Mapping[str, Labels]
     site: Array
+    counts: Array | None
 
 
 def evaluate(
@@ -60,6 +92,8 @@ def evaluate(
     heldout: Array,
     seed: int,
     control: Sequence[Dictionary] = (),
+    view: CellView | None = None,
+    counts: Callable[[Array], sp.csr_matrix] | None = None,
     progress: Progress = silent,
 ) -> list[Metric]:
     """Return every record: fidelity, probes, alignment and stability, with spreads over seeds.
@@ -72,18 +106,23 @@ def evaluate(
         ``read(rows)`` returns the activations of cells, such as ``functools.partial(store.read, "z")``; or all
         activations.
     n_rows : int, optional
-        Number of cells; needed unless `read` is a tensor.
+        Number of rows; needed unless `read` is a tensor.
     labels : pandas.DataFrame
         One row for each cell, one categorical column for each label; may have no columns. A column without two values
         of at least four cells is passed over, with a warning in the log.
     heldout : numpy.ndarray
-        Positions of the cells that no dictionary was trained on; fidelity looks at these only. Alignment, probes and
+        Positions of the rows that no dictionary was trained on; fidelity looks at these only. Alignment, probes and
         stability use all cells, at most 20,000.
     seed : int
         Of all sampling.
     control : sequence of Dictionary
         The null of fidelity, one a seed: random directions with as many active latents a cell as the concepts, such as
         ``fit("random", x, n_components=k)``. Not the basis ``random``, whose axes may span the whole site.
+    view : CellView, optional
+        How rows become rows of cells, where the site has one for each gene of a cell; by default a row is a cell.
+    counts : callable, optional
+        ``counts(cells)`` returns raw counts of the cells at ascending positions, CSR: labels are then probed from their
+        principal components too, which need no model.
     progress : Progress
         Told after each basis of each seed.
 
@@ -95,18 +134,19 @@ def evaluate(
         raise InputError(f"evaluation needs a basis {CONCEPTS!r}, and at least one dictionary of every basis")
     if isinstance(read, torch.Tensor):
         n_rows, read = len(read), read.__getitem__
-    if n_rows is None or n_rows != len(labels):
+    seen: CellView = _CellRows(read, n_rows or 0) if view is None else view
+    if seen.n_cells != len(labels):
         raise InputError(
-            f"there are activations of {n_rows} cells and labels of {len(labels)}; give both for the same cells"
+            f"there are activations of {seen.n_cells} cells and labels of {len(labels)}; give both for the same cells"
         )
-    setting = _setting(read, n_rows, labels, np.sort(np.asarray(heldout)), seed)
+    setting = _setting(read, seen, counts, labels, np.sort(np.asarray(heldout)), seed)
     n_seeds = max(len(group) for group in dictionaries.values())
     total, runs = n_seeds * len(dictionaries), []
     stable: dict[str, _Kept] = {basis: _Kept(seed) for basis, group in dictionaries.items() if len(group) > 1}
     for i in range(n_seeds):
         run: list[Metric] = []
         for j, (basis, group) in enumerate(dictionaries.items()):
-            codes = encode_rows(group[i % len(group)], setting.read, setting.rows)
+            codes = setting.view.codes(group[i % len(group)], setting.rows)
             if basis in stable and i < len(group):
                 stable[basis].add(group[i], codes)
             run += _of_basis(basis, codes, setting, derive(seed, "evaluation", i))
@@ -144,15 +184,24 @@ class _Kept:
         self.latents.append(Latents(dictionary.directions.detach().cpu().numpy(), few))
 
 
-def _setting(read: Read, n_rows: int, labels: pd.DataFrame, heldout: Array, seed: int) -> _Setting:
-    rows = sample_rows(n_rows, seed)
+def _setting(
+    read: Read,
+    view: CellView,
+    counts: Callable[[Array], sp.csr_matrix] | None,
+    labels: pd.DataFrame,
+    heldout: Array,
+    seed: int,
+) -> _Setting:
+    rows = sample_rows(view.n_cells, seed)
     encoded = {}
     for name in labels.columns:
         try:
             encoded[str(name)] = encode_labels(labels[name].iloc[rows])
         except InputError as error:
             logger.warning("not evaluated: %s", error)
-    return _Setting(read, rows, heldout, encoded, read(rows).detach().cpu().numpy().astype(np.float64))
+    site = view.site(rows).detach().cpu().numpy().astype(np.float64)
+    parts = components(counts(rows), seed=seed) if counts is not None and encoded else None
+    return _Setting(read, view, rows, heldout, encoded, site, parts)
 
 
 def _batches(read: Read, rows: Array) -> Iterator[torch.Tensor]:
@@ -176,5 +225,7 @@ def _of_basis(basis: str, codes: sp.csc_matrix, setting: _Setting, seed: int) ->
         if basis == CONCEPTS:
             metrics.append(probe_metric(probe(codes, labels, seed, name=name), name=name, of="concepts"))
             metrics.append(probe_metric(probe(setting.site, labels, seed, name=name), name=name, of="site"))
+            if setting.counts is not None:
+                metrics.append(probe_metric(probe(setting.counts, labels, seed, name=name), name=name, of="counts"))
         metrics += alignment_metrics(codes, labels, seed, name=name, basis=basis)
     return metrics

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from cellglass.errors import InputError
 
+FITTED = ("scvi", "scgpt", "geneformer", "cell2sentence")
 METHODS = ("path", "swap", "knockout", "de")
 KINDS = ("matryoshka", "matryoshka_batchtopk", "topk", "batchtopk", "jumprelu", "gated", "archetypal")
 TESTS = ("gsea", "ulm", "ora")
@@ -38,23 +39,28 @@ class CellsConfig:
 class ModelConfig:
     """Which model, and how it is fitted where it is not given."""
 
-    path: str | None = None
-    """Folder of a trained model (of cellglass or of scvi-tools), or ``obsm:KEY`` for an embedding; none: fit scVI."""
+    path: str = "scvi"
+    """A kind to fit to the cells (``scvi``, ``scgpt``, ``geneformer``, ``cell2sentence``), the folder of a trained
+    model, or ``obsm:KEY`` for an embedding."""
     site: str | None = None
-    """Where activations are read; by default ``z`` of scVI, or the embedding itself."""
+    """Where activations are read; by default the first of the model: ``z`` of scVI, ``cell`` of a transformer, or the
+    embedding itself."""
     genes: int = 3000
-    """scVI is fitted on this many highly variable genes, or on all that are detected where there are fewer."""
+    """scVI is fitted on this many highly variable genes, or on all that are detected where there are fewer. The
+    transformers read all genes."""
     latent: int = 20
     """Width of scVI's latent space."""
-    hidden: int = 128
-    """Width of scVI's hidden layers."""
-    layers: int = 1
-    """Number of scVI's hidden layers."""
-    epochs: int = 100
-    """Passes over the cells."""
+    width: int = 128
+    """Width of the hidden layers."""
+    layers: int | None = None
+    """Number of layers; by default 1 hidden layer of scVI, 4 layers of a transformer."""
+    epochs: int | None = None
+    """Passes over the cells; by default 100 of scVI, and what each transformer needs."""
+    tokens_per_cell: int = 64
+    """At a site with one row for each gene of a cell, the dictionary learns from at most this many rows of each."""
 
     def __post_init__(self) -> None:
-        _at_least("model", self, genes=1, latent=1, hidden=1, layers=1, epochs=1)
+        _at_least("model", self, genes=1, latent=1, width=1, layers=1, epochs=1, tokens_per_cell=1)
 
 
 @dataclass(frozen=True)
@@ -91,12 +97,15 @@ class AttributionConfig:
     """Partners of each prototype."""
     match: tuple[str, ...] = ()
     """Columns of `obs` in which a partner must equal its prototype (donor, batch)."""
+    genes: int | None = None
+    """Swaps and knock-outs are run for at most this many genes of a concept, those that differ most between its
+    prototypes and partners; by default for all where the model's first layer is linear (scVI), else for 50."""
     steps: int = 32
     """Steps of the path integral."""
 
     def __post_init__(self) -> None:
         _among("attribution.methods", self.methods, METHODS)
-        _at_least("attribution", self, prototypes=2, partners=1, steps=1)
+        _at_least("attribution", self, prototypes=2, partners=1, genes=1, steps=1)
 
 
 @dataclass(frozen=True)

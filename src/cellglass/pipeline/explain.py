@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellglass.errors import InputError
-from cellglass.pipeline import finish, interpret, learn, prepare
+from cellglass.pipeline import activate, finish, interpret, learn, prepare, tokens
 from cellglass.pipeline.config import RunConfig, make_config
 from cellglass.pipeline.runner import Run, Stage, run_stages
 from cellglass.progress import Progress, silent
@@ -33,21 +33,24 @@ STAGES: tuple[Stage, ...] = (
     Stage("cells", "read the cells", prepare.make_cells, (prepare.CELLS,), (), prepare.cells_settings, quick=True),
     Stage(
         "model", "fit or load the model", prepare.make_model, (prepare.EXPLAINED, prepare.MODEL), ("cells",),
-        prepare.model_settings,
+        prepare.model_settings, optional=(prepare.COVERAGE,),
     ),
     Stage(
-        "activations", "run the cells through the model", prepare.make_activations, (prepare.ACTIVATIONS,), ("model",),
-        lambda run: {"site": run.config.model.site},
+        "activations", "run the cells through the model", activate.make_activations, (activate.ACTIVATIONS,),
+        ("model",), activate.activation_settings,
     ),
     Stage(
-        "layout", "draw the cells", prepare.make_layout, (prepare.LAYOUT,), ("activations",),
+        "layout", "draw the cells", activate.make_layout, (activate.LAYOUT,), ("activations",),
         lambda run: {"seed": run.config.seed},
     ),
     Stage(
         "dictionaries", "train the dictionaries", learn.make_dictionaries, (learn.DICTIONARIES,), ("activations",),
         _table("dictionary"), revision=2,
     ),
-    Stage("codes", "encode the cells", learn.make_codes, (learn.CODES,), ("activations", "dictionaries")),
+    Stage(
+        "codes", "encode the cells", learn.make_codes, (learn.CODES,), ("model", "activations", "dictionaries"),
+        optional=(tokens.TOKENS,),
+    ),
     Stage(
         "genes", "find the genes behind each concept", interpret.make_genes,
         ("genes.parquet", interpret.PAIRS, interpret.ATTRIBUTION), ("model", "activations", "dictionaries", "codes"),
@@ -59,7 +62,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "evaluation", "measure how good it is", finish.make_evaluation, ("evaluation.json",),
-        ("model", "activations", "dictionaries", "genes", "pathways"), finish.atlas_settings, revision=2,
+        ("model", "activations", "dictionaries", "genes", "pathways"), finish.atlas_settings, revision=3,
     ),
     Stage(
         "consensus", "look for the concepts in the other seeds", finish.make_consensus, (finish.CONSENSUS,),
@@ -68,6 +71,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "atlas", "name the concepts", finish.make_atlas, ("concepts.zarr", "expression.zarr"),
         ("model", "activations", "layout", "codes", "genes", "pathways", "consensus"), finish.atlas_settings,
+        revision=2, optional=("tokens.parquet",),
     ),
 )  # fmt: skip
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,18 @@ import scipy.sparse as sp
 
 from cellglass.evaluation.metric import Metric, to_records
 from cellglass.files import atomic_path
+from cellglass.pipeline.activate import LAYOUT, open_activations
 from cellglass.pipeline.interpret import ATTRIBUTION, RATES
-from cellglass.pipeline.learn import BASES, CONTROL, held_out, open_codes, open_concepts, open_dictionaries
-from cellglass.pipeline.prepare import LAYOUT, open_activations, open_explained, open_model
+from cellglass.pipeline.learn import BASES, CONTROL, held_out_rows, open_codes, open_concepts, open_dictionaries
+from cellglass.pipeline.prepare import open_coverage, open_explained, open_model
 from cellglass.pipeline.runner import Run
+from cellglass.pipeline.tokens import of_tokens, open_identity, open_means, open_token_genes
 from cellglass.seeds import derive
 from cellglass.threads import threads
+
+if TYPE_CHECKING:
+    from cellglass.dictionaries.base import Dictionary
+    from cellglass.evaluation.tokens import TokenCells
 
 CONSENSUS = "work/consensus.parquet"
 
@@ -28,21 +35,45 @@ def make_evaluation(run: Run) -> None:
     """Write evaluation.json: fidelity, probes, alignment, stability, annotation rates, completeness of path effects."""
     from cellglass.atlas.write import write_evaluation
     from cellglass.evaluation import evaluate
+    from cellglass.evaluation.tokens import TokenCells
 
     store, site = open_activations(run)
     dictionaries = {basis: found for basis in BASES if (found := open_dictionaries(run, basis))}
+    explained = open_explained(run)
+    view = TokenCells(store, site) if of_tokens(store, site) else None
     with threads(1):
         metrics = evaluate(
             dictionaries,
             partial(store.read, site),
             store.n_rows(site),
             labels=_labels(run),
-            heldout=held_out(run, store.n_rows(site))[1],
+            heldout=held_out_rows(run, store, site)[1],
             seed=derive(run.config.seed, "evaluation"),
             control=open_dictionaries(run, CONTROL),
+            view=view,
+            counts=lambda rows: explained.counts[rows],
             progress=run.progress,
         )
+        if view is not None:
+            metrics += _identity(run, view, dictionaries)
     write_evaluation(run.folder, to_records([*metrics, *_annotation(run), *_completeness(run)]))
+
+
+def _identity(run: Run, view: TokenCells, dictionaries: Mapping[str, Sequence[Dictionary]]) -> list[Metric]:
+    """Return how far gene identity explains the concepts, and the neurons, on the kept tokens."""
+    from cellglass.evaluation.run import encode_rows
+    from cellglass.evaluation.tokens import GeneSums, identity_metric
+
+    n_genes = open_explained(run).n_genes
+    shares = {}
+    for basis in ("concepts", "neurons"):
+        if basis in dictionaries:
+            dictionary = dictionaries[basis][0]
+            sums = GeneSums(dictionary.n_latents, n_genes)
+            for rows in np.array_split(np.arange(view.rows.n_rows), -(-view.rows.n_rows // 8192)):
+                sums.add(encode_rows(dictionary, view.rows.read, rows).tocsr(), view.rows.genes(rows))
+            shares[basis] = sums.identity()
+    return identity_metric(shares["concepts"], shares.get("neurons"), view.rows.n_rows)
 
 
 def _labels(run: Run) -> pd.DataFrame:
@@ -123,7 +154,7 @@ def atlas_settings(run: Run) -> Any:
 
 def make_atlas(run: Run) -> None:
     """Name the concepts and write concepts.zarr and expression.zarr."""
-    from cellglass.atlas.write import write_concepts
+    from cellglass.atlas.write import write_concepts, write_tokens
     from cellglass.atlas.write_counts import write_expression
 
     codes, cells = open_codes(run), open_explained(run)
@@ -131,14 +162,24 @@ def make_atlas(run: Run) -> None:
     var = concept_table(run, codes)
     model, dictionary = open_model(run), open_concepts(run)
     uns = {
-        "site": {"name": site, "width": store.sites[site].width},
-        "model": {"kind": model.kind, "genes": len(model.genes), "fingerprint": model.fingerprint()},
+        "site": {"name": site, "width": store.sites[site].width, "granularity": store.sites[site].granularity},
+        "model": {
+            "kind": model.kind,
+            "genes": len(model.genes),
+            "fingerprint": model.fingerprint(),
+            **open_coverage(run),
+        },
         "dictionary": {"kind": dictionary.kind, "latents": dictionary.n_latents},
         "cells": cells.source,
         **_consensus_facts(run),
     }
     layout = np.load(run.path(LAYOUT), allow_pickle=False)
-    write_concepts(run.folder, codes, cells.obs, layout, var, uns)
+    means = None
+    if of_tokens(store, site):
+        means = open_means(run)
+        var["gene_identity"] = open_identity(run)[var["latent"]]
+        write_tokens(run.folder, open_token_genes(run))
+    write_concepts(run.folder, codes, cells.obs, layout, var, uns, means=means)
     write_expression(run.folder, cells)
 
 

@@ -8,24 +8,36 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from cellglass.atlas.summary import RANKINGS
 from cellglass.files import atomic_path
+from cellglass.pipeline.activate import cell_site, open_activations
 from cellglass.pipeline.learn import open_codes, open_concepts
-from cellglass.pipeline.prepare import open_activations, open_explained, open_model
+from cellglass.pipeline.prepare import open_explained, open_model
 from cellglass.pipeline.runner import Run
+from cellglass.pipeline.tokens import of_tokens, upper_half
 from cellglass.seeds import derive
 from cellglass.threads import threads
+
+if TYPE_CHECKING:
+    from cellglass.activations.store import Store
+    from cellglass.cells import Cells
+    from cellglass.dictionaries.base import Dictionary
+    from cellglass.models.base import CellModel
 
 ATTRIBUTION = "work/attribution"
 RATES = "work/rates.json"
 PAIRS = "pairs.parquet"
 BLOCK = 16
+FEW_GENES = 50
+"""Swapped genes of a concept by default where each swap is a run of a deep model."""
+
 # -- genes -----------------------------------------------------------------------------------------------------------
 
 
@@ -49,36 +61,84 @@ class _Attribution:
     """Attributes blocks of concepts; opens model, cells and dictionary when the first block is asked for."""
 
     def __init__(self, run: Run, codes: Any) -> None:
-        self.run, self.codes = run, codes
-        self.opened: tuple[Any, ...] | None = None
+        self.run, self.all_codes = run, codes
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The cells that are explained."""
+        return open_explained(self.run)
+
+    @cached_property
+    def opened(self) -> tuple[CellModel, str, Dictionary, Any]:
+        """The model, the site and the dictionary that it is attributed through, and the space of partners."""
+        store, site = open_activations(self.run)
+        model, dictionary = open_model(self.run), open_concepts(self.run)
+        if not of_tokens(store, site):
+            return model, site, dictionary, store
+        from cellglass.attribution.tokens import MAXIMA, TokenConcepts
+        from cellglass.dictionaries.maxima import Maxima
+
+        return TokenConcepts(model, site, dictionary), MAXIMA, Maxima(dictionary.n_latents), _CellSpace(store)
+
+    @cached_property
+    def codes(self) -> Any:
+        """Which cells have which concepts, and how strongly."""
+        store, site = open_activations(self.run)
+        return upper_half(self.all_codes) if of_tokens(store, site) else self.all_codes
+
+    @cached_property
+    def methods(self) -> tuple[tuple[str, ...], list[str]]:
+        """What the model can do of what was asked for, and why not the rest; said once."""
+        from cellglass.attribution.run import possible_methods
+
+        model, site, _, _ = self.opened
+        return possible_methods(model, self.cells, site, self.run.config.attribution.methods)
 
     def __call__(self, concepts: list[int], folder: Path) -> None:
         from cellglass.attribution import attribute
+        from cellglass.attribution.block import READOUTS
+        from cellglass.attribution.tokens import MAXIMA
 
-        if self.opened is None:
-            store, site = open_activations(self.run)
-            self.opened = open_model(self.run), open_explained(self.run), site, open_concepts(self.run), store
-        model, cells, site, dictionary, store = self.opened
+        model, site, dictionary, activations = self.opened
+        methods, notes = self.methods
         config = self.run.config.attribution
         found = attribute(
             model,
-            cells,
+            self.cells,
             site,
             dictionary,
             self.codes,
-            store,
+            activations,
             concepts,
-            methods=config.methods,
+            methods=methods,
+            on=("activation",) if site == MAXIMA else READOUTS,
             n_prototypes=config.prototypes,
             n_partners=config.partners,
             match=config.match,
+            max_genes=_most_genes(model, site, config.genes),
             steps=config.steps,
             seed=derive(self.run.config.seed, "attribution"),
         )
         folder.mkdir()
         for name in ("genes", "pairs", "concepts", "gaps"):
             getattr(found, name).to_parquet(folder / f"{name}.parquet", index=False)
-        (folder / "notes.json").write_text(json.dumps(found.notes))
+        (folder / "notes.json").write_text(json.dumps([*notes, *found.notes]))
+
+
+class _CellSpace:
+    """The space in which partners of token concepts are looked for: the model's site with one row for each cell."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.site = store, cell_site(store)
+
+    def read(self, site: str, rows: Any) -> Any:  # noqa: ARG002 (it is always the same)
+        """Return the activations of cells."""
+        return self.store.read(self.site, rows)
+
+
+def _most_genes(model: CellModel, site: str, asked: int | None) -> int | None:
+    """Return for how many genes of a concept swaps are run: all where they are cheap, unless told otherwise."""
+    return asked or (None if model.linear_front(site) is not None else FEW_GENES)
 
 
 def _join(folders: Any, run: Run) -> None:

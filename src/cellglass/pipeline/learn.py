@@ -15,12 +15,14 @@ import scipy.sparse as sp
 
 from cellglass.errors import InputError
 from cellglass.files import atomic_path
-from cellglass.pipeline.prepare import open_activations
+from cellglass.pipeline.activate import open_activations
 from cellglass.pipeline.runner import Run
+from cellglass.pipeline.tokens import encode_tokens, load_sparse, of_tokens, save_sparse
 from cellglass.seeds import derive, generator
 from cellglass.threads import threads
 
 if TYPE_CHECKING:
+    from cellglass.activations.store import Store
     from cellglass.dictionaries.base import Dictionary
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,16 @@ def held_out(run: Run, n: int) -> tuple[Rows, Rows, Rows]:
     tenth = max(1, n // 10)
     seen, test, valid = order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth]
     return np.sort(seen), np.sort(test), np.sort(valid)
+
+
+def held_out_rows(run: Run, store: Store, site: str) -> tuple[Rows, Rows, Rows]:
+    """Return the rows of those cells: at a site with one row for each cell they are the cells."""
+    parts = held_out(run, store.n_cells)
+    if not of_tokens(store, site):
+        return parts
+    cell = store.rows(site).cells()
+    seen, test, valid = (np.flatnonzero(np.isin(cell, part)) for part in parts)
+    return seen, test, valid
 
 
 def make_dictionaries(run: Run) -> None:
@@ -109,7 +121,7 @@ def _setting(run: Run) -> Any:
 
     store, site = open_activations(run)
     rows = store.rows(site)
-    seen, _test, valid = held_out(run, rows.n_rows)
+    seen, _test, valid = held_out_rows(run, store, site)
     asked = run.config.dictionary
     config = default_config(rows.width, len(seen), kind=asked.kind, n_latents=asked.latents, k=asked.k)
     return rows, seen, valid, config
@@ -130,23 +142,25 @@ def open_concepts(run: Run) -> Dictionary:
 
 def make_codes(run: Run) -> None:
     """Encode all cells, batch by batch; what is kept is a few numbers a cell."""
-    import torch
-
     store, site = open_activations(run)
     dictionary = open_concepts(run)
+    codes = encode_tokens(run, dictionary) if of_tokens(store, site) else _encode_cells(store, site, dictionary)
+    with atomic_path(run.path(CODES)) as temporary:
+        save_sparse(temporary, codes)
+
+
+def _encode_cells(store: Store, site: str, dictionary: Dictionary) -> sp.csc_matrix:
+    import torch
+
     n, step = store.n_rows(site), 8192
     with threads(1), torch.no_grad():
         pieces = [
             dictionary.encode(store.read(site, np.arange(start, min(start + step, n)))).to_csr()
             for start in range(0, n, step)
         ]
-    codes = sp.vstack(pieces, format="csc", dtype=np.float32)
-    codes.sort_indices()
-    with atomic_path(run.path(CODES)) as temporary, temporary.open("wb") as file:
-        np.savez(file, data=codes.data, indices=codes.indices, indptr=codes.indptr, shape=np.array(codes.shape))
+    return sp.vstack(pieces, format="csc", dtype=np.float32)
 
 
 def open_codes(run: Run) -> sp.csc_matrix:
     """Return the activations of all concepts in all cells, CSC."""
-    with np.load(run.path(CODES), allow_pickle=False) as kept:
-        return sp.csc_matrix((kept["data"], kept["indices"], kept["indptr"]), shape=tuple(kept["shape"]))
+    return load_sparse(run.path(CODES))

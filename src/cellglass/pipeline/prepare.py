@@ -1,6 +1,6 @@
-"""The first stages: cells onto disk, the model that explains them, its activations, and where each cell is drawn.
+"""The first stages: cells onto disk, and the model that explains them, fitted or loaded.
 
-Each ends in a folder or file under ``work/``, from which later stages read; nothing is held in memory between stages.
+Each ends in a folder under ``work/``, from which later stages read; nothing is held in memory between stages.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import pandas as pd
 
 from cellglass.errors import InputError
 from cellglass.files import atomic_path, sha256
+from cellglass.pipeline.config import FITTED
 from cellglass.pipeline.runner import Run
 from cellglass.seeds import derive
 from cellglass.threads import threads
 
 if TYPE_CHECKING:
-    from cellglass.activations import Store
     from cellglass.cells import Cells
     from cellglass.models.base import CellModel
 
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 CELLS = "work/cells"
 EXPLAINED = "work/explained"
 MODEL = "work/model"
-ACTIVATIONS = "work/activations"
-LAYOUT = "work/layout.npy"
+COVERAGE = "work/coverage.json"
 
 EMBEDDING = "obsm:"
+SCVI, SCVI_LAYERS, SCVI_EPOCHS = "scvi", 1, 100
 
 
 # -- cells -----------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def _refuse_early(run: Run) -> None:
 
     cells = open_cells(run.path(CELLS))
     path = run.config.model.path
-    if path is not None and path.startswith(EMBEDDING):
+    if path.startswith(EMBEDDING):
         EmbeddingModel.of(cells, [path.removeprefix(EMBEDDING)])
     config = run.config.enrichment
     for name in config.gene_sets:
@@ -120,10 +120,11 @@ def model_settings(run: Run) -> Any:
     if brought is not None:
         return {"fingerprint": brought.fingerprint()}
     path = config.model.path
-    if path is None:
-        _check_site(run)
-        fitted = {key: getattr(config.model, key) for key in ("genes", "latent", "hidden", "layers", "epochs")}
-        return {"fit": fitted, "batch": config.cells.batch, "seed": config.seed}
+    if path in FITTED:
+        _check_fit(run)
+        fields = ("genes", "latent", "width", "layers", "epochs") if path == SCVI else ("width", "layers", "epochs")
+        fitted = {key: getattr(config.model, key) for key in fields}
+        return {"fit": path, **fitted, "batch": config.cells.batch, "seed": config.seed}
     if path.startswith(EMBEDDING):
         return {"embedding": path}
     from cellglass import models
@@ -131,40 +132,85 @@ def model_settings(run: Run) -> Any:
     return {"fingerprint": models.load(Path(path)).fingerprint()}
 
 
-def _check_site(run: Run) -> None:
-    """Refuse a site that the scVI to be fitted will not have."""
-    from cellglass.models.scvi import sites_of
+def _check_fit(run: Run) -> None:
+    """Refuse what the model to be fitted will not have, before it is fitted."""
+    from cellglass.models import fitted, scvi
 
-    config = run.config.model
-    known = sites_of(config.latent, config.hidden, config.layers)
-    if config.site is not None and config.site not in known:
-        raise InputError(f"the scvi model has no site {config.site!r}; its sites are: {', '.join(known)}")
+    config, batch = run.config.model, run.config.cells.batch
+    if config.path == SCVI:
+        if config.site is not None:
+            known = list(scvi.sites_of(config.latent, config.width, config.layers or SCVI_LAYERS))
+            fitted.refuse_unknown(SCVI, config.site, known)
+        return
+    if batch is not None:
+        raise InputError(
+            f"batch is {batch!r}, but {config.path} takes no covariate; leave it out (swap partners can be matched by "
+            f"it: --match {batch})"
+        )
+    if config.site is not None:
+        fitted.check_site(config.path, config.site, config.layers)
 
 
 def make_model(run: Run) -> None:
-    """Fit scVI, or take the model that was brought; write it, and the cells in its genes."""
+    """Fit a model, or take the one that was brought; write it, and the cells in its genes."""
     from cellglass.cells import open_cells
 
     cells = open_cells(run.path(CELLS))
     brought = run.inputs.get("model")
     path = run.config.model.path
-    if brought is not None:
-        model = brought
-        _write_aligned(run, cells, model.genes)
-    elif path is None:
+    if brought is None and path == SCVI:
         model = _fit_scvi(run, cells)
-    elif path.startswith(EMBEDDING):
-        from cellglass.models.embedding import EmbeddingModel
-
-        _write_aligned(run, cells, cells.genes.index)
-        model = EmbeddingModel.of(cells, [path.removeprefix(EMBEDDING)])
     else:
-        from cellglass import models
-
-        model = models.load(Path(path))
-        _write_aligned(run, cells, model.genes)
+        given = brought or _model_of(run, cells)
+        model = given.for_cells(cells)
+        _write_aligned(run, cells, model)
+        _note_coverage(run, cells, given if len(given.genes) else model)
     site_name(run, model)
     model.save(run.path(MODEL))
+
+
+def _note_coverage(run: Run, cells: Cells, model: CellModel) -> None:
+    """Write how the genes of the cells meet the model's, where the model counts them."""
+    from cellglass.models import TransformerModel
+
+    covered = model.cover(cells) if isinstance(model, TransformerModel) else None
+    if covered is not None:
+        with atomic_path(run.path(COVERAGE)) as temporary:
+            temporary.write_text(json.dumps(covered._asdict()))
+
+
+def open_coverage(run: Run) -> dict[str, int]:
+    """Return how many genes of the model were found and missing, and how many of the cells' it does not know."""
+    path = run.path(COVERAGE)
+    return {f"genes_{name}": n for name, n in json.loads(path.read_text()).items()} if path.exists() else {}
+
+
+def _model_of(run: Run, cells: Cells) -> CellModel:
+    """Return the transformer fitted to the cells, the embedding, or the model that was saved."""
+    from cellglass import models
+    from cellglass.models import EmbeddingModel, fitted
+
+    config = run.config.model
+    if config.path in FITTED:
+        return fitted.fit(
+            config.path,
+            cells,
+            layers=config.layers,
+            width=config.width,
+            epochs=config.epochs,
+            seed=derive(run.config.seed, config.path),
+            checkpoint=_checkpoint(run),
+            progress=run.progress,
+        )
+    if config.path.startswith(EMBEDDING):
+        return EmbeddingModel.of(cells, [config.path.removeprefix(EMBEDDING)])
+    return models.load(Path(config.path))
+
+
+def _checkpoint(run: Run) -> Path:
+    folder = run.unit_folder("model")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "checkpoint"
 
 
 def _fit_scvi(run: Run, cells: Cells) -> CellModel:
@@ -174,32 +220,33 @@ def _fit_scvi(run: Run, cells: Cells) -> CellModel:
     config, batch = run.config.model, run.config.cells.batch
     chosen = variable_genes(cells, config.genes, seed=derive(run.config.seed, "genes"), batch=batch)
     _write_aligned(run, cells, cells.genes.index[chosen])
-    checkpoint = run.unit_folder("model")
-    checkpoint.mkdir(parents=True, exist_ok=True)
     with threads(1):
         return scvi.fit(
             open_explained(run),
             n_latent=config.latent,
-            n_hidden=config.hidden,
-            n_layers=config.layers,
-            epochs=config.epochs,
+            n_hidden=config.width,
+            n_layers=config.layers or SCVI_LAYERS,
+            epochs=config.epochs or SCVI_EPOCHS,
             batch=batch,
-            seed=derive(run.config.seed, "scvi"),
-            checkpoint=checkpoint / "checkpoint",
+            seed=derive(run.config.seed, SCVI),
+            checkpoint=_checkpoint(run),
             progress=run.progress,
         )
 
 
-def _write_aligned(run: Run, cells: Cells, genes: pd.Index[Any]) -> None:
-    """Write the cells with exactly these genes, block by block, without cells that count none of them."""
+def _write_aligned(run: Run, cells: Cells, to: CellModel | pd.Index[Any]) -> None:
+    """Write the cells with the genes of a model, or with these, block by block, without cells that count none."""
     from cellglass.cells import align_genes, write_blocks
 
     step, left_out = 4096, 0
 
+    def aligned(block: Cells) -> Cells:
+        return align_genes(block, to) if isinstance(to, pd.Index) else to.align(block)
+
     def blocks() -> Iterator[Cells]:
         nonlocal left_out
         for start in range(0, cells.n_cells, step):
-            block = align_genes(cells[start : start + step], genes)
+            block = aligned(cells[start : start + step])
             counted = np.diff(block.counts.indptr) > 0
             left_out += int((~counted).sum())
             if counted.any():
@@ -207,61 +254,25 @@ def _write_aligned(run: Run, cells: Cells, genes: pd.Index[Any]) -> None:
 
     write_blocks(blocks(), run.path(EXPLAINED), entries=cells.counts.nnz)
     if left_out:
-        log.warning("%s: left out %d cells that count none of the model's %d genes", cells.source, left_out, len(genes))
+        log.warning("%s: left out %d cells that count none of the model's genes", cells.source, left_out)
 
 
 def open_model(run: Run) -> CellModel:
-    """Return the model of this run."""
+    """Return the model of this run; a transformer on a GPU where there is one."""
     from cellglass import models
 
-    return models.load(run.path(MODEL))
+    brought = run.inputs.get("model")
+    if brought is not None and not models.is_read_back(brought.kind):
+        return brought.for_cells(open_explained(run))  # type: ignore[no-any-return]  # its code is with the caller alone
+    model = models.load(run.path(MODEL))
+    if isinstance(model, models.TransformerModel):
+        import torch
+
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model
 
 
 def site_name(run: Run, model: CellModel) -> str:
     """Return the site that is explained: the one asked for, or the first of the model."""
     wanted = run.config.model.site
     return model.site(wanted).name if wanted else next(iter(model.sites))
-
-
-# -- activations and layout ------------------------------------------------------------------------------------------
-
-
-def make_activations(run: Run) -> None:
-    """Capture the site's activations, with the posterior's spread where the model has one."""
-    from cellglass.activations import capture
-
-    model = open_model(run)
-    partial = run.unit_folder("activations")  # a killed capture goes on from its last whole shard
-    capture(model, open_explained(run), [site_name(run, model)], partial, progress=run.progress)
-    with atomic_path(run.path(ACTIVATIONS)) as temporary:
-        partial.rename(temporary)
-
-
-def open_activations(run: Run) -> tuple[Store, str]:
-    """Return the store of activations and the name of its one site."""
-    from cellglass.activations import open_store
-
-    store = open_store(run.path(ACTIVATIONS))
-    return store, next(iter(store.sites))
-
-
-def make_layout(run: Run) -> None:
-    """Draw the cells in two dimensions: UMAP of the site (McInnes et al. 2018), as scanpy runs it."""
-    import warnings
-
-    import scanpy as sc
-    from anndata import AnnData
-
-    store, site = open_activations(run)
-    rows = np.arange(store.n_rows(site))
-    matrix = store.read(site, rows).numpy()
-    if len(rows) < 4:
-        raise InputError(f"there are only {len(rows)} cells; a layout needs at least 4")
-    drawn = AnnData(X=np.zeros((len(rows), 0), dtype=np.float32), obsm={"site": matrix})
-    state = derive(run.config.seed, "layout") % 2**31
-    with warnings.catch_warnings(), threads(1):
-        warnings.simplefilter("ignore")  # umap and numba warn of their own settings
-        sc.pp.neighbors(drawn, n_neighbors=min(15, len(rows) - 1), use_rep="site", random_state=state)
-        sc.tl.umap(drawn, random_state=state)
-    with atomic_path(run.path(LAYOUT)) as temporary, temporary.open("wb") as file:
-        np.save(file, drawn.obsm["X_umap"].astype(np.float32), allow_pickle=False)

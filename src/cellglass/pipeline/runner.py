@@ -103,6 +103,8 @@ class Stage:
         Everything else that its result depends on, as JSON can hold it.
     revision : int
         Counted up when the code of the stage gives another result than before.
+    optional : tuple of str
+        Paths that it makes for some inputs only; what an earlier run left of them is removed before it runs.
     quick : bool
         What it makes is made again in seconds, so it need not be kept if wrong input is found next.
     """
@@ -114,6 +116,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     settings: Callable[[Run], Any] = lambda _run: None
     revision: int = 1
+    optional: tuple[str, ...] = ()
     quick: bool = False
 
 
@@ -183,9 +186,13 @@ def _run_stage(run: Run, stage: Stage, manifest: dict[str, Any]) -> None:
     start = time.monotonic()
     log.info("%s: %s", stage.name, stage.does)
     run.progress(stage.name, 0, 0)
+    for path in map(run.path, stage.optional):
+        if path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     stage.run(run)
+    made = [*stage.outputs, *(output for output in stage.optional if run.path(output).exists())]
     record = manifest["stages"][stage.name]
-    record["outputs"] = {output: artefact_digest(run.path(output)) for output in stage.outputs}
+    record["outputs"] = {output: artefact_digest(run.path(output)) for output in made}
     record["seconds"] = round(time.monotonic() - start, 1)
     record["state"] = "done"
     write_manifest(run.folder, manifest)

@@ -21,6 +21,7 @@ MAX_ENTRIES = 2_500_000
 MAX_VALUES = 64
 TOP_GENES = 15
 TOP_TERMS = 8
+TOP_TOKENS = 5
 COMPARED = 6
 TOGETHER = 16
 """Concepts whose tables are read at once, since a row group holds several."""
@@ -58,10 +59,13 @@ def collect(atlas: Atlas, max_cells: int, progress: Progress) -> dict[str, Any]:
         latents = [int(latent) for latent in table.var["latent"].iloc[list(positions)]]
         drivers = by_concept(atlas._genes({"concept": latents}))
         meanings = by_concept(atlas._pathways({"concept": latents}))
+        fires = by_concept(atlas._tokens({"concept": latents}))
         for position, latent in zip(positions, latents, strict=True):
             row = concept(table, position)
             row["genes"], row["compared"] = genes(drivers(latent), symbols)
             row["pathways"] = pathways(meanings(latent), terms)
+            if "identity" in row:
+                row["tokens"] = tokens(fires(latent))
             concepts.append(row)
         progress("report: concepts", positions.stop, table.n_vars)
     return {
@@ -197,7 +201,16 @@ def concept(table: Any, position: int) -> dict[str, Any]:
     }
     if "consensus" in row:
         facts |= {"found": int(row["found_in"]), "agrees": short(row["stability"]), "again": bool(row["consensus"])}
+    if "gene_identity" in row:
+        facts["identity"] = short(row["gene_identity"], 3)
     return facts
+
+
+def tokens(table: pd.DataFrame) -> list[list[Any]]:
+    """Return the first genes on whose tokens a concept is active: symbol, part of all its activation."""
+    first = table.iloc[:TOP_TOKENS]
+    names = first["symbol"] if "symbol" in first else first["gene"]
+    return [[str(name), short(part, 3)] for name, part in zip(names, first["part"], strict=True)]
 
 
 def genes(table: pd.DataFrame, symbols: Index) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:

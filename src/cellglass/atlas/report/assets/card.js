@@ -134,6 +134,8 @@ function cardHead(concept) {
         fact("active in", `${percent(concept.density)} of cells`),
         fact("mean activation", number(concept.mean)),
         D.atlas.consensus && fact("found in", `${foundIn(concept)} other seeds${known(concept.agrees) ? `, correlation ${number(concept.agrees)}` : ""}`),
+        known(concept.identity) && el("li", { title: "Share of the variance of its activations over gene tokens that the gene's own mean explains: near 1 it says which gene the token is, near 0 something of the cell" }, "gene identity ", el("b", {}, number(concept.identity))),
+        concept.tokens?.length && fact("fires on", concept.tokens.map(([gene, part]) => `${gene} ${percent(part)}`).join(", ")),
         concept.label && fact("best label", `${concept.label}, F1 ${number(concept.f1)}`),
       ),
   );

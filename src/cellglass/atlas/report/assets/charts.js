@@ -30,7 +30,7 @@ function axis(ticks, domain, format = (t) => String(t)) {
   return el("div", { class: "axis", "aria-hidden": "true" }, ticks.map((t) => el("span", { css: { left: at(t, domain) } }, format(t))));
 }
 
-const baseColour = (basis) => `var(--b-${basis in { concepts: 1, neurons: 1, pca: 1, ica: 1, site: 1 } ? basis : "random"})`;
+const baseColour = (basis) => `var(--b-${basis in { concepts: 1, neurons: 1, pca: 1, ica: 1, site: 1, counts: 1 } ? basis : "random"})`;
 const basisName = (basis) => (BASES[basis] ? BASES[basis].name : basis);
 const basisShape = (basis) => (BASES[basis] ? BASES[basis].shape : "square");
 

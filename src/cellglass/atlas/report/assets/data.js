@@ -50,6 +50,7 @@ const TESTS = { gsea: "GSEA", ulm: "ULM", ora: "ORA" };
 const BASES = {
   concepts: { name: "concepts", shape: "circle" },
   site: { name: "the whole site", shape: "diamond" },
+  counts: { name: "PCA of the counts, no model", shape: "square" },
   neurons: { name: "neurons", shape: "diamond" },
   pca: { name: "PCA", shape: "square" },
   ica: { name: "ICA", shape: "triangle" },
@@ -57,4 +58,4 @@ const BASES = {
   random: { name: "random directions", shape: "cross" },
   null: { name: "null", shape: "bar" },
 };
-const MODELS = { scvi: "scVI", embedding: "an embedding", geneformer: "Geneformer", scgpt: "scGPT" };
+const MODELS = { scvi: "scVI", embedding: "an embedding", geneformer: "Geneformer", scgpt: "scGPT", cell2sentence: "Cell2Sentence" };

@@ -152,7 +152,7 @@ function probes() {
     if (known(record.null)) rows[label].records.null = { value: record.null, spread: null };
   }
   if (!Object.keys(rows).length) return null;
-  const bases = ["concepts", "site", "null"].filter((b) => Object.values(rows).some((r) => r.records[b]));
+  const bases = ["concepts", "site", "counts", "null"].filter((b) => Object.values(rows).some((r) => r.records[b]));
   return el(
     "article",
     { class: "plot" },
@@ -160,7 +160,7 @@ function probes() {
     el(
       "p",
       { class: "note" },
-      "A simple classifier reads each label from the concepts, and from everything that the model holds at the site. Good: circle and diamond coincide, so the concepts keep what the model knows; both lie far from the null.",
+      "A simple classifier reads each label from the concepts, and from everything that the model holds at the site. Good: circle and diamond coincide, so the concepts keep what the model knows; both lie far from the null. The square reads the label from the counts alone: a model that lies far below it has lost what it was given.",
     ),
     legend(bases),
     dotPlot(Object.values(rows), bases),
