@@ -16,6 +16,12 @@ SPEED = {"seconds", "swaps_per_second", "pairs_per_second", "vectors_per_second"
 
 FLOOR = "the encoder's product alone"
 DICTIONARIES = ROOT / "docs" / "dictionaries.md"
+MODELS = ROOT / "docs" / "models.md"
+CAPTURED = (
+    "a site of cells to disk",
+    "64 gene tokens a cell to disk",
+    "a site of cells to disk, beside padding",
+)
 TRAINING = {
     "vectors_per_second": "vectors a second",
     "variance_explained": "variance explained",
@@ -30,6 +36,7 @@ def main() -> None:
     """Replace each table."""
     fill(README, {"zheng": zheng(), "planted": planted(), "bench": bench()})
     fill(DICTIONARIES, {"training": training(), "memory": memory()})
+    fill(MODELS, {"capture": capture()})
 
 
 def fill(page: Path, tables: dict[str, str]) -> None:
@@ -74,6 +81,26 @@ def bench() -> str:
                 ours = f"{row['value']:,.4g} {row['unit']}"
                 lines.append(f"| {row['name']} | {ours} | {row['ratio']:.1f}x {row['versus']} | {on} |")
     return "\n".join(lines) + "\n"
+
+
+def capture() -> str:
+    """Return one row for each network: cells a second, beside the bare forward pass and beside padding."""
+    result = json.loads((ROOT / "benchmarks/results/capture.json").read_text(encoding="utf-8"))
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for row in result["rows"]:
+        network, _, what = row["name"].rpartition(": ")
+        rows.setdefault(network, {})[what] = row
+    lines = [
+        "| network and cells | a site of cells, cells a second | of the bare pass "
+        "| 64 gene tokens a cell, of the bare pass | times padding to the longest |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for network, kinds in rows.items():
+        cells, tokens, padding = (kinds[name] for name in CAPTURED)
+        ratios = " | ".join(f"{row['ratio']:.2f}" for row in (cells, tokens, padding))
+        lines.append(f"| {network} | {cells['value']:.1f} | {ratios} |")
+    machine = result["machine"]
+    return "\n".join([*lines, "", f"Measured on an {machine['cpu']}, {machine['cores']} cores, no GPU."]) + "\n"
 
 
 def memory() -> str:
