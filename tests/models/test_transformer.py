@@ -185,3 +185,23 @@ def test_sites_of_the_other_granularity_are_refused(model: Small, cells: Cells) 
         model.with_edits(cells, {"cell": lambda rows: rows.values})
     with pytest.raises(InputError, match=r"no site .layers\.9\.resid.; its sites are: cell, cls, embed"):
         model.token_activations(cells, ["layers.9.resid"])
+
+
+def test_the_genes_of_aligned_cells_are_all_found_and_of_others_as_far_as_the_model_counts(model: Small, cells: Cells):
+    assert model.cover(cells) == (GENES, 0, 0)
+    few = cells.select_genes([3, 1])
+    assert model.cover(few) is None  # this model counts nothing
+    assert model.for_cells(few) is model
+
+
+def test_both_kinds_of_sites_are_read_in_one_pass(model: Small, cells: Cells, monkeypatch):
+    runs = []
+    forward = Small.forward
+    monkeypatch.setattr(Small, "forward", lambda self, batch: runs.append(1) or forward(self, batch))
+    apart = model.token_activations(cells, ["layers.0.resid"])["layers.0.resid"]
+    whole = len(runs)
+    both = model.read(model.prepare(cells), ["layers.0.resid", "cell"])
+    assert len(runs) == 2 * whole
+    assert list(both) == ["layers.0.resid", "cell"]
+    assert torch.equal(both["layers.0.resid"].values, apart.values)
+    assert torch.equal(both["cell"], model.activations(cells, ["cell"])["cell"])

@@ -60,6 +60,28 @@ def test_what_did_not_change_is_not_run_again(tmp_path: Path, counting: Counting
     assert again == manifest
 
 
+def test_what_a_stage_makes_for_some_inputs_only_is_noted_and_goes_with_them(tmp_path: Path) -> None:
+    wanted = True
+
+    def work(run: Run) -> None:
+        _write(run, "one.txt", "a")
+        if wanted:
+            run.path("more").mkdir()
+            _write(run, "more/two.txt", "b")
+
+    def stages() -> list[Stage]:
+        return [Stage("one", "writes", work, ("one.txt",), settings=lambda _run: wanted, optional=("more",))]
+
+    run = Run(tmp_path / "out", RunConfig())
+    assert set(run_stages(run, stages())["stages"]["one"]["outputs"]) == {"one.txt", "more"}
+    run.path("more", "two.txt").write_text("damaged")
+    run_stages(run, stages())
+    assert run.path("more", "two.txt").read_text() == "b"
+    wanted = False
+    assert set(run_stages(run, stages())["stages"]["one"]["outputs"]) == {"one.txt"}
+    assert not run.path("more").exists()
+
+
 def test_a_change_runs_what_depends_on_it_and_no_more(tmp_path: Path, counting: Counting) -> None:
     run = Run(tmp_path / "out", RunConfig())
     run_stages(run, counting.stages())
