@@ -1,5 +1,7 @@
 """What a terminal and a pipe are shown; text from files is never read as markup."""
 
+from typing import Any
+
 import pytest
 
 from cellglass.console import listening, show_comparison, show_sources, show_summary
@@ -46,6 +48,15 @@ def test_a_summary_shows_names_as_they_are(capsys: pytest.CaptureFixture[str]) -
     assert "1 of 1 concepts are found in most of the 4 other seeds' dictionaries." in shown
     show_summary({**SUMMARY, "consensus": None, "other_seeds": 0})
     assert "other seeds" not in capsys.readouterr().out
+
+
+def test_genes_that_do_not_meet_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    plain: dict[str, Any] = {"title": "t", "evaluation": [], "concepts": [], "other_seeds": 0, "consensus": None}
+    show_summary(plain | {"coverage": {"found": 1200, "missing": 3, "unknown": 40}})
+    assert "have 1,200 and lack 3; 40 genes of the cells are unknown" in " ".join(capsys.readouterr().out.split())
+    for coverage in (None, {"found": 5, "missing": 0, "unknown": 0}):
+        show_summary(plain | {"coverage": coverage})
+        assert "unknown" not in capsys.readouterr().out
 
 
 def test_a_comparison_shows_each_way_beside_chance_and_what_is_left_over(capsys: pytest.CaptureFixture[str]) -> None:

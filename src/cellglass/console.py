@@ -67,6 +67,13 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     """Print what an atlas holds and its metrics."""
     console = Console()
     console.print(escape(summary["title"]), style="bold", highlight=False)
+    coverage = summary.get("coverage") or {}
+    if coverage.get("missing") or coverage.get("unknown"):
+        console.print(
+            f"Of the model's genes the cells have {coverage['found']:,} and lack {coverage['missing']:,}; "
+            f"{coverage['unknown']:,} genes of the cells are unknown to the model.",
+            highlight=False,
+        )
     metrics = Table("metric", "value", "spread", "null", box=None, pad_edge=False, header_style="dim")
     for record in summary["evaluation"]:
         if _is_shown(record["metric"]):

@@ -15,8 +15,8 @@ from cellglass.models.c2s_sites import (
     means_of_genes,
     moved_genes,
     points_of,
-    widths_of,
 )
+from cellglass.models.sites import sites_of
 from cellglass.models.tokens import Padded
 
 GENE = torch.tensor(
@@ -95,7 +95,7 @@ def test_there_is_a_site_for_each_part_of_each_layer(config, size):
     heads = [f"attn.head.{h}" for h in range(config.num_attention_heads)]
     parts = [*heads, "attn.out", "mlp.in", "mlp.out", "resid"]
     assert list(points) == ["embed", *(f"layers.{i}.{part}" for i in range(2) for part in parts), "final"]
-    widths = widths_of(points, 24)
+    widths = {name: site.width for name, site in sites_of(points, 24, ["cell"]).items()}
     assert all(width == (size if "head" in name else 24) for name, width in widths.items())
     covered = [points[f"layers.1.{name}"].part for name in heads]
     assert [(part.start, part.stop) for part in covered] == [(h * size, (h + 1) * size) for h in range(len(heads))]

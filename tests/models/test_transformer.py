@@ -16,8 +16,9 @@ from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
 from cellglass.models.base import TokenRows
 from cellglass.models.hooks import Point
+from cellglass.models.sites import sites_of
 from cellglass.models.tokens import Padded, TokenLists
-from cellglass.models.transformer import CellSite, TransformerModel, first_token, mean_of_genes, sites_of
+from cellglass.models.transformer import CellSite, TransformerModel, first_token, mean_of_genes
 
 GENES, WIDTH = 12, 8
 
@@ -55,8 +56,7 @@ class Small(TransformerModel):
             "layers.0.resid": Point("mlp", "in"),
         }
         self.cell_sites = {"cell": CellSite("layers.0.resid", mean_of_genes), "cls": CellSite("embed", first_token)}
-        widths = {name: 4 if "head" in name else WIDTH for name in self.points}
-        self.sites = sites_of(self.points, widths, {"cell": WIDTH, "cls": WIDTH})
+        self.sites = sites_of(self.points, WIDTH, self.cell_sites)
 
     def tokenise(self, cells: Cells) -> TokenLists:
         ids, genes, values, start = [], [], [], [0]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from cellglass import models
+from cellglass.atlas.summary import summarize
 from cellglass.cells import Simulated, demo_cells
 from cellglass.errors import InputError
 from cellglass.models import ModuleModel, fitted
@@ -39,7 +40,7 @@ def test_a_fitted_transformer_gets_the_evaluation_of_the_main_job(kind: str, tmp
     assert {"stability.concepts", "annotation.bundled.gsea", "annotation.bundled.ora"} <= names
     assert set(atlas.genes()["method"]) == {"swap", "knockout", "de"}
     assert atlas.genes(method="swap").groupby("concept").size().max() <= 5
-    assert atlas.concepts.uns["model"]["genes_unknown"] == 0
+    assert summarize(atlas)["coverage"] == {"found": 765, "missing": 0, "unknown": 0}
     assert (tmp_path / "atlas" / "report.html").stat().st_size > 100_000
     # What was fitted is in the published layout: it is a folder like any other.
     again = models.load(tmp_path / "atlas" / "work" / "model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         ones, best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``,
         ``best_label_f1``, ``best_term``, ``found_in`` and ``consensus`` (None where one seed ran) and ``genes``
         (symbols, the largest score first, of the first of `RANKINGS`); ``other_seeds``, how many dictionaries of other
-        seeds the concepts were looked for in.
+        seeds the concepts were looked for in; ``coverage``, how many of the model's genes were ``found`` in the cells
+        and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was not counted).
     """
     facts = atlas.summary()
     facts["title"] = (
@@ -37,6 +39,9 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         {key: value if isinstance(value, str) else finite_or_none(value) for key, value in record.items()}
         for record in evaluation.to_dict("records")
     ]
+    model = atlas.concepts.uns.get("model")
+    coverage = model.get("coverage") if isinstance(model, Mapping) else None
+    facts["coverage"] = None if coverage is None else {str(name): int(n) for name, n in coverage.items()}
     facts["other_seeds"] = int(dict(atlas.concepts.uns.get("consensus", {})).get("others", 0))
     genes = best_genes(atlas.path / GENES)
     var = atlas.concepts.var

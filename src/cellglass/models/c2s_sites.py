@@ -17,12 +17,12 @@ and MLP of a layer both read the residual stream before it, unless config.json s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from cellglass.models.hooks import Point
+from cellglass.models.sites import LayerPoints, token_points
 from cellglass.models.tokens import Padded
 from cellglass.models.transformer import CellSite
 
@@ -37,17 +37,13 @@ def points_of(config: Any) -> dict[str, Point]:
         base, norm, output = "model", "norm", "self_attn.o_proj"
         attention, mlp = "post_attention_layernorm", "post_feedforward_layernorm"
         size = config.head_dim
-    points = {"embed": Point(f"{base}.layers.0", "in")}
+    layers = []
     for i in range(config.num_hidden_layers):
-        site, layer = f"layers.{i}", f"{base}.layers.{i}"
-        for h in range(config.num_attention_heads):
-            points[f"{site}.attn.head.{h}"] = Point(f"{layer}.{output}", "in", slice(h * size, (h + 1) * size))
-        points[f"{site}.attn.out"] = Point(f"{layer}.{attention}", "out")
-        points[f"{site}.mlp.in"] = Point(f"{layer}.mlp", "in")
-        points[f"{site}.mlp.out"] = Point(f"{layer}.{mlp}", "out")
-        points[f"{site}.resid"] = Point(layer, "out")
-    points["final"] = Point(f"{base}.{norm}", "out")
-    return points
+        layer = f"{base}.layers.{i}"
+        parts = Point(f"{layer}.{attention}", "out"), Point(f"{layer}.mlp", "in"), Point(f"{layer}.{mlp}", "out")
+        layers.append(LayerPoints(f"{layer}.{output}", *parts, Point(layer, "out")))
+    points = token_points(Point(f"{base}.layers.0", "in"), layers, config.num_attention_heads, size)
+    return {**points, "final": Point(f"{base}.{norm}", "out")}
 
 
 def mean_of_tokens(hidden: torch.Tensor, batch: Padded) -> torch.Tensor:
@@ -64,11 +60,6 @@ def last_token(hidden: torch.Tensor, batch: Padded) -> torch.Tensor:
 def cell_sites() -> dict[str, CellSite]:
     """Return the sites with one row for each cell."""
     return {"cell": CellSite("final", mean_of_tokens), "cell.last": CellSite("final", last_token)}
-
-
-def widths_of(points: Mapping[str, Point], width: int) -> dict[str, int]:
-    """Return the width of each token site of a network that is `width` wide."""
-    return {name: width if point.part is None else point.part.stop - point.part.start for name, point in points.items()}
 
 
 # -- genes of several tokens -------------------------------------------------------------------------------------------

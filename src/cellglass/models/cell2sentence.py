@@ -40,11 +40,12 @@ from cellglass.models import store
 from cellglass.models.base import TokenRows
 from cellglass.models.c2s_files import Architecture, Checkpoint
 from cellglass.models.c2s_score import head, log_probabilities, tries
-from cellglass.models.c2s_sites import cell_sites, last_of_genes, means_of_genes, moved_genes, points_of, widths_of
+from cellglass.models.c2s_sites import cell_sites, last_of_genes, means_of_genes, moved_genes, points_of
 from cellglass.models.c2s_text import SentenceSettings, Writer, words_of
 from cellglass.models.coverage import GeneCoverage
+from cellglass.models.sites import sites_of
 from cellglass.models.tokens import Padded, TokenLists
-from cellglass.models.transformer import TransformerModel, sites_of
+from cellglass.models.transformer import TransformerModel
 from cellglass.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class Cell2SentenceModel(TransformerModel):
         self.points = points_of(checkpoint.net.config)
         width = int(checkpoint.net.config.hidden_size)
         self.cell_sites = cell_sites()
-        self.sites = sites_of(self.points, widths_of(self.points, width), dict.fromkeys(self.cell_sites, width))
+        self.sites = sites_of(self.points, width, self.cell_sites)
 
     @classmethod
     def load(

@@ -43,8 +43,9 @@ from cellglass.models.geneformer_files import Dictionaries, GeneformerConfig
 from cellglass.models.geneformer_fit import fit_weights
 from cellglass.models.hooks import Point
 from cellglass.models.ranking import rank_tokens
+from cellglass.models.sites import LayerPoints, sites_of, token_points
 from cellglass.models.tokens import Ints, Padded, TokenLists
-from cellglass.models.transformer import CellSite, TransformerModel, first_token, mean_of_genes, sites_of
+from cellglass.models.transformer import CellSite, TransformerModel, first_token, mean_of_genes
 from cellglass.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class GeneformerModel(TransformerModel):
         self._take(dictionaries)
         self.points = points_of(cfg)
         self.cell_sites = cell_sites_of(cfg, dictionaries.special)
-        self.sites = sites_of(self.points, _widths(cfg, self.points), dict.fromkeys(self.cell_sites, cfg.hidden_size))
+        self.sites = sites_of(self.points, cfg.hidden_size, self.cell_sites)
 
     def _take(self, dictionaries: Dictionaries) -> None:
         """Read the genes that have a token and a median."""
@@ -285,18 +286,14 @@ class GeneformerModel(TransformerModel):
 
 def points_of(cfg: GeneformerConfig) -> dict[str, Point]:
     """Return where each token site is in transformers' BERT, in the order of the forward pass."""
-    size = cfg.hidden_size // cfg.num_attention_heads
-    points = {"embed": Point("bert.embeddings", "out")}
+    layers = []
     for i in range(cfg.num_hidden_layers):
-        site, layer = f"layers.{i}", f"bert.encoder.layer.{i}"
-        for head in range(cfg.num_attention_heads):
-            part = slice(head * size, (head + 1) * size)
-            points[f"{site}.attn.head.{head}"] = Point(f"{layer}.attention.output.dense", "in", part)
-        points[f"{site}.attn.out"] = Point(f"{layer}.attention.output.dense", "out")
-        points[f"{site}.mlp.in"] = Point(f"{layer}.intermediate", "in")
-        points[f"{site}.mlp.out"] = Point(f"{layer}.output.dense", "out")
-        points[f"{site}.resid"] = Point(layer, "out")
-    return points
+        layer = f"bert.encoder.layer.{i}"
+        heads = f"{layer}.attention.output.dense"
+        mlp = Point(f"{layer}.intermediate", "in"), Point(f"{layer}.output.dense", "out")
+        layers.append(LayerPoints(heads, Point(heads, "out"), *mlp, Point(layer, "out")))
+    heads_of = cfg.num_attention_heads
+    return token_points(Point("bert.embeddings", "out"), layers, heads_of, cfg.hidden_size // heads_of)
 
 
 def cell_sites_of(cfg: GeneformerConfig, special: bool) -> dict[str, CellSite]:
@@ -308,13 +305,6 @@ def cell_sites_of(cfg: GeneformerConfig, special: bool) -> dict[str, CellSite]:
     if special:
         found |= {f"cls{name}": CellSite(point, first_token) for name, point in points.items()}
     return found
-
-
-def _widths(cfg: GeneformerConfig, points: Mapping[str, Point]) -> dict[str, int]:
-    return {
-        name: cfg.hidden_size if point.part is None else point.part.stop - point.part.start
-        for name, point in points.items()
-    }
 
 
 fit = GeneformerModel.fit

@@ -32,8 +32,9 @@ from cellglass.models.scgpt_config import ScgptConfig
 from cellglass.models.scgpt_genes import GeneMatch, check_known, in_order, match_genes
 from cellglass.models.scgpt_net import Output, ScgptNet
 from cellglass.models.scgpt_tokens import tokens_of
+from cellglass.models.sites import LayerPoints, sites_of, token_points
 from cellglass.models.tokens import Ints, Padded, TokenLists
-from cellglass.models.transformer import CellSite, TransformerModel, first_token, sites_of
+from cellglass.models.transformer import CellSite, TransformerModel, first_token
 from cellglass.seeds import lots
 
 logger = logging.getLogger(__name__)
@@ -92,8 +93,7 @@ class ScgptModel(TransformerModel):
         self.points = _points(self.cfg)
         last = f"layers.{self.cfg.n_layers - 1}.resid"
         self.cell_sites = {"cell": CellSite(last, _unit_cls), "cell.raw": CellSite(last, first_token)}
-        widths = {name: _width(self.cfg, name) for name in self.points}
-        self.sites = sites_of(self.points, widths, dict.fromkeys(self.cell_sites, self.cfg.width))
+        self.sites = sites_of(self.points, self.cfg.width, self.cell_sites)
         self._matched: tuple[pd.DataFrame, GeneMatch] | None = None
 
     @classmethod
@@ -290,22 +290,14 @@ def _unit_cls(hidden: torch.Tensor, batch: Padded) -> torch.Tensor:
 
 def _points(cfg: ScgptConfig) -> dict[str, Point]:
     """Return the token sites in the order of the forward pass."""
-    size = cfg.width // cfg.n_heads
-    points = {"embed": Point("transformer_encoder.layers.0", "in")}
+    layers = []
     for i in range(cfg.n_layers):
-        name, module = f"layers.{i}", f"transformer_encoder.layers.{i}"
-        for h in range(cfg.n_heads):
-            part = slice(h * size, (h + 1) * size)
-            points[f"{name}.attn.head.{h}"] = Point(f"{module}.self_attn.out_proj", "in", part)
-        points[f"{name}.attn.out"] = Point(f"{module}.self_attn", "out")
-        points[f"{name}.mlp.in"] = Point(f"{module}.linear1", "in")
-        points[f"{name}.mlp.out"] = Point(f"{module}.linear2", "out")
-        points[f"{name}.resid"] = Point(module, "out")
-    return points
-
-
-def _width(cfg: ScgptConfig, site: str) -> int:
-    return cfg.width // cfg.n_heads if ".head." in site else cfg.width
+        module = f"transformer_encoder.layers.{i}"
+        mlp = Point(f"{module}.linear1", "in"), Point(f"{module}.linear2", "out")
+        attention = Point(f"{module}.self_attn", "out")
+        layers.append(LayerPoints(f"{module}.self_attn.out_proj", attention, *mlp, Point(module, "out")))
+    first = Point("transformer_encoder.layers.0", "in")
+    return token_points(first, layers, cfg.n_heads, cfg.width // cfg.n_heads)
 
 
 fit = ScgptModel.fit

@@ -28,7 +28,7 @@ from torch import nn
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
 from cellglass.models import store
-from cellglass.models.base import CellModel, Floats, Site, TokenRows
+from cellglass.models.base import CellModel, Floats, TokenRows
 from cellglass.models.coverage import GeneCoverage
 from cellglass.models.edits import edited_cells
 from cellglass.models.hooks import Edit, Point, run
@@ -241,22 +241,6 @@ class TransformerModel(CellModel):
 
     def _edit(self, edit: RowEdit, batch: Padded) -> Edit:
         return lambda hidden: self.put_rows(hidden, batch, edit(self.rows(hidden, batch)))
-
-
-def sites_of(points: Mapping[str, Point], widths: Mapping[str, int], cell_sites: Mapping[str, int]) -> dict[str, Site]:
-    """Return the sites of a transformer: those with one row for each cell first.
-
-    Parameters
-    ----------
-    points
-        Token sites.
-    widths
-        Width of each token site.
-    cell_sites
-        Width of each site with one row for each cell.
-    """
-    cells = [Site(name, width) for name, width in cell_sites.items()]
-    return {site.name: site for site in (*cells, *(Site(name, widths[name], "token") for name in points))}
 
 
 def mean_of_genes(hidden: torch.Tensor, batch: Padded) -> torch.Tensor:

@@ -162,7 +162,11 @@ def make_atlas(run: Run) -> None:
     var = concept_table(run, codes)
     model, dictionary = open_model(run), open_concepts(run)
     uns = {
-        "site": {"name": site, "width": store.sites[site].width, "granularity": store.sites[site].granularity},
+        "site": {
+            "name": site,
+            "width": store.sites[site].width,
+            **({"granularity": "token"} if of_tokens(store, site) else {}),
+        },
         "model": {
             "kind": model.kind,
             "genes": len(model.genes),

@@ -179,10 +179,10 @@ def _note_coverage(run: Run, cells: Cells, model: CellModel) -> None:
             temporary.write_text(json.dumps(covered._asdict()))
 
 
-def open_coverage(run: Run) -> dict[str, int]:
+def open_coverage(run: Run) -> dict[str, dict[str, int]]:
     """Return how many genes of the model were found and missing, and how many of the cells' it does not know."""
     path = run.path(COVERAGE)
-    return {f"genes_{name}": n for name, n in json.loads(path.read_text()).items()} if path.exists() else {}
+    return {"coverage": json.loads(path.read_text())} if path.exists() else {}
 
 
 def _model_of(run: Run, cells: Cells) -> CellModel:
