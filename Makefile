@@ -35,7 +35,7 @@ format: $(STAMP)  ## let ruff put the code in shape
 
 bench: $(STAMP)  ## measure speed; writes benchmarks/results/*.json
 	@mkdir -p benchmarks/results
-	@for name in attribution enrichment dictionary_exchange dictionary_memory dictionary_training; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
+	@for name in attribution capture enrichment small_models dictionary_exchange dictionary_memory dictionary_training; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) $(DEMO)
