@@ -11,10 +11,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-SPEED = {"seconds", "swaps_per_second", "pairs_per_second", "vectors_per_second"}
+SPEED = {"seconds", "swaps_per_second", "pairs_per_second", "vectors_per_second", "cells_per_second"}
 
 
-FLOOR = "the encoder's product alone"
+FLOORS = {"the encoder's product alone", "bare forward pass"}
+"""What is measured beside as a limit, and is no way to do the job."""
 DICTIONARIES = ROOT / "docs" / "dictionaries.md"
 MODELS = ROOT / "docs" / "models.md"
 CAPTURED = (
@@ -77,7 +78,7 @@ def bench() -> str:
         machine = result["machine"]
         on = ", ".join(str(machine[key]) for key in ("cpu", "cores") if key in machine) + " cores"
         for row in result["rows"]:
-            if row["ratio"] is not None and row["metric"] in SPEED and row["versus"] != FLOOR:
+            if row["ratio"] is not None and row["metric"] in SPEED and row["versus"] not in FLOORS:
                 ours = f"{row['value']:,.4g} {row['unit']}"
                 lines.append(f"| {row['name']} | {ours} | {row['ratio']:.1f}x {row['versus']} | {on} |")
     return "\n".join(lines) + "\n"
@@ -132,7 +133,7 @@ def training() -> str:
         parts.append("\n".join(lines))
     floor = []
     for row in result["rows"]:
-        if row["versus"] == FLOOR:
+        if row["versus"] in FLOORS:
             setting = row["name"].removesuffix(": cellglass, around it")
             floor.append(
                 f"{setting}: {row['value']:,.0f} vectors a second, {row['ratio']:.2f} of what that alone allows"

@@ -124,7 +124,7 @@ class TransformerModel(CellModel):
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> TransformerModel:
         """Move the network to `device` and return the model.
 
-        With `dtype` it computes in that: bfloat16 halves the time on a GPU and keeps three digits, enough to learn a
+        With `dtype` it computes in that: bfloat16 is what GPUs are fast in, and keeps three digits, enough to learn a
         dictionary from, too few for the differences that single swaps make. Activations come back as float32.
         """
         self.net.to(device=device, dtype=dtype)
