@@ -34,7 +34,7 @@ def sources(matrix):
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(matrix=matrices(), size=st.integers(1, 40))
 def test_blocks_put_together_are_the_matrix(matrix, size):
     before = blocks.BLOCK_ENTRIES

@@ -14,7 +14,7 @@ def judge(dense):
     return as_counts(block, [f"c{i}" for i in range(block.shape[0])], [f"g{j}" for j in range(block.shape[1])])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 1 << 24), min_size=3, max_size=3), min_size=1, max_size=5))
 def test_integers_pass_unchanged(rows):
     counts = judge(np.array(rows, dtype=np.float64))
@@ -42,7 +42,7 @@ def test_downsampled_counts_of_one_sum_are_counts():
     assert judge([[5, 3, 2], [1, 9, 0], [0, 0, 10]]).sum() == 30
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), total=st.floats(10, 1e6), log=st.booleans(), keep=st.integers(20, 60))
 def test_normalised_and_logged_counts_are_recognised(seed, total, log, keep):
     rng = np.random.default_rng(seed)

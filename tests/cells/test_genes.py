@@ -40,7 +40,7 @@ def test_cleaning_drops_versions_of_ensembl_ids_only():
     assert list(got) == ["ENSG00000167286", "CD3D", "RP11-206L10.2", "CD4", "", "", "", "", "7", "ENSG00000182378"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ids=st.lists(st.sampled_from("ABCDE"), min_size=1, max_size=12), seed=st.integers(0, 99))
 def test_sums_of_duplicates_equal_a_loop(ids, seed):
     dense = np.random.default_rng(seed).poisson(1.0, (5, len(ids))).astype(np.float32)
@@ -52,7 +52,7 @@ def test_sums_of_duplicates_equal_a_loop(ids, seed):
     assert got.has_sorted_indices
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_alignment_equals_a_loop(data):
     ids = data.draw(st.lists(st.sampled_from("ABCDEFGH"), min_size=1, max_size=8, unique=True))

@@ -70,7 +70,7 @@ def test_equals_scikit_learn(levels, density):
     _assert_equal(align(sp.csc_matrix(dense), labels, 5), dense, labels, 5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(-1, 1)), min_size=4, max_size=40),
     st.integers(0, 5),
