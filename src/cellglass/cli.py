@@ -189,7 +189,7 @@ def demo(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Explain a model of 700 real blood cells that come with scanpy. Needs no network; takes a few minutes.
+    """Explain a model of 700 real blood cells that come with scanpy. Needs no network; takes minutes.
 
     Example: cellglass demo --model scgpt
     """

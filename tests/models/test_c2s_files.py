@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, Gemma2Config, GPTNeoXConfig
 from transformers.utils import logging
 
 from cellglass.errors import InputError
-from cellglass.models.c2s_files import is_published, new_net, read, tokenizer_of, weights_of, write
+from cellglass.models.c2s_files import new_net, read, tokenizer_of, weights_of, write
+from cellglass.models.store import kind_of
 
 IDS = torch.tensor([[1, 5, 2, 7, 7, 9, 3]])
 CONFIGS: dict[str, Any] = {
@@ -71,7 +72,7 @@ def test_a_folder_that_transformers_wrote_computes_the_same(kind, tmp_path):
     before = torch.get_rng_state()
     found = read(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
-    assert is_published(tmp_path)
+    assert kind_of(tmp_path) == "cell2sentence"
     assert not found.net.training
     assert found.net.config._attn_implementation == {"gpt_neox": "sdpa", "gemma2": "eager"}[kind]
     assert torch.allclose(found.net(input_ids=IDS).logits, net(input_ids=IDS).logits, atol=1e-5)
@@ -271,6 +272,8 @@ def test_settings_of_the_rotary_embedding_survive(tmp_path):
 
 
 def test_what_is_not_published_is_told_apart(tmp_path):
-    assert not is_published(tmp_path)
+    with pytest.raises(InputError, match="holds no model"):
+        kind_of(tmp_path)
     (tmp_path / "config.json").write_text("[]")
-    assert not is_published(tmp_path)
+    with pytest.raises(InputError, match="network of type 'None'"):
+        kind_of(tmp_path)

@@ -94,7 +94,7 @@ def test_what_a_transformer_cannot_have_is_refused_before_it_is_fitted(planted: 
         ({"model": {"path": "scgpt", "site": "z"}}, r"the scgpt model has no site 'z'; its sites are: cell, cell.raw"),
         ({"model": {"path": "geneformer", "layers": 2, "site": "layers.2.resid"}}, "no site 'layers.2.resid'"),
         ({"model": {"path": "cell2sentence"}, "cells": {"batch": "cell_type"}}, "takes no covariate"),
-        ({"model": {"path": "scbert"}}, "there is no folder scbert"),
+        ({"model": {"path": "scbert"}}, r"there is no folder scbert with a model; .* a kind to fit: scvi, scgpt"),
     ):
         with pytest.raises(InputError, match=message):
             run_pipeline(planted.cells, make_config(tables), tmp_path / "atlas")

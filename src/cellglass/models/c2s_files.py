@@ -60,14 +60,6 @@ class Checkpoint(NamedTuple):
     files: Mapping[str, bytes]
 
 
-def is_published(folder: Path) -> bool:
-    """Say whether `folder` holds a network of a kind that Cell2Sentence is published in."""
-    try:
-        return json.loads((folder / CONFIG).read_text()).get("model_type") in _NETWORKS
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
 def read(folder: Path, dtype: torch.dtype = torch.float32) -> Checkpoint:
     """Read a published folder, or one that `write` wrote; InputError names what is missing, left over or damaged.
 

@@ -191,17 +191,6 @@ def read_dictionary(path: Path) -> Any:
         raise InputError(f"{path} cannot be read ({error}); copy or download it again") from None
 
 
-def is_published(folder: Path) -> bool:
-    """Say whether `folder` looks like a published Geneformer: a BERT of transformers, with weights."""
-    if not any((folder / name).exists() for name in (WEIGHTS, OLD_WEIGHTS)):
-        return False
-    try:
-        GeneformerConfig.read(folder)
-    except InputError:
-        return False
-    return True
-
-
 def load(
     folder: Path, dictionaries: Dictionaries | Path | None = None
 ) -> tuple[GeneformerConfig, dict[str, torch.Tensor], Dictionaries]:

@@ -127,9 +127,19 @@ def model_settings(run: Run) -> Any:
         return {"fit": path, **fitted, "batch": config.cells.batch, "seed": config.seed}
     if path.startswith(EMBEDDING):
         return {"embedding": path}
+    return {"fingerprint": _saved(path).fingerprint()}
+
+
+def _saved(path: str) -> CellModel:
+    """Return the model in a folder; InputError names the kinds too, since a kind may have been meant."""
     from cellglass import models
 
-    return {"fingerprint": models.load(Path(path)).fingerprint()}
+    if not Path(path).exists():
+        raise InputError(
+            f"there is no folder {path} with a model; give one, {EMBEDDING}KEY for an embedding, or a kind to fit: "
+            f"{', '.join(FITTED)}"
+        )
+    return models.load(Path(path))
 
 
 def _check_fit(run: Run) -> None:
@@ -187,7 +197,6 @@ def open_coverage(run: Run) -> dict[str, dict[str, int]]:
 
 def _model_of(run: Run, cells: Cells) -> CellModel:
     """Return the transformer fitted to the cells, the embedding, or the model that was saved."""
-    from cellglass import models
     from cellglass.models import EmbeddingModel, fitted
 
     config = run.config.model
@@ -204,7 +213,7 @@ def _model_of(run: Run, cells: Cells) -> CellModel:
         )
     if config.path.startswith(EMBEDDING):
         return EmbeddingModel.of(cells, [config.path.removeprefix(EMBEDDING)])
-    return models.load(Path(config.path))
+    return _saved(config.path)
 
 
 def _checkpoint(run: Run) -> Path:
