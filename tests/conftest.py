@@ -1,7 +1,9 @@
-"""What all tests share: where the larger real data may lie, one thread for everything small, no limits of time."""
+"""What all tests share: where the larger real data may lie, a browser, one thread for what is small, no time limits."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -13,6 +15,11 @@ settings.register_profile("cellglass", deadline=None)  # a busy machine is no fa
 settings.load_profile("cellglass")
 
 ROOT = Path(__file__).parents[1]
+CHROMIUM = Path("/usr/bin/chromium")
+SWITCHES = (
+    *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +29,15 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the larger real data sets are not beside the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Return Debian's chromium, or skip the test where it is absent."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no chromium at {CHROMIUM}")
+    with api.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=str(CHROMIUM), args=list(SWITCHES))
+        yield opened
+        opened.close()

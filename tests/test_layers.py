@@ -10,6 +10,7 @@ import cellglass
 PACKAGE = Path(cellglass.__file__).parent
 LAYERS = (
     "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "evaluation", "atlas", "pipeline",
+    "explorer",
 )  # fmt: skip
 LEAVES = {"_version", "compiled", "errors", "files", "progress", "seeds", "threads"}
 

@@ -15,7 +15,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cellglass import __version__
+from cellglass import __version__, cli_explorer
+from cellglass.cli_explorer import AtlasPath, Json, Quiet
 from cellglass.errors import InputError
 
 app = typer.Typer(
@@ -29,11 +30,8 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the atlas. The same command goes on where it was.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Seed = Annotated[int | None, typer.Option(help="The one seed of all randomness.", show_default="0")]
 Report = Annotated[bool, typer.Option("--report/--no-report", help="Write report.html beside the atlas.")]
-AtlasPath = Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of an atlas.")]
 
 _debug = False
 
@@ -294,6 +292,9 @@ def genesets(
         from cellglass.console import show_sources
 
         show_sources(rows)
+
+
+cli_explorer.add(app)
 
 
 def _explain(cells: Path | None, config: Any, out: Path, *, report: bool, quiet: bool, as_json: bool) -> None:

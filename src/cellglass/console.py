@@ -146,6 +146,42 @@ def _figures(found: Mapping[str, Any]) -> Table:
     return table
 
 
+def show_agreement(found: Sequence[Mapping[str, Any]]) -> None:
+    """Print, for each review, the agreement of its raters and how concepts were rated."""
+    console = Console()
+    for number, review in enumerate(found):
+        raters = ", ".join(f"{one['rater']} {one['done']} of {review['of']}" for one in review["raters"])
+        state = "ended" if review["ended"] else "not ended"
+        console.print(
+            escape(f"{'' if number == 0 else chr(10)}Review {review['session']} ({state})"),
+            style="bold",
+            highlight=False,
+        )
+        console.print(escape(f"Ratings: {raters}"), highlight=False)
+        kappas = Table("weighted kappa", "value", "95 %", "pairs", box=None, pad_edge=False, header_style="dim")
+        for one in review["within"]:
+            kappas.add_row(escape(f"{one['rater']} with themselves"), *_kappa(one))
+        for one in review["between"]:
+            kappas.add_row(escape(" with ".join(one["raters"])), *_kappa(one))
+        console.print(kappas)
+        means = ", ".join(f"{kind} {_number(mean)}" for kind, mean in review["means"].items())
+        console.print(escape(f"Mean rating: {means}"), highlight=False)
+        for one in review["differences"]:
+            console.print(
+                escape(
+                    f"{one['kind']} - {one['against']}: {_number(one['difference'])}, 95 % {_number(one['low'])} to "
+                    f"{_number(one['high'])}, p {_number(one['p'])} ({one['n_items']} items, {one['n_raters']} raters, "
+                    f"{one['method']})"
+                ),
+                highlight=False,
+            )
+
+
+def _kappa(one: Mapping[str, Any]) -> tuple[str, str, str]:
+    ends = "" if one["low"] is None else f"{_number(one['low'])} to {_number(one['high'])}"
+    return _number(one["kappa"]), ends, str(one["n"])
+
+
 def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the named gene-set sources."""
     table = Table("source", "sets", "where", "what", box=None, pad_edge=False, header_style="dim")

@@ -1,0 +1,206 @@
+"""How far raters agree with themselves and with each other, and whether concepts are rated above neurons.
+
+Weighted kappa (Cohen 1968) with quadratic weights, over the levels 1 to 5 and the pairs of ratings of the same item:
+
+    kappa = 1 - sum_ij w_ij O_ij / sum_ij w_ij E_ij,   w_ij = (i - j)^2
+
+with O the table of pairs and E what its margins alone would give. The difference between kinds of items is the fixed
+effect of a linear mixed model with raters and items as crossed random effects,
+
+    rating = mean of the kind + rater + item + error,
+
+fitted by REML (statsmodels MixedLM, both as variance components). Its standard error is widened from the normal to
+Student's t with (items - kinds) degrees of freedom, since it is items that were drawn. Where the model does not
+converge, or there are too few raters for it, the difference is that of the items' means with Welch's interval, each
+rating less its rater's mean over the items that all raters rated (over all where there are none); ``method`` says
+which. First ratings count; repeats serve the agreement within a rater alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cellglass.atlas.schema import finite_or_none
+from cellglass.seeds import generator
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+LEVELS = 5
+DRAWS = 1000
+Array = np.ndarray[Any, Any]
+
+
+class Difference(NamedTuple):
+    """Mean rating of one kind less that of another."""
+
+    kind: str
+    against: str
+    difference: float
+    se: float
+    low: float
+    high: float
+    """Ends of the 95 % confidence interval."""
+    p: float
+    n_items: int
+    n_raters: int
+    method: str
+    """``mixed model``, or ``item means``."""
+
+
+def weighted_kappa(first: Sequence[int] | Array, second: Sequence[int] | Array, levels: int = LEVELS) -> float:
+    """Return the quadratic weighted kappa of pairs of ratings from 1 to `levels`; NaN where it is not defined.
+
+    It is not where there is no pair, or where all ratings are the same.
+    """
+    one, other = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
+    table = np.bincount((one - 1) * levels + other - 1, minlength=levels**2)
+    return float(_kappa(table.reshape(1, levels, levels))[0])
+
+
+def _kappa(tables: Array) -> Array:
+    """Return kappa of each table of counts, (n, levels, levels)."""
+    levels = tables.shape[1]
+    weights = (np.arange(levels)[:, None] - np.arange(levels)) ** 2
+    total = np.maximum(tables.sum((1, 2)), 1)
+    expected = np.einsum("ni,nj->nij", tables.sum(2), tables.sum(1)) / total[:, None, None]
+    seen, by_chance = (tables * weights).sum((1, 2)), (expected * weights).sum((1, 2))
+    kappa: Array = 1 - np.divide(seen, by_chance, out=np.full(len(tables), np.nan), where=by_chance > 0)
+    return kappa
+
+
+def _with_interval(first: Array, second: Array, name: str) -> dict[str, Any]:
+    """Return kappa with the ends of a 95 % percentile interval over drawn pairs (None for fewer than 5 pairs)."""
+    found: dict[str, Any] = {"kappa": finite_or_none(weighted_kappa(first, second)), "low": None, "high": None}
+    if len(first) >= 5:
+        share = np.bincount((first - 1) * LEVELS + second - 1, minlength=LEVELS**2) / len(first)
+        tables = generator(0, "kappa", name).multinomial(len(first), share, size=DRAWS)
+        drawn = _kappa(tables.reshape(DRAWS, LEVELS, LEVELS))
+        if np.isfinite(drawn).any():
+            found["low"], found["high"] = np.nanpercentile(drawn, [2.5, 97.5]).tolist()
+    return {**found, "n": len(first)}
+
+
+def within_raters(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, for each rater, the kappa of first and second ratings of the items that were shown twice."""
+    found = []
+    for rater, rows in table.groupby("rater", sort=True):
+        first = rows[~rows["repeat"]].set_index("item")["rating"]
+        again = rows[rows["repeat"]].set_index("item")["rating"]
+        both = again.index[again.index.isin(first.index)]
+        pair = (first.loc[both].to_numpy(int), again.loc[both].to_numpy(int))
+        found.append({"rater": str(rater), **_with_interval(*pair, f"within {rater}")})
+    return found
+
+
+def between_raters(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, for each pair of raters, the kappa of their first ratings of the items that both rated."""
+    ratings = table[~table["repeat"]].pivot_table(index="item", columns="rater", values="rating", aggfunc="first")
+    found = []
+    for one, other in itertools.combinations(sorted(ratings.columns), 2):
+        both = ratings[[one, other]].dropna().to_numpy(int)
+        kappa = _with_interval(both[:, 0], both[:, 1], f"between {one} {other}")
+        found.append({"raters": [str(one), str(other)], **kappa})
+    return found
+
+
+def difference(table: pd.DataFrame, kind: str = "concept", against: str = "neuron") -> Difference | None:
+    """Return how much higher items of `kind` are rated than those of `against`; None with fewer than 2 items of each.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``rater``, ``item``, ``kind``, ``rating``, ``repeat``; see `review.Review.table`.
+    """
+    rows = table[~table["repeat"] & table["kind"].isin([kind, against])]
+    items = rows.groupby("kind")["item"].nunique()
+    if min(items.get(kind, 0), items.get(against, 0)) < 2:
+        return None
+    found = _mixed_model(rows, kind) if len(set(rows["rater"])) > 1 else None
+    method = "item means" if found is None else "mixed model"
+    value, se, freedom = _item_means(rows, kind) if found is None else found
+    from scipy.stats import t as student
+
+    half = float(student.ppf(0.975, freedom)) * se
+    p = float(2 * student.sf(abs(value) / se, freedom)) if se > 0 else float(value == 0)
+    counts = (int(items.sum()), int(rows["rater"].nunique()))
+    return Difference(kind, against, value, se, value - half, value + half, p, *counts, method)
+
+
+def _mixed_model(rows: pd.DataFrame, kind: str) -> tuple[float, float, float] | None:
+    """Return the effect of `kind`, its standard error and degrees of freedom; None where the fit does not converge."""
+    from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
+
+    raters, items = _dummies(rows["rater"]), _dummies(rows["item"])
+    parts = VCSpec(
+        ["rater", "item"], [[[f"{i}" for i in range(m.shape[1])]] for m in (raters, items)], [[raters], [items]]
+    )
+    of_kind = (rows["kind"] == kind).to_numpy(float)
+    fixed = np.column_stack([np.ones(len(rows)), of_kind])
+    model = MixedLM(rows["rating"].to_numpy(float), fixed, np.zeros(len(rows)), exog_vc=parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # variances at zero are no failure; what is, is asked for below
+        try:
+            fit = model.fit(reml=True)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            log.info("the mixed model cannot be fitted: %s", error)
+            return None
+    value, se = float(fit.fe_params[1]), float(fit.bse_fe[1])
+    if not fit.converged or not np.isfinite([value, se]).all() or se <= 0:
+        return None
+    return value, se, float(items.shape[1] - 2)
+
+
+def _item_means(rows: pd.DataFrame, kind: str) -> tuple[float, float, float]:
+    """Return the difference of the items' means, its standard error and Welch's degrees of freedom."""
+    n_raters = rows["rater"].nunique()
+    seen_by = rows.groupby("item")["rater"].transform("nunique")
+    common = rows[seen_by == n_raters]
+    level = (common if len(common) else rows).groupby("rater")["rating"].mean()
+    less = rows["rating"] - rows["rater"].map(level)
+    means = less.groupby([rows["item"], rows["kind"]]).mean().reset_index()
+    ours = (means["kind"] == kind).to_numpy()
+    values = means["rating"] if "rating" in means else means[means.columns[-1]]
+    one, other = values[ours].to_numpy(float), values[~ours].to_numpy(float)
+    a, b = one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)
+    below = a**2 / (len(one) - 1) + b**2 / (len(other) - 1)
+    freedom = (a + b) ** 2 / below if below > 0 else float(len(one) + len(other) - 2)
+    return float(one.mean() - other.mean()), float(np.sqrt(a + b)), float(freedom)
+
+
+def _dummies(names: pd.Series[Any]) -> Array:
+    values, codes = np.unique(names.to_numpy(str), return_inverse=True)
+    return np.eye(len(values))[codes]
+
+
+def agreement(table: pd.DataFrame) -> dict[str, Any]:
+    """Return all of it as plain values for JSON.
+
+    Returns
+    -------
+    dict
+        ``within`` and ``between`` (lists with ``kappa``, ``low``, ``high``, ``n``), ``means`` ({kind: mean of the
+        items' mean ratings}) and ``differences`` (of concepts against each other kind).
+    """
+    first = table[~table["repeat"].astype(bool)].assign(rating=lambda rows: rows["rating"].astype(float))
+    table = table.assign(repeat=table["repeat"].astype(bool))
+    means = first.groupby(["kind", "item"])["rating"].mean().groupby("kind").mean()
+    others = [kind for kind in ("neuron", "random") if kind in means.index]
+    found = [difference(table, "concept", kind) for kind in others]
+    return {
+        "within": within_raters(table),
+        "between": between_raters(table),
+        "means": {str(kind): float(mean) for kind, mean in means.items()},
+        "differences": [
+            {key: value if isinstance(value, str) else finite_or_none(value) for key, value in one._asdict().items()}
+            for one in found
+            if one is not None
+        ],
+    }

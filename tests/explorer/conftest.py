@@ -1,0 +1,116 @@
+"""Atlases for the explorer's tests: a full one, one of gene tokens, one with hardly anything. None is a result."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellglass.atlas import open_atlas, write
+from cellglass.atlas.read import Atlas
+from cellglass.explorer import Tree
+
+_PLACE = Path(__file__).parents[1] / "atlas" / "conftest.py"
+_SPEC = importlib.util.spec_from_file_location("synthetic_atlases", _PLACE)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+synthetic = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(synthetic)
+
+
+def add_pairs(folder: Path, n_cells: int, concepts: list[int], rng: np.random.Generator) -> None:
+    rows = [
+        {"concept": concept, "prototype": int(one), "partner": int(other), "kind": kind, "difference": rng.normal()}
+        for concept in concepts
+        for one in rng.choice(n_cells, 14, replace=False)
+        for kind, others in (("real", rng.choice(n_cells, 3)), ("null", rng.choice(n_cells, 2)))
+        for other in others
+    ]
+    pd.DataFrame(rows).astype({"concept": "int32", "difference": "float32"}).to_parquet(folder / "pairs.parquet")
+
+
+def add_dictionary(folder: Path, n_latents: int) -> None:
+    import torch
+
+    from cellglass.dictionaries.random import RandomDirections
+
+    axes = torch.randn(n_latents // 2, 16, generator=torch.Generator().manual_seed(3))
+    RandomDirections(torch.zeros(16), axes, torch.linalg.pinv(axes).T).save(folder / "dictionaries" / "concepts")
+
+
+def add_tokens(folder: Path, atlas: Atlas, rng: np.random.Generator) -> None:
+    genes = atlas.expression.var
+    rows = pd.DataFrame(
+        {
+            "concept": np.repeat(atlas.concepts.var["latent"].to_numpy(), 70),
+            "gene": np.tile(genes.index[:70], atlas.concepts.n_vars),
+            "symbol": np.tile(genes["symbol"][:70], atlas.concepts.n_vars),
+            "n": 9,
+        }
+    )
+    for name in ("mean", "active", "part"):
+        rows[name] = rng.random(len(rows))
+    write.write_tokens(folder, rows)
+    table = atlas.concepts
+    var = table.var.assign(gene_identity=rng.random(table.n_vars).astype("float32"))
+    shutil.rmtree(folder / "concepts.zarr")
+    write.write_concepts(folder, table.X, table.obs, table.obsm["X_umap"], var, table.uns)
+
+
+@pytest.fixture(scope="session")
+def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = synthetic.make_atlas(tmp_path_factory.mktemp("explorer") / "full")
+    add_pairs(folder, 700, list(range(23)), np.random.default_rng(1))
+    add_dictionary(folder, 24)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def token_folder(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explorer") / "tokens"
+    shutil.copytree(full_folder, folder)
+    add_tokens(folder, open_atlas(folder), np.random.default_rng(2))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bare_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One seed, no counts, no genes, no gene sets, no pairs, no dictionary."""
+    folder: Path = synthetic.make_atlas(tmp_path_factory.mktemp("explorer") / "bare", n_cells=90, hostile=True)
+    shutil.rmtree(folder / "expression.zarr")
+    for name in ("genes", "pathways"):
+        (folder / f"{name}.parquet").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    outputs = manifest["stages"]["all"]["outputs"]
+    manifest["stages"]["all"]["outputs"] = {name: outputs[name] for name in ("concepts.zarr", "evaluation.json")}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def atlas(full_folder: Path) -> Atlas:
+    return open_atlas(full_folder)
+
+
+@pytest.fixture(scope="session")
+def tree(atlas: Atlas) -> Tree:
+    return Tree(atlas)
+
+
+@pytest.fixture(scope="session")
+def read(tree: Tree) -> Any:
+    """Return a function that reads a JSON file of the tree."""
+    return lambda path: json.loads(tree.get(path))
+
+
+@pytest.fixture(scope="session")
+def genes(read: Any) -> pd.DataFrame:
+    """The table of genes that numbers refer to."""
+    table = read("data/genes.json")
+    return pd.DataFrame({"id": table["id"], "symbol": table["symbol"]})

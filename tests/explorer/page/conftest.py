@@ -1,0 +1,145 @@
+"""The explorer as people meet it: the real command as a process, the real export behind `python -m http.server`.
+
+A page is opened by `visit`, which fails the test for any error in the console and any request that leaves the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ARTIFACTS = Path(__file__).parents[3] / "artifacts" / "explorer"
+
+
+class Site(NamedTuple):
+    """A running explorer."""
+
+    url: str
+    live: bool
+    atlas: Path
+    notes: Path | None
+
+
+def _command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "cellglass", *map(str, arguments)]
+
+
+def run_command(*arguments: str | Path) -> str:
+    """Run cellglass to its end and return what it printed."""
+    done = subprocess.run(_command(*arguments), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def start_live(atlas: Path, notes: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
+    """Start `cellglass explore` on any free port; return the process and the address that it prints."""
+    arguments = _command("explore", atlas, "--no-browser", "--port", "0", "--notes", notes, *options)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        found = re.search(r"http://\S+", line)
+        if found:
+            return process, found[0]
+    raise AssertionError(f"the server ended with {process.wait()}")
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End a server as Ctrl-C does."""
+    process.terminate()
+    process.wait(20)
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def live(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    notes = tmp_path_factory.mktemp("live") / "notes.sqlite"
+    process, url = start_live(full_folder, notes)
+    yield Site(url, True, full_folder, notes)
+    stop(process)
+
+
+@pytest.fixture(scope="session")
+def static(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = tmp_path_factory.mktemp("static") / "site"
+    run_command("export", full_folder, "--out", site, "--no-notes", "--quiet")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(site)]
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, text=True)
+    url = f"http://127.0.0.1:{port}/"
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            break
+        except OSError:
+            time.sleep(0.05)
+    yield Site(url, False, full_folder, None)
+    stop(process)
+
+
+@pytest.fixture(params=["live", "static"])
+def site(request: pytest.FixtureRequest) -> Site:
+    """Both explorers, one after the other."""
+    found: Site = request.getfixturevalue(request.param)
+    return found
+
+
+Visit = Callable[..., Any]
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Visit]:
+    """Return a function that opens a route of a site in a fresh context, and gives the Playwright page."""
+    contexts: list[Any] = []
+    wrong: list[str] = []
+
+    def open_page(site: Site, route: str = "#/", *, width: int = 1280, height: int = 860, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("console", lambda told: wrong.append(f"{told.type}: {told.text}") if _is_wrong(told) else None)
+        page.on("request", lambda asked: wrong.append(f"left: {asked.url}") if _leaves(asked.url, site.url) else None)
+        page.goto(site.url + route)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong, wrong
+
+
+def _is_wrong(told: Any) -> bool:
+    return told.type in ("error", "warning") and "GPU stall" not in told.text
+
+
+def _leaves(asked: str, home: str) -> bool:
+    return not asked.startswith((home.split("?")[0], "data:", "blob:"))
+
+
+@pytest.fixture(scope="session")
+def keep() -> Callable[[Any, str], Path]:
+    """Return a function that keeps a screenshot of a page as an artefact of CI."""
+
+    def shot(page: Any, name: str, *, full: bool = False) -> Path:
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        path = ARTIFACTS / f"{name}.png"
+        page.screenshot(path=path, full_page=full)
+        return path
+
+    return shot

@@ -1,0 +1,77 @@
+// What only the live server answers. Each path, its question and its answer stand here and nowhere else.
+//
+//   GET  api/notes                      -> {notes: [state]}                     states of all concepts that have notes
+//   GET  api/notes/history?latent=12    -> {revisions: [revision]}              oldest first
+//   POST api/notes        {latent, who, base, label, text, confidence, tags, status}  -> state; 409 {present: state}
+//   POST api/notes/undo   {latent, who, base}                                         -> state; 409 {present: state}
+//   POST api/marks        uint32 cell positions, little endian  -> {concepts: [...], genes: [...] | null}
+//   GET  api/review                     -> {sessions: [...], kinds: {kind: whether the atlas has it}}
+//   POST api/review/start {concept, neuron, random, repeats}    -> {session}
+//   POST api/review/next  {session, rater}                      -> {done, of, code, ended}
+//   GET  api/review/item, api/review/activation  ?session=&rater=&code=
+//   POST api/review/answer {session, rater, code, rating 1..5, label, comment, seconds}  -> as next
+//   POST api/review/end   {session};  GET api/review/results?session=
+//   An error has a status and {error: "plain words"}.
+
+import { DataError, unpack } from "./data";
+import type { Content, Marks, NoteState, ReviewItem, ReviewPlace, ReviewSession, Revision, Sparse } from "./types";
+
+/** Somebody else wrote in between. */
+export class Conflict extends Error {
+  constructor(readonly present: NoteState) {
+    super("Somebody else changed this note since you opened it.");
+  }
+}
+
+async function ask(path: string, body?: unknown): Promise<Response> {
+  const binary = body instanceof Uint32Array;
+  const question: RequestInit =
+    body === undefined
+      ? {}
+      : { method: "POST", headers: { "content-type": binary ? "application/octet-stream" : "application/json" }, body: binary ? (body as Uint32Array<ArrayBuffer>) : JSON.stringify(body) };
+  let answer: Response;
+  try {
+    answer = await fetch(path, question);
+  } catch {
+    throw new DataError("The server does not answer. Is `cellglass explore` still running? Nothing was lost: what you typed is still here.");
+  }
+  if (answer.ok) return answer;
+  const told = (await answer.json().catch(() => null)) as { error?: string; present?: NoteState } | null;
+  if (answer.status === 409 && told?.present) throw new Conflict(told.present);
+  throw new DataError(told?.error ?? `${path}: the server answered with status ${answer.status}.`);
+}
+
+const json = async <T>(path: string, body?: unknown): Promise<T> => (await (await ask(path, body)).json()) as T;
+
+export async function notes(): Promise<NoteState[]> {
+  const told = (await json<{ notes: NoteState[] | Record<string, NoteState> }>("api/notes")).notes;
+  return Array.isArray(told) ? told : Object.values(told);
+}
+export const history = async (latent: number): Promise<Revision[]> => (await json<{ revisions: Revision[] }>(`api/notes/history?latent=${latent}`)).revisions;
+export const write = (latent: number, who: string, base: string | null, content: Content): Promise<NoteState> => json("api/notes", { latent, who, base, ...content });
+export const undo = (latent: number, who: string, base: string): Promise<NoteState> => json("api/notes/undo", { latent, who, base });
+export const marks = (cells: Uint32Array): Promise<Marks> => json("api/marks", cells);
+
+export const review = (): Promise<{ sessions: ReviewSession[]; kinds: Record<string, boolean> }> => json("api/review");
+export const startReview = (drawn: Record<string, number>): Promise<{ session: string }> => json("api/review/start", drawn);
+export const nextItem = (session: string, rater: string): Promise<ReviewPlace> => json("api/review/next", { session, rater });
+export const endReview = (session: string): Promise<unknown> => json("api/review/end", { session });
+export const results = (session: string): Promise<{ answers: Record<string, unknown>[]; agreement: unknown }> => json(`api/review/results?session=${encodeURIComponent(session)}`);
+
+export interface Answer {
+  session: string;
+  rater: string;
+  code: string;
+  rating: number;
+  label: string;
+  comment: string;
+  seconds: number;
+}
+export const answer = (given: Answer): Promise<ReviewPlace> => json("api/review/answer", given);
+
+const which = (session: string, rater: string, code: string): string => new URLSearchParams({ session, rater, code }).toString();
+export const reviewItem = (session: string, rater: string, code: string): Promise<ReviewItem> => json(`api/review/item?${which(session, rater, code)}`);
+export async function reviewCells(session: string, rater: string, code: string): Promise<Sparse> {
+  const path = `api/review/activation?${which(session, rater, code)}`;
+  return unpack(await (await ask(path)).arrayBuffer(), path);
+}

@@ -1,0 +1,130 @@
+// The atlas as the page reads it: one small file at a time, each kept for a while. Only relative paths, so that the same
+// page works on the live server and in any folder of a static host.
+
+import type { Card, Concepts, GeneConcept, Genes, Manifest, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
+
+/** What went wrong, in a sentence that a reader can act on. */
+export class DataError extends Error {}
+
+/** Fetches; whatever goes wrong becomes a DataError in plain words. */
+async function fetched(path: string): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(path);
+  } catch {
+    const why = location.protocol === "file:" ? "A browser does not read data from a file that was opened directly; serve the folder, for instance with: python -m http.server." : "The server does not answer. Is `cellglass explore` still running?";
+    throw new DataError(`${path} could not be read. ${why}`);
+  }
+  if (answer.status === 401 || answer.status === 403) throw new DataError("The server does not let this page in. Open the link that `cellglass explore` printed, with its token.");
+  if (answer.status === 404) throw new DataError(`This atlas has no ${path}. If it was exported, the folder may not be whole: export it again.`);
+  if (!answer.ok) throw new DataError(`${path}: the server answered with status ${answer.status}.`);
+  return answer;
+}
+
+async function json<T>(path: string): Promise<T> {
+  const answer = await fetched(path);
+  try {
+    return (await answer.json()) as T;
+  } catch {
+    throw new DataError(`${path} is damaged: it is not JSON. Export the atlas again.`);
+  }
+}
+
+const bytes = async (path: string): Promise<ArrayBuffer> => (await fetched(path)).arrayBuffer();
+
+/** A function that asks once for each key and keeps the last `size` answers; what failed is asked again. */
+function kept<T>(load: (key: string) => Promise<T>, size: number): (key: string) => Promise<T> {
+  const all = new Map<string, Promise<T>>();
+  return (key) => {
+    const found = all.get(key);
+    if (found) {
+      all.delete(key);
+      all.set(key, found);
+      return found;
+    }
+    const asked = load(key);
+    asked.catch(() => all.delete(key));
+    all.set(key, asked);
+    for (const oldest of all.keys()) {
+      if (all.size <= size) break;
+      all.delete(oldest);
+    }
+    return asked;
+  };
+}
+
+const one = kept((path) => json<unknown>(path), 200);
+const columns = kept(async (path) => unpack(await bytes(path), path), 96);
+
+const LITTLE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+
+/** Files are little endian; so is nearly every machine. Where one is not, bytes are turned. */
+function words(buffer: ArrayBuffer, width: number): ArrayBuffer {
+  if (LITTLE || width === 1) return buffer;
+  const turned = new Uint8Array(buffer.slice(0));
+  for (let i = 0; i < turned.length; i += width) turned.subarray(i, i + width).reverse();
+  return turned.buffer;
+}
+
+export function unpack(raw: ArrayBuffer, path: string): Sparse {
+  if (raw.byteLength < 4 || raw.byteLength % 4) throw new DataError(`${path} is damaged: its length is wrong.`);
+  const buffer = words(raw, 4);
+  const n = new Uint32Array(buffer, 0, 1)[0];
+  if (raw.byteLength !== 4 + 8 * n) throw new DataError(`${path} is damaged: its length is wrong.`);
+  return { cells: new Uint32Array(buffer, 4, n), values: new Float32Array(buffer, 4 + 4 * n, n) };
+}
+
+export const manifest = (): Promise<Manifest> => one("data/manifest.json") as Promise<Manifest>;
+export const concepts = (path: string): Promise<Concepts> => one(path) as Promise<Concepts>;
+export const genes = (): Promise<Genes> => one("data/genes.json") as Promise<Genes>;
+export const terms = (): Promise<Term[]> => one("data/terms.json") as Promise<Term[]>;
+export const activation = (latent: number): Promise<Sparse> => columns(`data/activations/${latent}.bin`);
+export const expression = (gene: number): Promise<Sparse> => columns(`data/expression/${gene}.bin`);
+
+export interface NotesFile {
+  atlas: string | null;
+  revisions: Revision[];
+}
+export const exportedNotes = (): Promise<NotesFile> => one("data/notes.json") as Promise<NotesFile>;
+
+let layout: Promise<Uint16Array> | null = null;
+export function xy(): Promise<Uint16Array> {
+  layout ??= bytes("data/xy.bin").then((raw) => new Uint16Array(words(raw, 2)));
+  layout.catch(() => (layout = null));
+  return layout;
+}
+
+const TYPES = { uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array };
+export type Codes = Uint8Array | Uint16Array | Float32Array;
+const labelFiles = kept(async (key) => {
+  const [type, file] = key.split(" ", 2) as [keyof typeof TYPES, string];
+  const Kind = TYPES[type];
+  return new Kind(words(await bytes(file), Kind.BYTES_PER_ELEMENT)) as Codes;
+}, 24);
+export const labelCodes = (label: { file: string; type: string }): Promise<Codes> => labelFiles(`${label.type} ${label.file}`);
+
+/** `latent` is that of the concept; shards are counted by latent number. */
+export async function card(latent: number, shard: number): Promise<Card> {
+  const cards = (await one(`data/cards/${Math.floor(latent / shard)}.json`)) as Record<string, Card>;
+  const found = cards[String(latent)];
+  if (!found) throw new DataError(`This atlas has no card for concept ${latent}.`);
+  return found;
+}
+
+export const prototypes = (latent: number): Promise<Prototype[]> => one(`data/pairs/${latent}.json`) as Promise<Prototype[]>;
+
+export async function conceptsOfGene(gene: number, shard: number): Promise<GeneConcept[]> {
+  const rows = (await one(`data/gene-concepts/${Math.floor(gene / shard)}.json`)) as Record<string, GeneConcept[]>;
+  return rows[String(gene)] ?? [];
+}
+
+export async function conceptsOfTerm(term: number, shard: number): Promise<TermConcept[]> {
+  const rows = (await one(`data/term-concepts/${Math.floor(term / shard)}.json`)) as Record<string, TermConcept[]>;
+  return rows[String(term)] ?? [];
+}
+
+const NAMES_SHARD = 10_000;
+export async function cellName(cell: number): Promise<string> {
+  const names = (await one(`data/cells/${Math.floor(cell / NAMES_SHARD)}.json`)) as string[];
+  return names[cell % NAMES_SHARD] ?? `cell ${cell}`;
+}

@@ -1,0 +1,81 @@
+// The measurements of the atlas, grouped for the pictures of the home page.
+
+import { known } from "./format";
+import type { Label, Metric } from "./types";
+import { TESTS, baseColour, basisName, methodName } from "./words";
+
+export interface DotRow {
+  label: string;
+  strong?: boolean;
+  records: Record<string, { value: number | null; spread: number | null } | undefined>;
+}
+
+export const find = (metrics: Metric[], name: string): Metric | undefined => metrics.find((m) => m.metric === name);
+export const under = (metrics: Metric[], prefix: string): Metric[] => metrics.filter((m) => m.metric.startsWith(`${prefix}.`));
+
+const ORDER = ["concepts", "neurons", "pca", "ica", "nmf", "random"];
+
+/** For each label, one row for each value: F1 of the best unit of each basis. The mean stands first. */
+export function alignment(metrics: Metric[], labels: Label[]): { name: string; bases: string[]; rows: DotRow[] }[] {
+  const found = new Map<string, Map<string, Record<string, Metric>>>();
+  for (const record of under(metrics, "alignment")) {
+    const rest = record.metric.slice("alignment.".length);
+    const column = labels.map((l) => l.name).find((name) => rest.startsWith(`${name}.`)) ?? rest.split(".")[0];
+    const cut = rest.lastIndexOf(".");
+    if (cut <= column.length) continue;
+    const values = found.get(column) ?? new Map<string, Record<string, Metric>>();
+    const value = rest.slice(column.length + 1, cut);
+    values.set(value, { ...values.get(value), [rest.slice(cut + 1)]: record });
+    found.set(column, values);
+  }
+  return [...found].map(([name, values]) => {
+    const bases = ORDER.filter((b) => [...values.values()].some((r) => r[b]));
+    const rows: DotRow[] = [...values]
+      .filter(([value]) => value !== "mean")
+      .map(([label, records]) => ({ label, records }))
+      .sort((a, b) => (b.records.concepts?.value ?? 0) - (a.records.concepts?.value ?? 0));
+    const mean = (basis: string): { value: number | null; spread: null } => {
+      const all = rows.map((row) => row.records[basis]?.value).filter(known);
+      return { value: all.length ? all.reduce((s, v) => s + v, 0) / all.length : null, spread: null };
+    };
+    const top: DotRow = { label: `mean of ${rows.length}`, strong: true, records: values.get("mean") ?? Object.fromEntries(bases.map((b) => [b, mean(b)])) };
+    return { name, bases, rows: [top, ...rows] };
+  });
+}
+
+export function probes(metrics: Metric[]): { bases: string[]; rows: DotRow[] } {
+  const rows = new Map<string, DotRow>();
+  for (const record of under(metrics, "probe")) {
+    const cut = record.metric.lastIndexOf(".");
+    const label = record.metric.slice("probe.".length, cut);
+    const row = rows.get(label) ?? { label, records: {} };
+    row.records[record.metric.slice(cut + 1)] = record;
+    if (known(record.null)) row.records.null = { value: record.null, spread: null };
+    rows.set(label, row);
+  }
+  const all = [...rows.values()];
+  return { rows: all, bases: ["concepts", "site", "counts", "null"].filter((b) => all.some((row) => row.records[b])) };
+}
+
+export interface BarRow {
+  label: string;
+  record: Metric;
+  colour?: string;
+}
+
+/** A source may have dots in its name (a file's version), so the test is what the name is split at. */
+export function annotations(metrics: Metric[]): BarRow[] {
+  return under(metrics, "annotation").flatMap((record) => {
+    const parts = /^annotation\.(.+)\.(gsea|ulm|ora)((?:\.\w+)*)$/.exec(record.metric);
+    if (!parts) return [{ label: record.metric.slice("annotation.".length), record }];
+    const rest = parts[3].split(".").filter(Boolean);
+    return [{ label: [parts[1], TESTS[parts[2]], ...rest.map(methodName)].join(", "), record }];
+  });
+}
+
+export function stability(metrics: Metric[]): BarRow[] {
+  return under(metrics, "stability").flatMap((record) => {
+    const parts = /^stability\.([^.]+)(\.coactivation)?$/.exec(record.metric);
+    return parts ? [{ label: `${basisName(parts[1])} by ${parts[2] ? "cells" : "direction"}`, record, colour: baseColour(parts[1]) }] : [];
+  });
+}

@@ -1,0 +1,220 @@
+// The shapes of the files that the page reads (data/...) and of what the live server answers (api/...).
+// Numbers that are not known are null; strings of the data are text and never markup.
+
+export type Maybe = number | null;
+
+export interface Metric {
+  metric: string;
+  value: Maybe;
+  spread: Maybe;
+  null: Maybe;
+  n: Maybe;
+  definition: string;
+}
+
+export interface Label {
+  name: string;
+  kind: "category" | "number";
+  values: string[] | null;
+  file: string;
+  type: "uint8" | "uint16" | "float32";
+}
+
+export interface AtlasFacts {
+  model?: unknown;
+  model_detail?: string;
+  site?: unknown;
+  site_detail?: string;
+  version?: string;
+  dictionary?: unknown;
+  cells?: unknown;
+  seed?: Maybe;
+  created?: string | null;
+  versions?: Record<string, string>;
+  granularity?: string | null;
+}
+
+export interface Manifest {
+  schema: number;
+  live: boolean;
+  title: string;
+  atlas: AtlasFacts;
+  n_cells: number;
+  n_concepts: number;
+  n_alive?: number;
+  n_genes: number;
+  n_expression: number;
+  has_pairs?: boolean;
+  tests: string[];
+  rankings: string[];
+  gene_shard: number;
+  term_shard: number;
+  coactive_cells?: number;
+  has_expression: boolean;
+  consensus: { others: number; needed: number; threshold: number; concepts?: number } | null;
+  labels: Label[];
+  metrics: Metric[];
+  methods: [string, string][];
+  card_shard: number;
+  concept_columns: string;
+  graphs: unknown[];
+  xy_bounds: [number, number, number, number];
+}
+
+export interface Concepts {
+  latent: number[];
+  name: string[];
+  density: Maybe[];
+  mean: Maybe[];
+  max: Maybe[];
+  label: string[];
+  f1: Maybe[];
+  term: string[];
+  term_q: Maybe[];
+  gene: string[];
+  named_by?: string[];
+  found_in: Maybe[] | null;
+  stability: Maybe[] | null;
+  consensus: (boolean | number | null)[] | null;
+  identity: Maybe[] | null;
+  n_active: Maybe[];
+}
+
+/** gene number, effect, standard error, score, q, n */
+export type GeneRow = [number, Maybe, Maybe, Maybe, Maybe, Maybe];
+/** term (number in terms.json), statistic, q, q against random genes, genes of the set, leading edge (genes by number, or symbols) */
+export type TermRow = [number, Maybe, Maybe, Maybe, Maybe, (number | string)[]];
+
+export interface Pathways {
+  source: string;
+  test: string;
+  ranking: string;
+  tested?: number;
+  enriched?: number;
+  terms: TermRow[];
+}
+
+export interface Compare {
+  methods: string[];
+  rows: [number, ...Maybe[]][];
+}
+
+export interface Card {
+  genes: Record<string, GeneRow[]>;
+  compare?: Compare | null;
+  pathways: Pathways[];
+  /** value code, active cells of the value, cells of the value, mean activation */
+  labels: Record<string, [number, number, number, Maybe][]>;
+  histogram?: { edges: number[]; all: number[]; by: Record<string, Record<string, number[]>> } | null;
+  nearest: [number, Maybe][];
+  coactive: [number, Maybe][];
+  /** cell of the prototype, cell of the partner, kind, difference */
+  pairs: [number, number, string, Maybe][];
+  /** gene, part of all activation, share of its tokens, mean, n */
+  tokens?: [number, Maybe, Maybe, Maybe, Maybe][];
+}
+
+export interface Genes {
+  id: string[];
+  symbol: string[];
+  ensembl: (string | null)[] | null;
+  alias?: (string | string[] | null)[] | null;
+}
+
+export interface Term {
+  source: string;
+  term: string;
+  genes?: number[];
+}
+
+/** latent, place in the manifest's methods, score, q */
+export type GeneConcept = [number, number, Maybe, Maybe];
+/** latent, place in the manifest's tests, and rankings, statistic, q, q against random genes */
+export type TermConcept = [number, number, number, Maybe, Maybe, Maybe];
+
+export interface Prototype {
+  prototype: number;
+  /** rows of genes: gene, count in the prototype, in the partner */
+  partners: { partner: number; differ: number; genes: [number, number, number][] }[];
+}
+
+export interface Sparse {
+  cells: Uint32Array;
+  values: Float32Array;
+}
+
+/** One revision of a note. A person's and a machine's are two histories, so that neither covers the other. */
+export interface Revision {
+  id: string;
+  latent: number;
+  by: "person" | "machine";
+  who: string;
+  when: string;
+  label: string;
+  text: string;
+  confidence: Maybe;
+  tags: string[];
+  status: string;
+  base: string | null;
+  also?: string[];
+  restores?: string | null;
+  undoes?: string | null;
+  /** revisions that no other follows either: two people wrote apart, and nobody has joined it yet */
+  others?: Revision[];
+}
+
+export interface NoteState {
+  latent: number;
+  person: Revision | null;
+  machine: Revision | null;
+}
+
+export type Content = Pick<Revision, "label" | "text" | "confidence" | "tags" | "status">;
+
+export interface ConceptMark {
+  latent: number;
+  auc: Maybe;
+  difference: Maybe;
+  share_in: Maybe;
+  share_out: Maybe;
+  q: Maybe;
+}
+
+export interface GeneMark {
+  gene: number;
+  difference: Maybe;
+  t: Maybe;
+  share_in: Maybe;
+  share_out: Maybe;
+  q: Maybe;
+}
+
+export interface Marks {
+  concepts: ConceptMark[];
+  genes: GeneMark[] | null;
+  /** how many concepts were looked at, where not all were */
+  tried?: number;
+}
+
+export interface ReviewSession {
+  id: string;
+  when: string;
+  ended: string | null;
+  of: number;
+  raters: { rater: string; done: number }[];
+}
+
+/** Where a rater is: how many items are done, and the code of the next, which does not say what it is. */
+export interface ReviewPlace {
+  done: number;
+  of: number;
+  code: string | null;
+  ended: boolean;
+}
+
+export interface ReviewItem {
+  n: number;
+  /** value, cells of the item, cells */
+  labels: Record<string, [string, number, number][]>;
+  genes: GeneMark[] | null;
+}
