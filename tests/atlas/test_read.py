@@ -126,7 +126,7 @@ def test_truncated_artefacts_are_one_line(copy: Path) -> None:
     for read in (
         lambda: atlas.evaluation,
         lambda: atlas.concepts,
-        lambda: atlas._table(schema.GENES, schema.GENES_COLUMNS, {}),
+        lambda: atlas.table(schema.GENES, schema.GENES_COLUMNS, {}),
     ):
         with pytest.raises(InputError, match="cannot be read") as raised:
             read()

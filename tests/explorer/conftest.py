@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cellglass.activations import MemoryRows
 from cellglass.atlas import open_atlas, write
 from cellglass.atlas.read import Atlas
 from cellglass.explorer import Tree
@@ -44,6 +45,26 @@ def add_dictionary(folder: Path, n_latents: int) -> None:
     RandomDirections(torch.zeros(16), axes, torch.linalg.pinv(axes).T).save(folder / "dictionaries" / "concepts")
 
 
+def add_activations(folder: Path, n_cells: int, width: int = 16) -> None:
+    """Add what the pipeline leaves in ``work/``, and the baselines that are fitted to it."""
+    import torch
+
+    from cellglass.activations import SiteBatch, Writer
+    from cellglass.activations.manifest import StoredSite
+    from cellglass.dictionaries.neurons import fit_neurons
+    from cellglass.dictionaries.random import fit_random
+
+    x = torch.randn(n_cells, width, generator=torch.Generator().manual_seed(4))
+    writer = Writer(folder / "work" / "activations", n_cells, "synthetic", {"cell": StoredSite(width)}, 16_000)
+    for start in range(0, n_cells, 200):
+        stop = min(start + 200, n_cells)
+        writer.add(stop, {"cell": SiteBatch(x[start:stop], np.arange(start, stop))})
+    writer.close()
+    rows = MemoryRows(x)
+    fit_neurons(rows, np.arange(n_cells)).save(folder / "dictionaries" / "neurons")
+    fit_random(rows, np.arange(n_cells)).save(folder / "dictionaries" / "random")
+
+
 def add_tokens(folder: Path, atlas: Atlas, rng: np.random.Generator) -> None:
     genes = atlas.expression.var
     rows = pd.DataFrame(
@@ -68,6 +89,7 @@ def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = synthetic.make_atlas(tmp_path_factory.mktemp("explorer") / "full")
     add_pairs(folder, 700, list(range(23)), np.random.default_rng(1))
     add_dictionary(folder, 24)
+    add_activations(folder, 700)
     return folder
 
 

@@ -11,6 +11,7 @@ import pytest
 from cellglass.atlas.read import open_atlas
 from cellglass.errors import InputError
 from cellglass.explorer.export import export
+from cellglass.explorer.notes_files import merge_notes
 from cellglass.explorer.notes_place import open_notes
 from cellglass.explorer.tree import Tree
 from cellglass.files import sha256
@@ -30,17 +31,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_page_tree_and_notes_and_leaves_the_atlas_alone(place: Path, tmp_path: Path) -> None:
     atlas, before = open_atlas(place / "atlas"), sha256(place / "atlas")
     with open_notes(atlas, tmp_path / "n.sqlite") as notes:
-        state = notes.write({"latent": 2, "who": "Ada", "base": None, "label": "<b>"})
+        state = notes.write({"latent": 2, "who": "Ada", "base": None, "label": "a"})
+        notes.write({"latent": 2, "who": "Ben", "base": state["person"]["id"], "label": "<b>"})
         told: list[tuple[int, int]] = []
         out = export(
             atlas, tmp_path / "site", notes=notes, page_folder=place / "page", progress=lambda _, *n: told.append(n)
         )
-        atlas_id = notes.atlas
+        atlas_id, revisions = notes.atlas, notes.revisions()
     tree = Tree(atlas)
     for path in tree.paths():
         assert (out / path).read_bytes() == tree.get(path)
     assert json.loads((out / "data" / "manifest.json").read_text())["live"] is False
-    assert json.loads((out / "data" / "notes.json").read_text()) == {"atlas": atlas_id, "notes": {"2": state}}
+    told_notes = json.loads((out / "data" / "notes.json").read_text())
+    assert (told_notes["atlas"], told_notes["revisions"]) == (atlas_id, revisions)
+    with open_notes(atlas, tmp_path / "again.sqlite") as again:
+        assert merge_notes(again, [out / "data" / "notes.json"]).revisions == len(revisions) == 2
     assert (out / "index.html").read_bytes() == (place / "page" / "index.html").read_bytes()
     files = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert files == set(json.loads((out / "cellglass-export.json").read_text())["files"])

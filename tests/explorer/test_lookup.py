@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 
 from cellglass.atlas import open_atlas
 from cellglass.atlas.read import Atlas
+from cellglass.atlas.write import zarr_settings
 from cellglass.explorer import Tree, lookup
 
 
@@ -19,8 +23,6 @@ def test_genes_are_numbered_as_they_are_counted(read: Any, atlas: Atlas) -> None
 
 
 def test_without_counts_genes_come_from_the_tables(full_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(full_folder, tmp_path / "atlas"))
     shutil.rmtree(folder / "expression.zarr")
     atlas = open_atlas(folder, unfinished=True)
@@ -77,3 +79,44 @@ def test_from_a_gene_set_to_its_concepts(read: Any, atlas: Atlas) -> None:
 
 def test_positions_of_latents(tree: Tree) -> None:
     assert tree.lookup.positions(np.array([23, 0, 24, -1, 99])).tolist() == [23, 0, -1, -1, -1]
+
+
+def test_genes_of_a_set_are_those_of_its_leading_edges(
+    read: Any, atlas: Atlas, genes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cellglass.explorer import source
+
+    table = atlas.pathways()
+    table = table[table["statistic"] > 0]
+    for batch in (1 << 18, 101):
+        monkeypatch.setattr(source, "BATCH", batch)
+        for term in json.loads(Tree(atlas).get("data/terms.json")):
+            part = table[(table["source"] == term["source"]) & (table["term"] == term["term"])]
+            counts = Counter(symbol for edge in part["leading_edge"] for symbol in edge.split(";"))
+            found = genes["symbol"][term["genes"]].tolist()
+            assert set(found) == set(counts)
+            assert [counts[symbol] for symbol in found] == sorted(counts.values(), reverse=True)
+            assert term["genes_from"] == "leading edges"
+    assert all(gene < read("data/manifest.json")["n_expression"] for term in read("data/terms.json") for gene in term["genes"])  # fmt: skip  # noqa: E501
+
+
+def test_without_counts_no_genes_of_a_set_are_told(full_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(full_folder, tmp_path / "atlas"))
+    shutil.rmtree(folder / "expression.zarr")
+    terms = json.loads(Tree(open_atlas(folder, unfinished=True)).get("data/terms.json"))
+    assert [term["genes"] for term in terms] == [[]] * len(terms) != []
+
+
+def test_other_names_of_genes_come_from_the_file(full_folder: Path, tmp_path: Path, read: Any) -> None:
+    import zarr
+    from anndata.io import write_elem
+
+    assert read("data/genes.json")["alias"] is None
+    folder = Path(shutil.copytree(full_folder, tmp_path / "atlas"))
+    group = zarr.open_group(str(folder / "expression.zarr"), mode="r+")
+    var = open_atlas(folder).expression.var.copy()
+    with zarr_settings():
+        write_elem(group, "var", var.assign(synonyms=["CP-10; CAGA,  P14", *[""] * 123]))
+    table = json.loads(Tree(open_atlas(folder)).get("data/genes.json"))
+    assert table["alias"] == [["CP-10", "CAGA", "P14"], *[[]] * 123]
+    assert len(table["alias"]) == len(table["id"])

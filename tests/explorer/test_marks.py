@@ -36,7 +36,7 @@ def make(folder: Path) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("kept", [True, False])
 def test_concepts_are_as_scipy_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
     monkeypatch.setattr(marks_blocks, "BLOCK", 700)  # many blocks
-    monkeypatch.setattr(marks, "KEPT_CONCEPTS", 1 << 20 if kept else 0)
+    monkeypatch.setattr(marks, "KEPT", 1 << 20 if kept else 0)
     atlas, dense, _ = make(tmp_path)
     marker = Marker(atlas)
     cells = np.sort(np.random.default_rng(1).choice(N, 60, replace=False))
@@ -57,7 +57,7 @@ def test_concepts_are_as_scipy_has_them(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("kept", [True, False])
 def test_genes_are_as_scipy_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
     monkeypatch.setattr(marks_blocks, "BLOCK", 700)
-    monkeypatch.setattr(marks, "KEPT_GENES", 1 << 20 if kept else 0)
+    monkeypatch.setattr(marks, "KEPT", 1 << 20 if kept else 0)
     atlas, _, counts = make(tmp_path)
     cells = np.arange(0, 90, 2)
     found = Marker(atlas).genes(cells)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,31 @@ def test_the_file_is_synced_at_each_commit(tmp_path: Path) -> None:
     with Notes(tmp_path / "n.sqlite") as notes:
         assert notes.query("PRAGMA synchronous")[0][0] == 2
         assert notes.query("PRAGMA journal_mode")[0][0] == "wal"
+
+
+def test_a_write_that_fails_leaves_nothing_and_the_next_one_is_kept(tmp_path: Path) -> None:
+    def fail(notes: Notes, how: str) -> None:
+        with notes.transaction() as file:
+            file.execute("INSERT INTO meta VALUES ('a', 'b')")
+            file.execute(how)
+
+    with Notes(tmp_path / "n.sqlite") as notes:
+        for how in ("SELECT * FROM nothing", "ROLLBACK"):  # the second as SQLite itself does when the disk is full
+            with pytest.raises(sqlite3.OperationalError):
+                fail(notes, how)
+        assert notes.query("SELECT * FROM meta WHERE key='a'") == []
+        assert notes.write({"latent": 1, "who": "Ada", "base": None, "label": "x"})["person"]["label"] == "x"
+
+
+def test_a_file_that_is_refused_is_closed_again(tmp_path: Path) -> None:
+    (tmp_path / "junk.sqlite").write_bytes(b"junk" * 1000)
+    with sqlite3.connect(tmp_path / "other.sqlite") as other:
+        other.execute("CREATE TABLE theirs (a)")
+    other.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("junk.sqlite", "other.sqlite"):
+            with pytest.raises(InputError, match=name):
+                Notes(tmp_path / name)
+        gc.collect()
+    assert (tmp_path / "junk.sqlite").read_bytes() == b"junk" * 1000

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pytest
 
 from cellglass.atlas import open_atlas
 from cellglass.atlas.read import Atlas
-from cellglass.errors import InputError
+from cellglass.errors import DamagedError
 from cellglass.explorer import Tree, facts
 from cellglass.explorer import tree as module
 from cellglass.explorer.columns import from_bytes
@@ -39,9 +43,39 @@ def test_two_trees_give_the_same_bytes_whatever_is_asked_first(any_folder: Path)
     assert all(one.get(path) == late[path] for path in paths)
 
 
+HASHES = """
+import hashlib, sys
+from cellglass.atlas import open_atlas
+from cellglass.explorer import Tree
+tree = Tree(open_atlas(sys.argv[1]))
+for path in tree.paths():
+    print(path, hashlib.sha256(tree.get(path)).hexdigest())
+"""
+
+
+def test_two_processes_give_the_same_bytes(full_folder: Path, tree: Tree) -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    command = [sys.executable, "-c", HASHES, str(full_folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=300)
+    expected = [f"{path} {hashlib.sha256(tree.get(path)).hexdigest()}" for path in tree.paths()]
+    assert done.stdout.splitlines() == expected
+
+
+def test_a_part_that_cannot_be_read_spoils_its_own_files_alone(full_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(full_folder, tmp_path / "atlas"))
+    (folder / "expression.zarr" / "X" / "zarr.json").write_text("{")
+    tree = Tree(open_atlas(folder))
+    for path in ("data/expression/0.bin", "data/pairs/0.json"):
+        with pytest.raises(DamagedError, match=r"expression\.zarr"):
+            tree.get(path)
+    for path in ("data/activations/0.bin", "data/cards/0.json", "data/labels/0.bin", "data/concepts.json"):
+        assert tree.get(path)
+
+
 def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
     expected = {
-        *(f"data/{name}" for name in ("manifest.json", "concepts.json", "xy.bin", "genes.json", "terms.json")),
+        *(f"data/{name}.json" for name in ("manifest", "concepts", "genes", "terms", "neurons")),
+        "data/xy.bin",
         *(f"data/labels/{i}.bin" for i in range(3)),
         "data/cells/0.json",
         *(f"data/activations/{i}.bin" for i in range(24)),
@@ -50,8 +84,11 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         *(f"data/expression/{i}.bin" for i in range(124)),
         "data/gene-concepts/0.json",
         "data/term-concepts/0.json",
+        *(f"data/neurons/{i}.bin" for i in tree.neurons.shown),
     }
     assert set(tree.paths()) == expected
+    assert "data/neurons/31.bin" in tree  # also those that an export leaves out
+    assert "data/neurons/32.bin" not in tree
 
 
 @pytest.mark.parametrize(
@@ -61,7 +98,7 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         "data/manifest.json/", "data/manifest.json\n", "data/manifest.json\0", "DATA/manifest.json",
         "data/../data/manifest.json", "data/..%2fmanifest.json", "data%2Fmanifest.json", "data\\manifest.json",
         "data/cards/../manifest.json", "data/cards/00.json", "data/cards/-1.json", "data/cards/+1.json",
-        "data/cards/1e0.json", "data/cards/0.bin", "data/cards/ 0.json", "data/cards/3.json", "data/cards/٠.json",
+        "data/cards/1e0.json", "data/cards/0.bin", "data/cards/ 0.json", "data/cards/24.json", "data/cards/٠.json",
         "data/activations/01.bin", "data/activations/24.bin", "data/activations/0.json", "data/activations/0.bin\n",
         "data/expression/124.bin", "data/labels/3.bin", "data/cells/1.json", "data/pairs/23.json",
         "data/gene-concepts/1.json", "data/term-concepts/1.json", "data/notes.json", "data/nothing/0.json",
@@ -137,7 +174,7 @@ def test_a_damaged_part_is_an_input_error_that_names_it(
 ) -> None:
     folder = Path(shutil.copytree(full_folder, tmp_path / "atlas"))
     (folder / broken).write_bytes(b"\x00broken")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(DamagedError) as caught:
         Tree(open_atlas(folder)).get(path)
     assert broken.split("/")[0] in str(caught.value)
     assert "\n" not in str(caught.value)

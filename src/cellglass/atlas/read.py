@@ -18,7 +18,7 @@ import pandas as pd
 
 from cellglass.atlas import schema
 from cellglass.atlas.manifest import artefact_digest, read_manifest
-from cellglass.errors import InputError
+from cellglass.errors import DamagedError, InputError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -82,7 +82,7 @@ class Atlas:
         from anndata import read_zarr
 
         place = self._artefact(schema.CONCEPTS)
-        table = _reading(place, lambda: read_zarr(str(place)))
+        table = reading(place, lambda: read_zarr(str(place)))
         schema.check_concept_table(table.var, str(place))
         if "X_umap" not in table.obsm:
             raise InputError(f"{place}: there is no X_umap in obsm; write the atlas again into an empty folder")
@@ -108,7 +108,7 @@ class Atlas:
             obs, var = read_elem(group["obs"]), read_elem(group["var"])
             return AnnData(X=sparse_dataset(group["X"]), obs=obs, var=var)
 
-        table = _reading(place, read)
+        table = reading(place, read)
         if table.obs_names.equals(self.concepts.obs_names):
             table.obs = self.concepts.obs.copy()
             table.obsm["X_umap"] = self.concepts.obsm["X_umap"]
@@ -118,7 +118,7 @@ class Atlas:
     def evaluation(self) -> pd.DataFrame:
         """The metrics: index ``metric``; columns value, spread, null, n, definition (see docs/atlas.md)."""
         place = self._artefact(schema.EVALUATION)
-        records = _reading(place, lambda: json.loads(place.read_text(encoding="utf-8")))
+        records = reading(place, lambda: json.loads(place.read_text(encoding="utf-8")))
         table = pd.DataFrame(schema.check_records(records, str(place)), columns=list(schema.METRIC_FIELDS))
         numbers = {name: pd.to_numeric(table[name]).astype("float64") for name in ("value", "spread", "null", "n")}
         return table.assign(**numbers).set_index("metric")
@@ -136,21 +136,21 @@ class Atlas:
         on : {"activation", "preactivation", "expression"}, optional
         """
         wanted = {"concept": None if concept is None else self.latent(concept), "method": method, "on": on}
-        return plain(self._genes(wanted))
+        return plain(self.gene_rows(wanted))
 
-    def _genes(self, wanted: Mapping[str, object]) -> pd.DataFrame:
+    def gene_rows(self, wanted: Mapping[str, object]) -> pd.DataFrame:
         """Return rows of genes.parquet, the largest score first, with text as categories."""
-        table = self._table(schema.GENES, schema.GENES_COLUMNS, wanted)
+        table = self.table(schema.GENES, schema.GENES_COLUMNS, wanted)
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def pathways(self, concept: str | int | None = None, *, source: str | None = None) -> pd.DataFrame:
         """Return the gene sets that were tested for a concept (for all where it is None), the smallest q first."""
         wanted = {"concept": None if concept is None else self.latent(concept), "source": source}
-        return plain(self._pathways(wanted))
+        return plain(self.pathway_rows(wanted))
 
-    def _pathways(self, wanted: Mapping[str, object]) -> pd.DataFrame:
+    def pathway_rows(self, wanted: Mapping[str, object]) -> pd.DataFrame:
         """Return rows of pathways.parquet, the smallest q first, with text as categories."""
-        table = self._table(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, wanted)
+        table = self.table(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, wanted)
         return table.sort_values(["q", "p"], kind="stable", ignore_index=True)
 
     def tokens(self, concept: str | int | None = None) -> pd.DataFrame:
@@ -166,11 +166,11 @@ class Atlas:
             on which it is active; ``part``, the gene's share of all its activation; ``n``, the gene's tokens;
             ``symbol``.
         """
-        return plain(self._tokens({"concept": None if concept is None else self.latent(concept)}))
+        return plain(self.token_rows({"concept": None if concept is None else self.latent(concept)}))
 
-    def _tokens(self, wanted: Mapping[str, object]) -> pd.DataFrame:
+    def token_rows(self, wanted: Mapping[str, object]) -> pd.DataFrame:
         """Return rows of tokens.parquet, the largest part first, with text as categories."""
-        table = self._table(schema.TOKENS, schema.TOKENS_COLUMNS, wanted)
+        table = self.table(schema.TOKENS, schema.TOKENS_COLUMNS, wanted)
         return table.sort_values(["concept", "part"], ascending=[True, False], kind="stable", ignore_index=True)
 
     def latent(self, concept: str | int) -> int:
@@ -253,26 +253,49 @@ class Atlas:
             raise InputError(f"{self.path}: the atlas lacks {name}; {AGAIN}")
         return place
 
-    def _table(self, name: str, columns: Mapping[str, str], wanted: Mapping[str, object]) -> pd.DataFrame:
-        """Return rows of a parquet file; conditions reach the reader, so that a large table is not read whole."""
+    def table(self, name: str, columns: Mapping[str, str], wanted: Mapping[str, object]) -> pd.DataFrame:
+        """Return rows of a parquet file, with text as categories; an empty table where the atlas lacks the file.
+
+        Conditions reach the reader, so that a large table is not read whole.
+
+        Parameters
+        ----------
+        name : str
+            The file, such as `schema.GENES`.
+        columns : mapping
+            The columns that it must have, with their types.
+        wanted : mapping
+            Column -> the value, or the list of values, that a row has; None takes every row.
+        """
         place = self.path / name
         if not place.exists():
             return schema.empty_table(columns)
         import pyarrow.dataset as ds
 
-        if name not in self._datasets:
-            texts = {key for key, kind in columns.items() if kind == "str"} | {"symbol"}
-            form = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=texts))
-            self._datasets[name] = _reading(place, lambda: ds.dataset(place, format=form))
-            empty = self._datasets[name].schema.empty_table().to_pandas()
-            schema.check_columns(empty, columns, str(place))
+        rows = self._dataset(name, columns)
         condition = None
         for key, value in wanted.items():
             if value is not None:
                 equal = ds.field(key).isin(value) if isinstance(value, list) else ds.field(key) == value
                 condition = equal if condition is None else condition & equal
-        table: pd.DataFrame = _reading(place, lambda: self._datasets[name].to_table(filter=condition).to_pandas())
+        table: pd.DataFrame = reading(place, lambda: rows.to_table(filter=condition).to_pandas())
         return table
+
+    def columns(self, name: str, columns: Mapping[str, str]) -> list[str]:
+        """Return the names of the columns of a parquet file, once it is known to have `columns`."""
+        return list(self._dataset(name, columns).schema.names)
+
+    def _dataset(self, name: str, columns: Mapping[str, str]) -> Any:
+        import pyarrow.dataset as ds
+
+        if name not in self._datasets:
+            place = self.path / name
+            texts = {key for key, kind in columns.items() if kind == "str"} | {"symbol"}
+            form = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=texts))
+            found = reading(place, lambda: ds.dataset(place, format=form))
+            schema.check_columns(found.schema.empty_table().to_pandas(), columns, str(place))
+            self._datasets[name] = found
+        return self._datasets[name]
 
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:
@@ -302,14 +325,14 @@ def _plain(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _reading(place: Path, read: Callable[[], T]) -> T:
-    """Return what `read` returns; whatever a damaged file makes a library raise becomes an InputError."""
+def reading(place: Path, read: Callable[[], T]) -> T:
+    """Return what `read` returns; whatever a damaged file makes a library raise becomes a DamagedError."""
     try:
         return read()
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # the libraries raise dozens of kinds for a damaged file
         reason = " ".join(str(error).split())[:120]
-        raise InputError(
+        raise DamagedError(
             f"{place}: it cannot be read ({type(error).__name__}: {reason}); delete it and {AGAIN}"
         ) from error

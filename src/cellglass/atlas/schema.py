@@ -23,6 +23,7 @@ PATHWAYS = "pathways.parquet"
 TOKENS = "tokens.parquet"
 EVALUATION = "evaluation.json"
 DICTIONARIES = "dictionaries"
+ANNOTATIONS = "annotations.sqlite"
 
 GENES_COLUMNS: Mapping[str, str] = {
     "method": "str",

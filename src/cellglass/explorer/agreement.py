@@ -9,18 +9,23 @@ effect of a linear mixed model with raters and items as crossed random effects,
 
     rating = mean of the kind + rater + item + error,
 
-fitted by REML (statsmodels MixedLM, both as variance components). Its standard error is widened from the normal to
-Student's t with (items - kinds) degrees of freedom, since it is items that were drawn. Where the model does not
-converge, or there are too few raters for it, the difference is that of the items' means with Welch's interval, each
-rating less its rater's mean over the items that all raters rated (over all where there are none); ``method`` says
-which. First ratings count; repeats serve the agreement within a rater alone.
+fitted by REML: with Z the dummies of raters and items, and T = diag(theta) the standard deviations of their effects in
+units of the error's, the profiled deviance (Bates et al. 2015, lme4)
+
+    log |T Z'Z T + I| + log |R'R| + (n - 2) log(r^2 / (n - 2)),   R'R = X'X - X'Z T (T Z'Z T + I)^-1 T Z'X
+
+with r^2 the penalised residual sum of squares, is least over theta, where a standard deviation of zero is a value like
+any other. The standard error is widened from the normal to Student's t with (items - kinds) degrees of freedom, since
+it is items that were drawn. Where the model cannot be fitted, or there are too few raters for it, the difference is
+that of the items' means with Welch's interval, each rating less its rater's mean over the items that all raters rated
+(over all where there are none); ``method`` says which. First ratings count; repeats serve the agreement within a rater
+alone.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,27 +140,53 @@ def difference(table: pd.DataFrame, kind: str = "concept", against: str = "neuro
 
 
 def _mixed_model(rows: pd.DataFrame, kind: str) -> tuple[float, float, float] | None:
-    """Return the effect of `kind`, its standard error and degrees of freedom; None where the fit does not converge."""
-    from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
+    """Return the effect of `kind`, its standard error and degrees of freedom; None where it cannot be fitted."""
+    from scipy.optimize import minimize
 
     raters, items = _dummies(rows["rater"]), _dummies(rows["item"])
-    parts = VCSpec(
-        ["rater", "item"], [[[f"{i}" for i in range(m.shape[1])]] for m in (raters, items)], [[raters], [items]]
-    )
-    of_kind = (rows["kind"] == kind).to_numpy(float)
-    fixed = np.column_stack([np.ones(len(rows)), of_kind])
-    model = MixedLM(rows["rating"].to_numpy(float), fixed, np.zeros(len(rows)), exog_vc=parts)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # variances at zero are no failure; what is, is asked for below
-        try:
-            fit = model.fit(reml=True)
-        except (ValueError, np.linalg.LinAlgError) as error:
-            log.info("the mixed model cannot be fitted: %s", error)
-            return None
-    value, se = float(fit.fe_params[1]), float(fit.bse_fe[1])
-    if not fit.converged or not np.isfinite([value, se]).all() or se <= 0:
+    y = rows["rating"].to_numpy(float)
+    model = _Profiled(y - y.mean(), (rows["kind"] == kind).to_numpy(float), raters, items)
+    try:
+        tries = [
+            minimize(lambda theta: model.fit(theta)[0], start, method="Nelder-Mead", options={"maxiter": 2000})
+            for start in ([0.1, 1.0], [1.0, 0.1])
+        ]
+        best = min(tries, key=lambda found: float(found.fun))
+        _, value, se = model.fit(best.x)
+    except np.linalg.LinAlgError as error:
+        log.info("the mixed model cannot be fitted: %s", error)
+        return None
+    if not best.success or not np.isfinite([value, se]).all() or se <= 0:
         return None
     return value, se, float(items.shape[1] - 2)
+
+
+class _Profiled:
+    """The mixed model as a function of theta alone; see the module's docstring. A sign of theta means nothing."""
+
+    def __init__(self, y: Array, of_kind: Array, raters: Array, items: Array) -> None:
+        z, x = np.hstack([raters, items]), np.column_stack([np.ones(len(y)), of_kind])
+        self.sizes, self.freedom = (raters.shape[1], items.shape[1]), len(y) - 2
+        self.zz, self.zx, self.zy = z.T @ z, z.T @ x, z.T @ y
+        self.xx, self.xy, self.yy = x.T @ x, x.T @ y, float(y @ y)
+
+    def fit(self, theta: Array) -> tuple[float, float, float]:
+        """Return the deviance, the effect of the kind and its standard error."""
+        from scipy.linalg import solve_triangular
+
+        scale = np.repeat(theta, self.sizes)
+        lower = np.linalg.cholesky(scale[:, None] * self.zz * scale + np.eye(len(scale)))
+        u = solve_triangular(lower, scale * self.zy, lower=True)
+        across = solve_triangular(lower, scale[:, None] * self.zx, lower=True)
+        root = np.linalg.cholesky(self.xx - across.T @ across)
+        b = solve_triangular(root, self.xy - across.T @ u, lower=True)
+        rest = self.yy - float(u @ u) - float(b @ b)
+        if self.freedom < 1 or rest <= 1e-10 * self.yy:
+            raise np.linalg.LinAlgError("nothing is left for the error")
+        variance = rest / self.freedom
+        deviance = 2 * np.log(np.diag(lower)).sum() + 2 * np.log(np.diag(root)).sum() + self.freedom * np.log(variance)
+        inverse = np.linalg.inv(root)
+        return float(deviance), float((inverse.T @ b)[1]), float(np.sqrt(variance * (inverse.T @ inverse)[1, 1]))
 
 
 def _item_means(rows: pd.DataFrame, kind: str) -> tuple[float, float, float]:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import anyio.to_thread
@@ -24,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cellglass.errors import InputError
+from cellglass.errors import DamagedError, InputError
 from cellglass.explorer.marks import Marker, strongest
 from cellglass.explorer.marks_blocks import Array
 from cellglass.explorer.notes import Conflict, Notes
@@ -52,7 +54,9 @@ class Threads:
 async def read_json(request: Request) -> dict[str, Any]:
     """Return the object in the body of a request, or raise InputError."""
     try:
-        value = json.loads(await request.body())
+        text = (await request.body()).decode()
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()  # a half of a surrogate pair is no text
     except (ValueError, RecursionError):
         raise InputError("the request holds no JSON") from None
     if not isinstance(value, dict):
@@ -66,9 +70,18 @@ def answer_json(value: object, status: int = 200) -> Response:
 
 
 async def refuse(_request: Request, error: Exception) -> Response:
-    """Answer any error in plain words: what was asked wrongly as 400, a conflict as 409, a failure of ours as 500."""
+    """Answer any error in plain words.
+
+    What was asked wrongly is 400, a conflict 409, and whatever is wrong on this side, such as a damaged atlas, 500.
+    """
     if isinstance(error, Conflict):
         return answer_json({"error": str(error), "present": error.present}, 409)
+    if isinstance(error, DamagedError):
+        log.warning("%s", error)
+        return answer_json({"error": str(error)}, 500)
+    if isinstance(error, sqlite3.Error):
+        log.error("the notes cannot be read or written: %s", error)
+        return answer_json({"error": f"the notes cannot be read or written ({error}); nothing was kept"}, 500)
     if isinstance(error, InputError):
         return answer_json({"error": str(error)}, 400)
     if isinstance(error, HTTPException):
@@ -109,13 +122,15 @@ def notes_routes(notes: Notes, threads: Threads) -> list[Route]:
 
 def marks_routes(marker: Marker, latents: Array, threads: Threads) -> list[Route]:
     """Return the route of marks; `latents` are the latent numbers of the concepts, in order."""
+    pool = ThreadPoolExecutor(1, "cellglass-marks")
 
     def find(body: bytes, of: str) -> Mapping[str, Any]:
         if len(body) % 4:
             raise InputError("the set must be positions of cells as 4 bytes each")
         cells = np.unique(np.frombuffer(body, dtype="<u4").astype(np.int64))
+        beside = pool.submit(marker.genes, cells) if of != "concepts" else None
         concepts = marker.concepts(cells) if of != "genes" else None
-        genes = marker.genes(cells) if of != "concepts" else None
+        genes = None if beside is None else beside.result()
         return {
             "n": len(cells),
             "concepts": None if concepts is None else strongest(concepts, latents),

@@ -41,12 +41,11 @@ class Cards:
         source, first = self.source, number * CARD_SHARD
         latents = [latent for latent in range(first, first + CARD_SHARD) if latent in source.position]
         wanted = {"concept": latents}
-        drivers, meanings = Rows(source.atlas._genes(wanted)), Rows(source.atlas._pathways(wanted))
-        fires = Rows(source.atlas._tokens(wanted)) if "gene_identity" in source.var else None
+        drivers, meanings = Rows(source.atlas.gene_rows(wanted)), Rows(source.atlas.pathway_rows(wanted))
+        fires = Rows(source.atlas.token_rows(wanted)) if "gene_identity" in source.var else None
         found = {}
-        for latent in latents:
-            position = source.position[latent]
-            column = source.activations[position]
+        positions = [source.position[latent] for latent in latents]
+        for latent, position, column in zip(latents, positions, source.activations.several(positions), strict=True):
             listed, compared = genes(drivers, drivers.where("concept", latent), self.lookup)
             card = {
                 "genes": listed,
@@ -82,7 +81,7 @@ def genes(table: Rows, at: Array, lookup: Lookup) -> tuple[dict[str, Any], dict[
         ``methods``, each once, on the first thing that it was measured on; ``rows`` [gene, rank by each method or
         null], ranks from 1. None where fewer than two methods measured the concept.
     """
-    numbers = lookup.numbers(table.texts["gene"])
+    numbers = table.mapped("gene", lookup.numbers)
     groups = dict(table.groups(at, "method", "on"))
     listed: dict[str, Any] = {}
     orders: dict[str, Array] = {}
@@ -156,6 +155,6 @@ def pairs(source: Source, latent: int) -> list[list[Any]]:
 def tokens(table: Rows, at: Array, lookup: Lookup) -> list[list[Any]]:
     """Return [gene, part, active, mean, n] of the genes on whose tokens it is active, the largest part first."""
     first = at[:TOP_TOKENS]
-    gene = lookup.numbers(table.texts["gene"])[table["gene"][first]]
+    gene = table.mapped("gene", lookup.numbers)[table["gene"][first]]
     columns = (shorts(table[name][first]) for name in ("part", "active", "mean"))
     return [list(row) for row in zip(gene.tolist(), *columns, table["n"][first].tolist(), strict=True)]

@@ -6,14 +6,14 @@ matrix only where its columns begin is held in memory; what a column holds is re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellglass.atlas.read import _reading
-from cellglass.errors import InputError
+from cellglass.atlas.read import reading
+from cellglass.errors import DamagedError, InputError
 
 Array = np.ndarray[Any, Any]
 
@@ -63,7 +63,7 @@ class Columns:
 
     def __init__(self, place: Path, shape: tuple[int, int], *, zeros: bool = False):
         self.place, self.shape, self.zeros = place, shape, zeros
-        self._data, self._indices, self.starts = _reading(place, self._open)
+        self._data, self._indices, self.starts = reading(place, self._open)
         sizes = np.diff(self.starts)
         entries = {self._data.shape[0], self._indices.shape[0], int(self.starts[-1]) if len(self.starts) else 0}
         if len(self.starts) != shape[1] + 1 or self.starts[0] != 0 or (sizes < 0).any() or len(entries) != 1:
@@ -75,9 +75,9 @@ class Columns:
         matrix = zarr.open_group(str(self.place), mode="r")["X"]
         kind, shape = matrix.attrs.get("encoding-type"), tuple(matrix.attrs.get("shape", ()))
         if kind != "csc_matrix":
-            raise InputError(f"{self.place}: X is stored as {kind}, not as csc_matrix; write the atlas again")
+            raise DamagedError(f"{self.place}: X is stored as {kind}, not as csc_matrix; write the atlas again")
         if shape != self.shape:
-            raise InputError(f"{self.place}: X has shape {shape}, but its tables say {self.shape}; write it again")
+            raise DamagedError(f"{self.place}: X has shape {shape}, but its tables say {self.shape}; write it again")
         return matrix["data"], matrix["indices"], np.asarray(matrix["indptr"][:], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -90,7 +90,25 @@ class Columns:
 
     def __getitem__(self, column: int) -> Column:
         """Return one column, read from disk."""
-        rows, values = self._read(int(self.starts[column]), int(self.starts[column + 1]))
+        return self.several([column])[0]
+
+    def several(self, columns: Sequence[int]) -> list[Column]:
+        """Return some columns; those that follow each other are read at once, up to `BLOCK` entries of them."""
+        found: list[Column] = []
+        while len(found) < len(columns):
+            first = last = columns[len(found)]
+            for column in columns[len(found) + 1 :]:
+                if column != last + 1 or self.starts[column + 1] - self.starts[first] > BLOCK:
+                    break
+                last = column
+            rows, values = self._read(int(self.starts[first]), int(self.starts[last + 1]))
+            bounds = self.starts[first : last + 2] - self.starts[first]
+            for column, begin, end in zip(range(first, last + 1), bounds[:-1], bounds[1:], strict=True):
+                found.append(self._checked(column, rows[begin:end], values[begin:end]))
+        return found
+
+    def _checked(self, column: int, rows: Array, values: Array) -> Column:
+        """Return a column with its cells ascending and without zeros, or say what is wrong with it."""
         if len(rows) > 1 and not (steps := np.diff(rows) > 0).all():
             order = np.argsort(rows, kind="stable")
             rows, values = rows[order], values[order]
@@ -114,13 +132,15 @@ class Columns:
     def _read(self, first: int, last: int) -> tuple[Array, Array]:
         if first == last:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-        rows: Array = _reading(self.place, lambda: np.asarray(self._indices[first:last]))
-        values: Array = _reading(self.place, lambda: np.asarray(self._data[first:last]))
+        rows: Array = reading(self.place, lambda: np.asarray(self._indices[first:last]))
+        values: Array = reading(self.place, lambda: np.asarray(self._data[first:last]))
         if rows.min() < 0 or rows.max() >= self.shape[0]:
             raise self._damaged(f"an entry names cell {rows.max()} of {self.shape[0]}")
         if not np.isfinite(values).all():
             raise self._damaged("a value is not finite")
         return rows, values
 
-    def _damaged(self, what: str) -> InputError:
-        return InputError(f"{self.place}: X is damaged ({what}); delete it and run the same command again; it goes on")
+    def _damaged(self, what: str) -> DamagedError:
+        return DamagedError(
+            f"{self.place}: X is damaged ({what}); delete it and run the same command again; it goes on"
+        )

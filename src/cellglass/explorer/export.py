@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from cellglass.errors import InputError
 from cellglass.explorer.answers import is_tree_path, page_files
+from cellglass.explorer.notes import SCHEMA_VERSION
+from cellglass.explorer.notes_files import FORMAT
 from cellglass.explorer.notes_place import fingerprint
 from cellglass.explorer.server import PAGE
 from cellglass.files import atomic_path
@@ -92,9 +94,9 @@ def _check_target(out: Path, atlas: Path) -> None:
 
 
 def _notes(notes: Notes | None, atlas: str) -> bytes:
-    """Return the notes as ``api/notes`` has them, with the atlas that a file which is sent back must name."""
-    states = {} if notes is None else {str(latent): state for latent, state in notes.states().items()}
-    document = {"atlas": atlas, "notes": states}
+    """Return all notes with their history, as files of notes have them, and the atlas that one sent back must name."""
+    revisions = [] if notes is None else notes.revisions()
+    document = {"format": FORMAT, "schema": SCHEMA_VERSION, "atlas": atlas, "revisions": revisions}
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 

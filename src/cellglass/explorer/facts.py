@@ -20,7 +20,7 @@ from cellglass.explorer.written import dumps, short, shorts
 SCHEMA = 1
 CELLS = 10_000
 """Names of cells in one file."""
-CARD_SHARD = 8
+CARD_SHARD = 4
 """Latent numbers in one file of cards: made together, since they stand together in the tables."""
 
 

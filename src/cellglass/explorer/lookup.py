@@ -25,6 +25,8 @@ GENE_SHARD, TERM_SHARD = 256, 256
 """Genes, and gene sets, in one file of the index."""
 KEPT = 50
 """Concepts that are listed for a gene and a method, or for a gene set, a test and a ranking."""
+ALIASES = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
+"""Columns of the counted genes that are looked for other names of a gene, the first one that is there."""
 TESTS = ("gsea", "ulm", "ora")
 _ENSEMBL = re.compile(r"ENS[A-Z]*G[0-9]{6,}(\.[0-9]+)?")
 
@@ -168,9 +170,11 @@ class Lookup:
         """Return for each gene set, test and ranking the enriched concepts of the smallest q, as columns by term."""
         terms = self.terms
         found = Strongest("group", ("q", "rank", "latent"), KEPT)
-        columns = ["concept", "source", "term", "test", "ranking", "statistic", "q", "null_q"]
+        columns, first = ["concept", "source", "term", "test", "ranking", "statistic", "q", "null_q"], 0
         for batch in self.source.scan(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, columns):
-            rows = batch[(batch["statistic"] > 0) & (self.positions(batch["concept"].to_numpy()) >= 0)]
+            chosen = (batch["statistic"] > 0) & (self.positions(batch["concept"].to_numpy()) >= 0)
+            rows, place = batch[chosen], first + np.flatnonzero(chosen)
+            first += len(batch)
             term = _pair_codes(rows["source"], rows["term"], terms.names)
             test, ranking = _codes(rows["test"], terms.tests), _codes(rows["ranking"], terms.rankings)
             statistic = rows["statistic"].to_numpy()
@@ -184,19 +188,64 @@ class Lookup:
                 ranking=ranking,
                 statistic=statistic,
                 null_q=rows["null_q"].to_numpy(),
+                place=place,
             )
         return found.table()
 
+    @once
+    def members(self) -> list[list[int]]:
+        """Return, for each gene set, the counted genes of its leading edges, those of most edges first.
+
+        The atlas keeps no members of gene sets. The edges are those of the concepts that `by_term` keeps.
+        """
+        table, n_counted = self.by_term, 0 if self.source.counted is None else len(self.source.counted)
+        seen: list[dict[int, int]] = [{} for _ in self.terms.names]
+        if not len(table["key"]) or not n_counted:
+            return [[] for _ in seen]
+        order = np.argsort(table["place"])
+        places, keys = table["place"][order], table["key"][order]
+        begin = first = 0
+        for batch in self.source.scan(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, ["leading_edge"]):
+            end = int(np.searchsorted(places, first + len(batch)))
+            texts = batch["leading_edge"].astype(object).iloc[places[begin:end] - first]
+            for key, text in zip(keys[begin:end].tolist(), texts, strict=True):
+                for symbol in dict.fromkeys(str(text or "").split(";")):
+                    gene = self.symbol.get(symbol, n_counted)
+                    if gene < n_counted:
+                        seen[key][gene] = seen[key].get(gene, 0) + 1
+            begin, first = end, first + len(batch)
+        return [sorted(counts, key=lambda gene, of=counts: (-of[gene], gene)) for counts in seen]  # type: ignore[misc]
+
     def gene_file(self) -> bytes:
-        """Return ``genes.json``: id and symbol of each gene, and its Ensembl id where ids are such."""
+        """Return ``genes.json``: id and symbol of each gene, its Ensembl id where ids are such, its other names."""
         ids, symbols, _, _ = self.genes
         matches = [_ENSEMBL.fullmatch(gene) is not None for gene in ids]
         ensembl = [gene if is_one else "" for gene, is_one in zip(ids, matches, strict=True)] if any(matches) else None
-        return dumps({"id": ids, "symbol": symbols, "ensembl": ensembl})
+        return dumps({"id": ids, "symbol": symbols, "ensembl": ensembl, "alias": self.aliases()})
+
+    def aliases(self) -> list[list[str]] | None:
+        """Return the other names of each gene, where the table of counted genes has a column of them; else None."""
+        counted = self.source.counted
+        name = next((name for name in ALIASES if counted is not None and name in counted), None)
+        if counted is None or name is None:
+            return None
+        texts = counted[name].astype(object)
+        known = texts.where(texts.notna(), "").tolist()
+        found = [[part for part in (one.strip() for one in re.split(r"[;,|]", str(text))) if part] for text in known]
+        return found + [[] for _ in self.genes.ids[len(found) :]]
 
     def term_file(self) -> bytes:
-        """Return ``terms.json``: source and name of each gene set."""
-        return dumps([{"source": source, "term": term} for source, term in self.terms.names])
+        """Return ``terms.json``: source and name of each gene set, and those of its genes that are known (`members`).
+
+        ``genes_from`` says that they are of leading edges, so the set has more.
+        """
+        rows = zip(self.terms.names, self.members, strict=True)
+        return dumps(
+            [
+                {"source": source, "term": term, "genes": genes, "genes_from": "leading edges"}
+                for (source, term), genes in rows
+            ]
+        )
 
     def gene_shard(self, shard: int) -> bytes:
         """Return, for each of `GENE_SHARD` genes, [latent, method, score, q] of its concepts.

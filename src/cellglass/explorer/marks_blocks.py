@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellglass.errors import InputError
+from cellglass.errors import DamagedError
 
 Array = np.ndarray[Any, Any]
 BLOCK = 1 << 21
@@ -33,6 +33,8 @@ class Columns:
     ----------
     place
         The folder of the AnnData, such as ``atlas/concepts.zarr``.
+    zeros
+        Whether there may be stored zeros. Where there are none, one is a sign of a chunk that is lost.
 
     Attributes
     ----------
@@ -40,10 +42,10 @@ class Columns:
         Rows (cells) and columns.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, zeros: bool = True) -> None:
         import zarr
 
-        self.place = place
+        self.place, self.zeros = place, zeros
         try:
             self._group: Any = zarr.open_group(str(place), mode="r")["X"]
             if self._group.attrs["encoding-type"] != "csc_matrix":
@@ -51,7 +53,10 @@ class Columns:
             self.shape: tuple[int, int] = tuple(int(n) for n in self._group.attrs["shape"])  # type: ignore[assignment]
             self.indptr: Array = np.asarray(self._group["indptr"][:], dtype=np.int64)
             total = int(self._group["data"].shape[0])
-            if len(self.indptr) != self.shape[1] + 1 or self.indptr[-1] != total or (np.diff(self.indptr) < 0).any():
+            ends = {total, int(self._group["indices"].shape[0]), int(self.indptr[-1])} if len(self.indptr) else set()
+            if len(self.indptr) != self.shape[1] + 1 or self.indptr[0] != 0 or len(ends) != 1:
+                raise ValueError("its offsets do not fit")
+            if (np.diff(self.indptr) < 0).any() or (np.diff(self.indptr) > self.shape[0]).any():
                 raise ValueError("its offsets do not fit")
         except Exception as error:  # the libraries raise dozens of kinds for a damaged file
             raise damaged(place, error) from error
@@ -77,6 +82,10 @@ class Columns:
             data, rows = self._group["data"][start:stop], self._group["indices"][start:stop]
             if len(rows) and (rows.min() < 0 or rows.max() >= self.shape[0]):
                 raise ValueError("it names cells that are not there")
+            if not np.isfinite(data).all():
+                raise ValueError("a value is not finite")
+            if not self.zeros and not (data != 0).all():
+                raise ValueError("it holds a zero")
         except Exception as error:  # as above
             raise damaged(self.place, error) from error
         return np.asarray(data, dtype=np.float32), np.asarray(rows, dtype=np.int32)
@@ -93,7 +102,7 @@ def latents_of(place: Path) -> Array:
         raise damaged(place, error) from error
 
 
-def damaged(place: Path, error: Exception) -> InputError:
+def damaged(place: Path, error: Exception) -> DamagedError:
     """Return the error of one line that a library's error for a damaged file becomes."""
     reason = " ".join(str(error).split())[:120]
-    return InputError(f"{place}: it cannot be read ({type(error).__name__}: {reason}); write the atlas again")
+    return DamagedError(f"{place}: it cannot be read ({type(error).__name__}: {reason}); write the atlas again")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cellglass.atlas import schema
-from cellglass.atlas.read import _reading
+from cellglass.atlas.read import reading
 from cellglass.errors import InputError
 from cellglass.explorer.once import once
 from cellglass.explorer.source import Source
@@ -66,8 +66,13 @@ class Neighbours:
         codes = sp.coo_matrix((values.astype(np.float32), (rows.astype(np.int32), columns.astype(np.int32))), shape)
         return codes.tocsr(), codes.tocsc()
 
+    @property
+    def by_cell(self) -> Any:
+        """The activations in the sample, CSR of cells x concepts."""
+        return self._codes[0]
+
     @once
-    def _moments(self) -> tuple[Array, Array]:
+    def moments(self) -> tuple[Array, Array]:
         """Mean and standard deviation of each concept in the sample, float64."""
         codes, n = self._codes[1], max(len(self.sample), 1)
         column = np.repeat(np.arange(codes.shape[1]), np.diff(codes.indptr))
@@ -79,7 +84,7 @@ class Neighbours:
     def correlations(self, position: int) -> Array:
         """Return the correlation of a concept with each concept over the sample, float64; NaN where one is constant."""
         by_cell, by_concept = self._codes
-        mean, spread = self._moments
+        mean, spread = self.moments
         part = slice(by_concept.indptr[position], by_concept.indptr[position + 1])
         rows = by_cell[by_concept.indices[part]]
         own = np.repeat(by_concept.data[part].astype(np.float64), np.diff(rows.indptr))
@@ -95,7 +100,7 @@ class Neighbours:
         folder = self.source.atlas.path / schema.DICTIONARIES / "concepts"
         if not folder.is_dir():
             return None
-        rows = _reading(folder, lambda: _decoder(folder))
+        rows = reading(folder, lambda: _decoder(folder))
         if rows is None:
             rows = self.source.atlas.dictionary().directions.numpy()
         latents = self.source.latents

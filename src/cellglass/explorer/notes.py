@@ -1,9 +1,9 @@
-"""What people (and programs) wrote about concepts, kept in one SQLite file apart from the atlas.
+"""What people (and programs) wrote about concepts, kept in one SQLite file.
 
 Nothing is ever changed or deleted: a note is a chain of revisions, and undo is a further one. A write names the
 revision that it was based on; where another came between, nothing is written and `Conflict` holds what is there now.
 A write that has returned is on the disk (write-ahead log, synced at each commit). Machines and people have histories
-of their own. Ratings of a blind review lie in the same file (`review_store.py`).
+of their own. Ratings of a blind review lie in the same file (`review.py`).
 
 State of a concept, as the API gives it: ``{"latent", "person": revision or None, "machine": revision or None}``, and a
 revision with ``"others"``: what was written at the same time elsewhere and came in by `merge`, until the next write.
@@ -68,12 +68,20 @@ class Notes:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+        except (sqlite3.Error, OSError) as error:
+            raise self._unusable(error) from error
+        try:
             self._file.row_factory = sqlite3.Row
             self._prepare(atlas)
-        except (sqlite3.Error, OSError) as error:
-            raise InputError(
-                f"{self.path}: the notes cannot be opened ({error}); name another file with --notes"
-            ) from error
+        except sqlite3.Error as error:
+            self._file.close()
+            raise self._unusable(error) from error
+        except InputError:
+            self._file.close()
+            raise
+
+    def _unusable(self, error: Exception) -> InputError:
+        return InputError(f"{self.path}: the notes cannot be opened ({error}); name another file with --notes")
 
     def _prepare(self, atlas: str | None) -> None:
         for setting in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "trusted_schema=OFF"):
@@ -88,7 +96,10 @@ class Notes:
             if version != str(SCHEMA_VERSION):
                 raise InputError(f"{self.path}: a newer cellglass wrote it; update with: pip install -U cellglass")
             if atlas is not None and self._meta("atlas", atlas) != atlas:
-                raise InputError(f"{self.path}: these are the notes of another atlas; name another file with --notes")
+                raise InputError(
+                    f"{self.path}: these are the notes of another atlas, or of this one before its "
+                    "dictionary was trained anew; put the file elsewhere, or name another with --notes"
+                )
 
     def _meta(self, key: str, value: str) -> str:
         """Return what is kept under `key`; `value` is kept where nothing is."""
@@ -109,10 +120,10 @@ class Notes:
             self._file.execute("BEGIN IMMEDIATE")
             try:
                 yield self._file
-            except BaseException:
-                self._file.execute("ROLLBACK")
-                raise
-            self._file.execute("COMMIT")
+                self._file.execute("COMMIT")
+            finally:
+                if self._file.in_transaction:  # the block failed, or the disk is full; some failures end it already
+                    self._file.execute("ROLLBACK")
 
     def query(self, text: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:
         """Return the rows of a SELECT."""

@@ -1,9 +1,14 @@
-"""Where the notes of an atlas lie: in a file that the user names, or in the user's data folder, never in the atlas."""
+"""Where the notes of an atlas lie: in its ``annotations.sqlite``, or in a file that the user names.
+
+That file is the one thing in an atlas that the explorer writes, so that notes go where the atlas goes. An atlas in a
+folder that cannot be written has its notes in the user's data folder.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,29 +32,55 @@ def fingerprint(atlas: Atlas) -> str:
 
 
 def notes_path(atlas: Atlas, path: Path | str | None = None) -> Path:
-    """Return the file of an atlas's notes: `path`, or one in the user's data folder named after the fingerprint.
+    """Return the file of an atlas's notes.
+
+    Parameters
+    ----------
+    path
+        What the user names; None means ``annotations.sqlite`` in the atlas, or, where neither it nor the atlas's folder
+        can be written, a file in the user's data folder that is named after the fingerprint.
 
     Raises
     ------
     InputError
-        If `path` lies in the atlas, which is never written.
+        If `path` is a folder, or another file of the atlas.
     """
+    own = atlas.path / schema.ANNOTATIONS
     if path is None:
+        if os.access(own if own.exists() else atlas.path, os.W_OK) and os.access(atlas.path, os.W_OK):
+            return own
         import platformdirs
 
         return Path(platformdirs.user_data_dir("cellglass", appauthor=False)) / "notes" / f"{fingerprint(atlas)}.sqlite"
     chosen = Path(path)
     if chosen.is_dir():
         raise InputError(f"{chosen}: this is a folder; name a file for the notes, such as notes.sqlite")
-    if chosen.resolve().is_relative_to(atlas.path.resolve()):
-        raise InputError(f"{chosen}: it lies in the atlas, which is never written; name a file beside it")
+    if chosen.resolve() != own.resolve() and chosen.resolve().is_relative_to(atlas.path.resolve()):
+        raise InputError(
+            f"{chosen}: it lies in the atlas, where only {schema.ANNOTATIONS} is written; name another file"
+        )
     return chosen
 
 
-def open_notes(atlas: Atlas, path: Path | str | None = None) -> Notes:
-    """Open the notes of an atlas; see `notes_path`."""
+def open_notes(atlas: Atlas, path: Path | str | None = None, *, make: bool = True) -> Notes:
+    """Open the notes of an atlas; see `notes_path`.
+
+    Parameters
+    ----------
+    make
+        Whether a file is made where there is none.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened, or holds the notes of another atlas: one whose dictionary was trained anew has
+        other concepts.
+    """
     from cellglass.explorer.marks_blocks import latents_of
     from cellglass.explorer.notes import Notes
 
+    place = notes_path(atlas, path)
+    if not make and not place.exists():
+        raise InputError(f"{place}: there are no notes yet; write some with: cellglass explore {atlas.path}")
     latents = latents_of(atlas.path / schema.CONCEPTS)
-    return Notes(notes_path(atlas, path), fingerprint(atlas), map(int, latents))
+    return Notes(place, fingerprint(atlas), map(int, latents))

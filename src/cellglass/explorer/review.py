@@ -2,13 +2,14 @@
 
 Items are concepts, neurons and random directions. Each rater sees all of them in an order of their own, drawn from the
 session's seed and the rater's name, with some shown twice so that the rater's own agreement can be measured. What a
-rater gets of an item is a code that means nothing; its kind is told to nobody before the session has ended. What is
-shown of an item is made in ``review_items.py``.
+rater gets of an item is a code that means nothing; its kind is told to nobody before the session has ended, but to
+whoever has the leader's key, of which a hash is kept. What is shown of an item is made in ``review_items.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import math
 import secrets
@@ -52,6 +53,14 @@ class Place(NamedTuple):
     ended: bool
 
 
+class Begun(NamedTuple):
+    """A session that was begun."""
+
+    session: str
+    key: str | None
+    """What lets its leader end it and read results early; None where the session was there already."""
+
+
 def draw_items(
     concepts: Mapping[int, int], latents: Mapping[str, int], wanted: Mapping[str, int], seed: int
 ) -> list[Item]:
@@ -63,7 +72,7 @@ def draw_items(
     Parameters
     ----------
     concepts : mapping of int to int
-        Cells in which each live concept is active, by latent number.
+        Cells in which each concept is shown, by latent number.
     latents : mapping of str to int
         How many latents the dictionaries ``neuron`` and ``random`` have.
     wanted : mapping of str to int
@@ -79,6 +88,8 @@ def draw_items(
             raise InputError(f"{kind}: {n} are asked for and the atlas has {there.get(kind, 0)}; ask for fewer")
     if not 1 <= sum(wanted.get(kind, 0) for kind in KINDS) <= MOST_ITEMS:
         raise InputError(f"a session has at least 1 item and at most {MOST_ITEMS}")
+    if not concepts:
+        raise InputError("no concept is active in enough cells, so there is nothing to review")
     numbers, sizes = np.array(list(concepts)), np.array(list(concepts.values()))
     chosen = rng.permutation(len(numbers))[: wanted.get("concept", 0)]
     items = [Item("concept", int(numbers[i]), int(sizes[i])) for i in chosen]
@@ -108,16 +119,27 @@ class Review:
 
     def start(self, items: Sequence[Item], seed: int | None = None, repeats: float = REPEATS) -> str:
         """Keep a new session and return its id; the same items and seed are the same session."""
+        return self.begin(items, seed, repeats).session
+
+    def begin(self, items: Sequence[Item], seed: int | None = None, repeats: float = REPEATS) -> Begun:
+        """Keep a new session and return its id, and its leader's key where it was not there before."""
         if isinstance(repeats, bool) or not isinstance(repeats, int | float) or not 0 <= repeats <= 0.5:
             raise InputError("repeats: it must be a share from 0 to 0.5")
         seed = secrets.randbits(62) if seed is None else seed
         design = json.dumps({"items": items, "repeats": float(repeats)})
         session = hashlib.sha256(f"{self._notes.atlas}/{seed}/{design}".encode()).hexdigest()[:16]
+        key = secrets.token_urlsafe(18)
         with self._notes.transaction() as file:
-            file.execute(
-                "INSERT OR IGNORE INTO sessions VALUES (?, ?, ?, ?, NULL)", (session, str(seed), design, rules.now())
-            )
-        return session
+            values = (session, str(seed), design, rules.now())
+            new = file.execute("INSERT OR IGNORE INTO sessions VALUES (?, ?, ?, ?, NULL)", values).rowcount
+            if new:
+                file.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"leader {session}", _hashed(key)))
+        return Begun(session, key if new else None)
+
+    def leads(self, session: object, key: object) -> bool:
+        """Return whether `key` is the leader's key of a session that was begun in this file."""
+        kept = self._notes.query("SELECT value FROM meta WHERE key=?", (f"leader {session}",))
+        return bool(kept) and isinstance(key, str) and hmac.compare_digest(str(kept[0]["value"]), _hashed(key))
 
     def sessions(self) -> list[dict[str, Any]]:
         """Return the sessions and how far each rater is; nothing of what the items are."""
@@ -192,11 +214,11 @@ class Review:
                 file.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         return self.place(session, name)
 
-    def end(self, session: str) -> None:
+    def end(self, session: object) -> None:
         """End a session: no rating is taken any more, and `table` tells what the items are."""
         self._session(session)
         with self._notes.transaction() as file:
-            file.execute("UPDATE sessions SET ended=? WHERE id=? AND ended IS NULL", (rules.now(), session))
+            file.execute("UPDATE sessions SET ended=? WHERE id=? AND ended IS NULL", (rules.now(), str(session)))
 
     def table(self, session: str, *, early: bool = False) -> pd.DataFrame:
         """Return all ratings with what the items were.
@@ -222,24 +244,13 @@ class Review:
             name, position = row["rater"], row["position"]
             order = orders.setdefault(name, order_of(len(items), seed, name, repeats))
             item = items[order[position]]
-            told = {name: row[name] for name in ("rating", "label", "comment", "seconds", "when")}
+            told = {field: row[field] for field in ("rating", "label", "comment", "seconds", "when")}
             head = {"rater": name, "position": position, "item": f"{item.kind} {item.number}"}
             again = {"kind": item.kind, "number": item.number, "repeat": order[position] in order[:position]}
             rows.append({**head, **again, **told})
-        columns = (
-            "rater",
-            "position",
-            "item",
-            "kind",
-            "number",
-            "repeat",
-            "rating",
-            "label",
-            "comment",
-            "seconds",
-            "when",
-        )
-        return pd.DataFrame(rows, columns=list(columns))
+        columns = ["rater", "position", "item", "kind", "number", "repeat"]
+        columns += ["rating", "label", "comment", "seconds", "when"]
+        return pd.DataFrame(rows, columns=columns)
 
     def _session(self, session: object) -> tuple[int, list[Item], float, bool]:
         rows = self._notes.query("SELECT seed, design, ended FROM sessions WHERE id=?", (str(session),))
@@ -252,6 +263,10 @@ class Review:
     def _done(self, session: str, rater: str) -> int:
         found = self._notes.query("SELECT COUNT(*) FROM answers WHERE session=? AND rater=?", (session, rater))
         return int(found[0][0])
+
+
+def _hashed(key: str) -> str:
+    return hashlib.sha256(f"cellglass review {key}".encode()).hexdigest()
 
 
 def _code(seed: int, rater: str, position: int) -> str:

@@ -2,8 +2,8 @@
 
 An item is the cells in which it is most active, each with its rank among them; how many cells of each label these are;
 and the genes that mark them (`marks.Marker.genes`). Ranks instead of activations, since the scale of a neuron's would
-give it away. Neurons and random directions are read from the activations that the pipeline left in the atlas's
-``work/``; where they are gone a review can hold concepts alone. It writes nothing.
+give it away; ties are broken by lot. Neurons and random directions are read from the activations that the pipeline
+left in the atlas's ``work/``; where they are gone a review can hold concepts alone. It writes nothing.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from cellglass.atlas import schema
-from cellglass.errors import InputError
+from cellglass.errors import DamagedError
 from cellglass.explorer.marks import FEWEST, Marker, strongest
 from cellglass.explorer.marks_blocks import Array
 from cellglass.explorer.review import Item
+from cellglass.seeds import generator
 
 if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
@@ -29,6 +31,11 @@ FOLDERS = {"neuron": "neurons", "random": "random"}
 ACTIVATIONS = "work/activations"
 BATCH = 8192
 REMEMBERED = 1200
+MOST_SHOWN, MOST_OF_ALL = 30_000, 0.25
+"""Cells of an item at most, and their share of all cells: of a concept that is active in more, as nearly all are where
+a cell counts by the largest activation of its genes, the ones in which it is most active."""
+ROOM = 1 << 26
+"""Responses that are held at once while latents are read: 256 MiB. Of more, the activations are read again."""
 GENES = 40
 
 
@@ -46,11 +53,11 @@ class Evidence:
         self._told: OrderedDict[Item, dict[str, Any]] = OrderedDict()
 
     def concepts(self) -> dict[int, int]:
-        """Return in how many cells each concept is active; those that cannot be told from the rest are left out."""
+        """Return in how many cells each concept is shown; those that are active in fewer than `FEWEST` are left out."""
         table = json.loads(self._tree.get("data/concepts.json"))
-        n = self._marker.n_cells
-        pairs = zip(table["latent"], table["n_active"], strict=True)
-        return {int(latent): int(active) for latent, active in pairs if FEWEST <= active <= n - FEWEST}
+        most = min(MOST_SHOWN, int(MOST_OF_ALL * self._marker.n_cells))
+        pairs = ((int(latent), min(n, most)) for latent, n in zip(table["latent"], table["n_active"], strict=True))
+        return {latent: int(size) for latent, size in pairs if size >= FEWEST}
 
     def has(self, kind: str) -> bool:
         """Return whether the atlas holds what items of `kind` need."""
@@ -69,17 +76,19 @@ class Evidence:
             missing = [item for item in dict.fromkeys(items) if item not in self._shown]
             for kind in FOLDERS:
                 of_kind = [item for item in missing if item.kind == kind]
-                if of_kind:
-                    self._keep(zip(of_kind, self._respond(kind, of_kind), strict=True))
+                step = max(1, ROOM // max(self._marker.n_cells, 1))
+                for first in range(0, len(of_kind), step):
+                    some = of_kind[first : first + step]
+                    self._keep(zip(some, self._respond(kind, some), strict=True))
             self._keep((item, self._concept(item)) for item in missing if item.kind == "concept")
 
     def cells(self, item: Item) -> tuple[Array, Array]:
         """Return the item's cells, uint32 ascending, and their ranks, float32: 1 is the most active one, 0 none."""
-        self.prepare([item])
-        with self._lock:
-            if item in self._shown:
-                return self._shown[item]
-        return self.cells(item)
+        while True:
+            self.prepare([item])
+            with self._lock:
+                if item in self._shown:  # unless many others were asked for in between
+                    return self._shown[item]
 
     def activation(self, item: Item) -> bytes:
         """Return the cells and ranks as ``data/activations`` has them."""
@@ -124,40 +133,52 @@ class Evidence:
         content = self._tree.get(f"data/activations/{item.number}.bin")
         n = int(np.frombuffer(content, dtype="<u4", count=1)[0])
         cells = np.frombuffer(content, dtype="<u4", count=n, offset=4)
-        return most_active(cells, np.frombuffer(content, dtype="<f4", count=n, offset=4 + 4 * n), item.size)
+        values = np.frombuffer(content, dtype="<f4", count=n, offset=4 + 4 * n)
+        return most_active(cells, values, item.size, self._lots)
+
+    @cached_property
+    def _lots(self) -> Array:
+        """A number for each cell, by which ties are broken."""
+        return generator(0, "review ties").permutation(self._marker.n_cells)
 
     def _respond(self, kind: str, items: list[Item]) -> list[tuple[Array, Array]]:
-        """Return cells and ranks of latents of a baseline: of tokens the largest response over a cell's genes."""
+        """Return cells and ranks of latents of a baseline: of tokens the largest response over a cell's genes.
+
+        A response below zero is one too, so that each item has as many cells as it should.
+        """
         import torch
 
         from cellglass.activations import open_store
 
         if not self.has(kind):
-            raise InputError(
+            raise DamagedError(
                 f"{self._atlas.path}: {ACTIVATIONS} is gone, which the items of this session are made of; "
                 "run the same command again, which makes it anew"
             )
         store, dictionary = open_store(self._atlas.path / ACTIVATIONS), self._atlas.dictionary(FOLDERS[kind])
         rows = store.rows(next(iter(store.sites)))
         if store.n_cells != self._marker.n_cells or rows.width != dictionary.d_in:
-            raise InputError(f"{self._atlas.path / ACTIVATIONS}: it is not of the cells of this atlas")
+            raise DamagedError(f"{self._atlas.path / ACTIVATIONS}: it is not of the cells of this atlas")
         latents = torch.tensor([item.number for item in items])
-        response = np.zeros((len(items), store.n_cells), dtype=np.float32)
+        response = np.full((len(items), store.n_cells), -np.inf, dtype=np.float32)
         for start in range(0, rows.n_rows, BATCH):
             chosen = np.arange(start, min(start + BATCH, rows.n_rows))
+            cells = rows.cells(chosen)  # never decreasing
             with torch.no_grad():
-                values = dictionary.preactivations(rows.read(chosen))[:, latents].relu().T.numpy()
-            cells = rows.cells(chosen)
-            for latent, of_latent in enumerate(values):
-                np.maximum.at(response[latent], cells, of_latent)
-        everyone = np.arange(store.n_cells, dtype=np.uint32)
-        pairs = zip(items, response, strict=True)
-        return [most_active(everyone[row > 0], row[row > 0], item.size) for item, row in pairs]
+                values = dictionary.preactivations(rows.read(chosen))[:, latents].T.numpy()
+            first = np.flatnonzero(np.r_[True, cells[1:] != cells[:-1]])
+            best = np.maximum.reduceat(values, first, axis=1)
+            response[:, cells[first]] = np.maximum(response[:, cells[first]], best)
+        read = np.flatnonzero(np.isfinite(response[0])).astype(np.uint32)
+        return [most_active(read, row[read], item.size, self._lots) for item, row in zip(items, response, strict=True)]
 
 
-def most_active(cells: Array, values: Array, size: int) -> tuple[Array, Array]:
-    """Return the `size` cells with the largest values, ascending, and their ranks from 1 down to 1 / size."""
-    order = np.lexsort((cells, -values))[:size]
-    ranks = 1 - np.arange(len(order), dtype=np.float32) / max(len(order), 1)
+def most_active(cells: Array, values: Array, size: int, lots: Array) -> tuple[Array, Array]:
+    """Return the `size` cells with the largest values, ascending, and their ranks from 1 down to 1 / size.
+
+    Equal values are ordered by the `lots` of their cells.
+    """
+    order = np.lexsort((lots[cells], -values))[:size]
+    ranks = (1 - np.arange(len(order)) / max(len(order), 1)).astype(np.float32)
     by_cell = np.argsort(cells[order])
     return cells[order][by_cell].astype(np.uint32), ranks[by_cell]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ class Rows:
     def __init__(self, table: pd.DataFrame):
         self.columns: dict[str, Array] = {}
         self.texts: dict[str, list[str]] = {}
+        self._mapped: dict[str, Array] = {}
         for name in table:
             column = table[name]
             if column.dtype == object:
@@ -34,6 +36,12 @@ class Rows:
 
     def __getitem__(self, name: str) -> Array:
         return self.columns[name]
+
+    def mapped(self, name: str, of: Callable[[list[str]], Array]) -> Array:
+        """Return what `of` makes of the texts of a column; it is asked once."""
+        if name not in self._mapped:
+            self._mapped[name] = of(self.texts[name])
+        return self._mapped[name]
 
     def where(self, name: str, value: int) -> Array:
         """Return the places at which a column has a value."""

@@ -9,6 +9,7 @@ nothing of atlases, notes or paths.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import html
@@ -29,6 +30,8 @@ READS = ("GET", "HEAD")
 WRITES = ("POST",)
 SMALL_BODY = 64 << 10
 BODY_SECONDS = 30.0
+DRAINED_BYTES, DRAINED_SECONDS = 16 << 20, 5.0
+"""How much of a body that is refused is still taken, and thrown away, so that whoever sends it reads the answer."""
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -124,7 +127,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        headers = _single(scope["headers"])
+        headers, incoming = _single(scope["headers"]), _Incoming(receive)
         cookie: list[tuple[bytes, bytes]] = []
         try:
             authority = self._host(headers)
@@ -132,9 +135,9 @@ class Guard:
             if self._token(scope, headers, authority):
                 value = f"{cookie_name(authority)}={self.token}; Path=/; SameSite=Strict; HttpOnly"
                 cookie = [(b"set-cookie", value.encode())]
-            body = await self._body(scope, headers, receive)
+            body = await self._body(scope, headers, incoming)
         except Refusal as refusal:
-            await _refuse(scope, _with_headers(send, []), refusal)
+            await _refuse(scope, incoming, _with_headers(send, []), refusal)
             return
         await self.app(scope, _replay(body, receive), _with_headers(send, cookie))
 
@@ -181,7 +184,7 @@ class Guard:
         limit = self.limits.get(scope["path"], SMALL_BODY) if scope["method"] in WRITES else 0
         reason = f"the request is too large: at most {limit:,} bytes are taken here"
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length[:20]) > limit:
+        if not length.isdigit() or len(length) > 20 or int(length) > limit:
             raise Refusal(413, reason)
         body = bytearray()
         try:
@@ -229,22 +232,51 @@ def _with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
     return written
 
 
-async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
-    """Answer in plain words: as a page where a person followed a link, else as JSON."""
-    accepts = _single(scope["headers"]).get(b"accept", b"")
+class _Incoming:
+    """What arrives of a request, and whether all of it has."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self.ended = receive, False
+
+    async def __call__(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        self.ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+
+async def _refuse(scope: Scope, incoming: _Incoming, send: Send, refusal: Refusal) -> None:
+    """Answer in plain words: as a page where a person followed a link, else as JSON.
+
+    A connection that is closed while a body still arrives is reset, and the answer is lost on its way. So the answer
+    goes out at once, and the connection is closed when the body has ended, or enough of it was thrown away.
+    """
+    headers = _single(scope["headers"])
+    accepts = headers.get(b"accept", b"")
     if b"text/html" in accepts:
         kind, text = "text/html; charset=utf-8", _PAGE.format(html.escape(refusal.reason))
     else:
         kind, text = "application/json", json.dumps({"error": refusal.reason})
     body = text.encode()
-    headers = [
+    told = [
         (b"content-type", kind.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    await send({"type": "http.response.start", "status": refusal.status, "headers": told})
+    shown = b"" if scope["method"] == "HEAD" else body
+    await send({"type": "http.response.body", "body": shown, "more_body": True})
+    if b"expect" not in headers:  # who waits for leave to send has sent nothing
+        await _drain(incoming)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drain(incoming: _Incoming) -> None:
+    taken = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAINED_SECONDS):
+            while not incoming.ended and taken < DRAINED_BYTES:
+                taken += len((await incoming()).get("body", b""))
 
 
 _PAGE = (

@@ -12,6 +12,7 @@ import logging
 import re
 import secrets
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
     from cellglass.explorer.notes import Notes
     from cellglass.explorer.security import App
+    from cellglass.explorer.tree import Tree
 
 log = logging.getLogger(__name__)
 PORT = 8765
 PORTS_TRIED = 50
 _NOT_OURS = (errno.EADDRNOTAVAIL,)  # the address is no address of this machine, at any port
 MOST_CELLS = 1 << 24
+REPORT = "report.html"
 PAGE = Path(__file__).parent / "page"
 _LASTING = re.compile(r"assets/.*-[A-Za-z0-9_-]{8,}\.[a-z0-9]+\Z")
 
@@ -83,7 +86,7 @@ def make_app(
     heavy, light = api.Threads(2), api.Threads(4)
     routes, limits = [*api.notes_routes(notes, light)], dict[str, int]()
     if atlas is not None:
-        more, limits = _atlas_routes(atlas, tree, notes, light)
+        more, limits = _atlas_routes(atlas, tree, notes, light, shared=token is not None)
         routes += more
 
     def file(request: Request) -> Response:
@@ -105,7 +108,7 @@ def make_app(
     return Guard(
         Starlette(
             routes=[*routes, Route("/{path:path}", any_file, methods=["GET"])],
-            exception_handlers=dict.fromkeys((InputError, Conflict, 404, 405, 500), api.refuse),
+            exception_handlers=dict.fromkeys((InputError, Conflict, sqlite3.Error, 404, 405, 500), api.refuse),
         ),
         allowed_hosts,
         token,
@@ -113,7 +116,9 @@ def make_app(
     )
 
 
-def _atlas_routes(atlas: Atlas, tree: TreeLike, notes: Notes, light: Any) -> tuple[list[Any], dict[str, int]]:
+def _atlas_routes(
+    atlas: Atlas, tree: TreeLike, notes: Notes, light: Any, *, shared: bool
+) -> tuple[list[Any], dict[str, int]]:
     from cellglass.atlas import schema
     from cellglass.explorer import api
     from cellglass.explorer.marks import Marker
@@ -126,7 +131,7 @@ def _atlas_routes(atlas: Atlas, tree: TreeLike, notes: Notes, light: Any) -> tup
     latents = latents_of(atlas.path / schema.CONCEPTS)
     threading.Thread(target=_prepared, args=(marker.prepare,), name="cellglass-marks", daemon=True).start()
     marks = api.marks_routes(marker, latents, api.Threads(1))
-    review = review_routes(notes, Evidence(atlas, tree, marker), light, api.Threads(1))
+    review = review_routes(notes, Evidence(atlas, tree, marker), light, api.Threads(1), shared=shared)
     return [*marks, *review], limits
 
 
@@ -135,6 +140,35 @@ def _prepared(work: Callable[[], None]) -> None:
         work()
     except Exception as error:  # whoever asks for it is told; nobody else need know
         log.warning("a part of the atlas cannot be prepared: %s", error)
+
+
+def _warm(tree: Tree, atlas: Atlas, tell: Callable[[str], None]) -> None:
+    _prepared(tree.warm)
+    for place in changed_parts(atlas):
+        tell(f"{place}: its contents changed since it was written, so what is shown of it may be wrong")
+
+
+def changed_parts(atlas: Atlas) -> list[Path]:
+    """Return the parts of an atlas whose checksum is not the manifest's: a bit that fell over is seen by nothing else.
+
+    Parts that are not there, that only the pipeline needs, and the report are left out.
+    """
+    from cellglass.atlas import schema
+    from cellglass.atlas.manifest import artefact_digest
+    from cellglass.atlas.read import WORK
+
+    changed = []
+    for name, digest in schema.outputs_of(atlas.manifest).items():
+        place = atlas.path / name
+        if name.startswith(WORK) or name == REPORT or not place.exists():
+            continue
+        try:
+            same = artefact_digest(place) == digest
+        except OSError:
+            same = False
+        if not same:
+            changed.append(place)
+    return changed
 
 
 def listen(host: str, port: int, tell: Callable[[str], None]) -> socket.socket:
@@ -195,7 +229,7 @@ def serve(
     open_browser : bool
         Whether to show the page once it can be had.
     notes
-        The file of notes; None takes one in the user's data folder (`notes_place.notes_path`).
+        The file of notes; None takes the atlas's own (`notes_place.notes_path`).
     tell : callable
         Hears, line by line, what the user should read: the link above all.
     """
@@ -210,7 +244,7 @@ def serve(
     with contextlib.closing(open_notes(atlas, notes)) as kept, contextlib.closing(listen(host, port, tell)) as sock:
         number = sock.getsockname()[1]
         tree = Tree(atlas, live=True)
-        threading.Thread(target=_prepared, args=(tree.warm,), name="cellglass-tree", daemon=True).start()
+        threading.Thread(target=_warm, args=(tree, atlas, tell), name="cellglass-tree", daemon=True).start()
         token = None if is_loopback(host) else secrets.token_urlsafe(24)
         app = make_app(
             tree,

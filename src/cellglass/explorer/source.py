@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from cellglass.atlas import schema
-from cellglass.atlas.read import _reading
-from cellglass.errors import InputError
+from cellglass.atlas.read import reading
+from cellglass.errors import DamagedError
 from cellglass.explorer.columns import Columns
 from cellglass.explorer.once import once
 from cellglass.explorer.rows import Rows
@@ -50,6 +51,8 @@ class Source:
     def __init__(self, atlas: Atlas):
         self.atlas = atlas
         self.place = atlas.path / schema.CONCEPTS
+        self._naming = Lock()
+        self._named: Any = None
 
     @cached_property
     def _group(self) -> Any:
@@ -58,7 +61,7 @@ class Source:
 
             return zarr.open_group(str(self.place), mode="r")
 
-        return _reading(self.place, read)
+        return reading(self.place, read)
 
     def _part(self, *names: str) -> Any:
         """Return an element of concepts.zarr as anndata reads it."""
@@ -68,7 +71,7 @@ class Source:
 
             return read_elem(self._group["/".join(names)])
 
-        return _reading(self.place / "/".join(names), read)
+        return reading(self.place / "/".join(names), read)
 
     @cached_property
     def var(self) -> pd.DataFrame:
@@ -87,12 +90,12 @@ class Source:
         """Where each cell is drawn, float32 (n_cells, 2)."""
         xy = np.asarray(self._part("obsm", "X_umap"))
         if xy.shape != (self.n_cells, 2) or not np.isfinite(xy).all():
-            raise InputError(f"{self.place}: X_umap is no layout of {self.n_cells} cells; write the atlas again")
+            raise DamagedError(f"{self.place}: X_umap is no layout of {self.n_cells} cells; write the atlas again")
         return xy
 
     @cached_property
     def _names(self) -> Any:
-        return _reading(self.place / "obs", lambda: self._group["obs"][self._group["obs"].attrs["_index"]])
+        return reading(self.place / "obs", lambda: self._group["obs"][self._group["obs"].attrs["_index"]])
 
     @cached_property
     def n_cells(self) -> int:
@@ -102,19 +105,25 @@ class Source:
         return len(self._part("obs", str(self._group["obs"].attrs["_index"])))
 
     def cell_names(self, first: int, last: int) -> list[str]:
-        """Return the names of some cells, read from disk."""
-        if hasattr(self._names, "shape"):
-            return [str(name) for name in _reading(self.place / "obs", lambda: self._names[first:last])]
-        return [str(name) for name in self._part("obs", str(self._group["obs"].attrs["_index"]))[first:last]]
+        """Return the names of some cells.
+
+        All are kept from the first question on, since they are packed so many together that a few take as long as all.
+        """
+        with self._naming:  # a lock of its own: nobody who asks for something else should wait
+            if self._named is None:
+                whole = hasattr(self._names, "shape")
+                index = str(self._group["obs"].attrs["_index"])
+                self._named = reading(self.place / "obs", lambda: self._names[:]) if whole else self._part("obs", index)
+        return [str(name) for name in self._named[first:last]]
 
     @once
     def labels(self) -> dict[str, pd.Series[Any]]:
         """Return the columns of the cells that can colour them: categories and numbers, in the atlas's order."""
         found = {}
-        for name in _reading(self.place / "obs", lambda: list(self._group["obs"].attrs["column-order"])):
+        for name in reading(self.place / "obs", lambda: list(self._group["obs"].attrs["column-order"])):
             column = pd.Series(self._part("obs", str(name)))
             if len(column) != self.n_cells:
-                raise InputError(f"{self.place}: obs column {name!r} has {len(column)} values; write the atlas again")
+                raise DamagedError(f"{self.place}: obs column {name!r} has {len(column)} values; write the atlas again")
             if pd.api.types.is_bool_dtype(column):
                 column = column.astype(object).map({True: "True", False: "False"}).astype("category")
             if isinstance(column.dtype, pd.CategoricalDtype):
@@ -170,7 +179,7 @@ class Source:
             table: pd.DataFrame = read_elem(zarr.open_group(str(place), mode="r")["var"])
             return table
 
-        return _reading(place, read)
+        return reading(place, read)
 
     @once
     def expression(self) -> Columns | None:
@@ -182,11 +191,12 @@ class Source:
     @once
     def pairs(self) -> pd.DataFrame:
         """Return prototypes and partners: ``concept``, ``prototype``, ``partner``, ``kind``, ``difference``."""
-        table = self.atlas._table(PAIRS, PAIRS_COLUMNS, {})[list(PAIRS_COLUMNS)]
+        table = self.atlas.table(PAIRS, PAIRS_COLUMNS, {})[list(PAIRS_COLUMNS)]
         cells = table[["prototype", "partner"]].to_numpy()
-        if len(cells) and (cells.min() < 0 or cells.max() >= self.n_cells):
-            raise InputError(
-                f"{self.atlas.path / PAIRS}: it names cell {cells.max()} of {self.n_cells}; write it again"
+        strange = cells[(cells < 0) | (cells >= self.n_cells)]
+        if len(strange):
+            raise DamagedError(
+                f"{self.atlas.path / PAIRS}: it names cell {strange[0]} of {self.n_cells}; write it again"
             )
         return table
 
@@ -215,13 +225,12 @@ class Source:
         place = self.atlas.path / name
         if not place.exists():
             return
-        self.atlas._table(name, columns, {"concept": -1})  # checks the columns
-
         import pyarrow.parquet as pq
 
-        have = [key for key in wanted if key in self.atlas._datasets[name].schema.names]
+        there = self.atlas.columns(name, columns)
+        have = [key for key in wanted if key in there]
         texts = [key for key in have if columns.get(key, "str") == "str"]
-        with _reading(place, lambda: pq.ParquetFile(place, read_dictionary=texts)) as file:
+        with reading(place, lambda: pq.ParquetFile(place, read_dictionary=texts)) as file:
             batches = file.iter_batches(batch_size=BATCH, columns=have)
-            while (batch := _reading(place, lambda: next(batches, None))) is not None:
+            while (batch := reading(place, lambda: next(batches, None))) is not None:
                 yield batch.to_pandas()

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from cellglass.errors import DamagedError, InputError
 from cellglass.explorer import facts
 from cellglass.explorer.cards import Cards
 from cellglass.explorer.columns import to_bytes
 from cellglass.explorer.counterfactual import Counterfactual
 from cellglass.explorer.lookup import GENE_SHARD, TERM_SHARD, Lookup
 from cellglass.explorer.neighbours import Neighbours
+from cellglass.explorer.neurons import Neurons
 from cellglass.explorer.once import once
 from cellglass.explorer.source import Source
 
@@ -59,6 +61,7 @@ class Tree:
         self.source = Source(atlas)
         self.lookup = Lookup(self.source)
         self.neighbours = Neighbours(self.source)
+        self.neurons = Neurons(self.source, self.neighbours)
         self.counterfactual = Counterfactual(self.source)
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
@@ -78,15 +81,17 @@ class Tree:
         ------
         KeyError
             If there is no such file.
-        InputError
+        DamagedError
             If the part of the atlas that it is made from is damaged.
         """
-        make = self._maker(path)
         with self._lock:
             if path in self._kept:
                 self._kept.move_to_end(path)
                 return self._kept[path]
-        content = make()
+        try:
+            content = self._maker(path)()
+        except InputError as error:  # whatever was asked for, it is the atlas that is wrong
+            raise DamagedError(str(error)) from error
         self._keep(path, content)
         return content
 
@@ -103,7 +108,8 @@ class Tree:
         self.get("data/concepts.json")
         self.neighbours.coactive(0) if len(self.source.var) else None
         self.neighbours.nearest(0) if len(self.source.var) else None
-        _ = self.lookup.by_gene, self.lookup.by_term, self.counterfactual._counts
+        self.source.cell_names(0, 1)
+        _ = self.lookup.by_gene, self.lookup.members, self.counterfactual._counts, self.neurons.alike
 
     def _maker(self, path: str) -> Callable[[], bytes]:
         if path in self._single:
@@ -135,28 +141,36 @@ class Tree:
             "data/xy.bin": lambda: facts.layout(source),
             "data/genes.json": lookup.gene_file,
             "data/terms.json": lookup.term_file,
+            "data/neurons.json": self.neurons.file,
         }
 
     @once
     def _families(self) -> dict[str, Family]:
-        source, lookup, shown = self.source, self.lookup, self.counterfactual
-        position, expression = source.position, source.expression
+        source, lookup, shown, neurons = self.source, self.lookup, self.counterfactual, self.neurons
         cards = Cards(source, lookup, self.neighbours)
-        shards = sorted({latent // facts.CARD_SHARD for latent in position})
         return {
-            "data/labels": _counted(".bin", len(source.labels), lambda i: facts.label(source, i)),
-            "data/cells": _counted(".json", -(-source.n_cells // facts.CELLS), lambda i: facts.cell_names(source, i)),
+            "data/labels": _counted(".bin", lambda: len(source.labels), lambda i: facts.label(source, i)),
+            "data/cells": _counted(".json", lambda: source.n_cells, lambda i: facts.cell_names(source, i), facts.CELLS),
             "data/activations": Family(
-                ".bin", lambda: position, position.__contains__, lambda i: to_bytes(source.activations[position[i]])
+                ".bin",
+                lambda: source.position,
+                lambda i: i in source.position,
+                lambda i: to_bytes(source.activations[source.position[i]]),
             ),
-            "data/cards": Family(".json", lambda: shards, set(shards).__contains__, cards.shard),
+            "data/cards": Family(".json", lambda: self._shards, lambda i: i in self._shards, cards.shard),
+            "data/neurons": Family(
+                ".bin", lambda: neurons.shown, lambda i: i < neurons.n, lambda i: to_bytes(neurons.column(i))
+            ),
             "data/pairs": Family(".json", lambda: shown.shown, lambda i: i in shown.shown, shown.file),
-            "data/expression": _counted(
-                ".bin", 0 if expression is None else len(expression), lambda i: _gene(source, i)
-            ),
-            "data/gene-concepts": _lazy(lambda: len(lookup.genes.ids), GENE_SHARD, lookup.gene_shard),
-            "data/term-concepts": _lazy(lambda: len(lookup.terms.names), TERM_SHARD, lookup.term_shard),
+            "data/expression": _counted(".bin", lambda: len(source.expression or ()), lambda i: _gene(source, i)),
+            "data/gene-concepts": _counted(".json", lambda: len(lookup.genes.ids), lookup.gene_shard, GENE_SHARD),
+            "data/term-concepts": _counted(".json", lambda: len(lookup.terms.names), lookup.term_shard, TERM_SHARD),
         }
+
+    @once
+    def _shards(self) -> list[int]:
+        """Return the numbers of the files of cards."""
+        return sorted({latent // facts.CARD_SHARD for latent in self.source.position})
 
 
 def _gene(source: Source, number: int) -> bytes:
@@ -165,11 +179,9 @@ def _gene(source: Source, number: int) -> bytes:
     return to_bytes(source.expression[number])
 
 
-def _counted(suffix: str, count: int, make: Callable[[int], bytes]) -> Family:
-    """Return a family of files numbered from 0."""
-    return Family(suffix, lambda: range(count), range(count).__contains__, make)
+def _counted(suffix: str, count: Callable[[], int], make: Callable[[int], bytes], size: int = 1) -> Family:
+    """Return a family of files numbered from 0, each of `size` things.
 
-
-def _lazy(count: Callable[[], int], size: int, make: Callable[[int], bytes]) -> Family:
-    """Return a family of shards, each of `size` things, whose number is known only when it is asked for."""
-    return Family(".json", lambda: range(-(-count() // size)), lambda i: i * size < count(), make)
+    How many things there are is asked late, so that a part of the atlas that cannot be read spoils its own files alone.
+    """
+    return Family(suffix, lambda: range(-(-count() // size)), lambda i: i * size < count(), make)

@@ -2,11 +2,131 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from cellglass.atlas import open_atlas
+from explorer.page.saved import read_csv
+
+
+def latents(page: Any) -> list[int]:
+    """Return the numbers of the concepts that the list shows, from the top."""
+    page.locator(".list .line").first.wait_for()
+    lines = page.locator(".list .line")
+    found = [(int(lines.nth(i).get_attribute("aria-rowindex")), lines.nth(i)) for i in range(lines.count())]
+    return [int(line.locator("[role=cell]").first.inner_text()) for _, line in sorted(found, key=lambda pair: pair[0])]
+
+
+def settle(page: Any, says: str) -> None:
+    page.locator(".row .note", has_text=says).first.wait_for()
 
 
 def test_it_says_what_model_and_cells_these_are(site: Any, visit: Any, keep: Any) -> None:
     page = visit(site)
-    page.locator("h1").wait_for()
-    assert "700" in page.locator("main").inner_text()
+    page.locator("h1", has_text="23 concepts inside scVI").wait_for()
+    facts = page.locator(".facts").inner_text()
+    assert "700 from synthetic cells" in facts
+    assert "Matryoshka sparse autoencoder" in facts
+    assert "_" not in facts, "names of fields are no words"
+    assert page.locator(".glimpses li").count() == 6
+    shown = page.locator("#list-title + p + .tools")
+    assert shown.count() == 1
     keep(page, f"home-{'live' if site.live else 'static'}")
+
+
+def test_quality_stands_beside_its_nulls(live: Any, visit: Any, tmp_path: Path) -> None:
+    page = visit(live)
+    records = {
+        record["metric"]: record for record in open_atlas(live.atlas).evaluation.reset_index().to_dict("records")
+    }
+    explained = records["fidelity.variance_explained"]
+    tile = page.locator(".tile", has_text="Variance explained")
+    assert f"{explained['value']:.2f}" in tile.inner_text()
+    assert f"its null: {explained['null']:.2f}" in tile.inner_text() or explained["null"] is None
+    plot = page.locator(".plot", has_text="Does one concept stand for one kind of cell?")
+    assert plot.get_by_role("listitem").all_inner_texts()[:2] == ["concepts", "neurons"]
+    row = plot.get_by_role("img", name="CD19+ B cells: concepts")
+    best = records["alignment.cell type.CD19+ B cells.concepts"]["value"]
+    assert f"concepts {best:.2f}" in row.get_attribute("aria-label")
+    plot.get_by_role("tab", name="phase").click()
+    assert plot.get_by_role("img", name="G1: concepts").count() == 1
+    assert "aligned=phase" in page.url
+    genes = page.locator(".plot", has_text="Do the genes mean something?")
+    assert "null" in genes.get_by_role("img").first.get_attribute("aria-label")
+    rows = read_csv(page, lambda: page.get_by_label("Save the measurements as CSV").dispatch_event("click"), tmp_path)
+    assert {row["metric"] for row in rows} == set(records)
+
+
+def test_the_list_is_sorted_by_what_is_asked(site: Any, visit: Any) -> None:
+    page = visit(site, "#/concepts")
+    var = open_atlas(site.atlas).concepts.var
+    alive = var[var["density"] > 0]
+    by_f1 = alive.sort_values("best_label_f1", ascending=False, kind="stable")["latent"].tolist()
+    assert latents(page) == by_f1
+    for name, column in (("Cells", "density"), ("Seeds", "found_in")):
+        page.get_by_role("button", name=name, exact=True).click()
+        page.locator(f".head [aria-sort=descending]:has-text('{name}')").wait_for()
+        values = alive.set_index("latent")[column]
+        shown = values.loc[latents(page)].to_numpy()
+        assert (np.diff(shown) <= 0).all(), name
+    page.get_by_role("button", name="Seeds").click()
+    page.locator(".head [aria-sort=ascending]:has-text('Seeds')").wait_for()
+    assert (np.diff(alive.set_index("latent")["found_in"].loc[latents(page)].to_numpy()) >= 0).all()
+    page.go_back()
+    page.locator(".head [aria-sort=descending]:has-text('Seeds')").wait_for()
+
+
+def test_the_list_is_filtered_by_anything(live: Any, visit: Any, tmp_path: Path) -> None:
+    page = visit(live, "#/concepts")
+    var = open_atlas(live.atlas).concepts.var
+    alive = var[var["density"] > 0]
+    page.get_by_label("Filter the list by words").fill("cd79a b cells")
+    wanted = alive[(alive["top_gene"] == "CD79A") & (alive["best_label"] == "CD19+ B cells")]["latent"]
+    settle(page, f"{len(wanted)} of 24")
+    assert set(latents(page)) == set(wanted)
+    page.get_by_role("button", name="Clear the filters").click()
+    page.locator(".tools").get_by_label("Label", exact=True).first.select_option("CD56+ NK cells")
+    settle(page, f"{(alive['best_label'] == 'CD56+ NK cells').sum()} of 24")
+    assert set(latents(page)) == set(alive[alive["best_label"] == "CD56+ NK cells"]["latent"])
+    page.goto(f"{live.url}#/concepts?least=15&most=19.5&found=2")
+    kept = alive[(alive["density"] >= 0.15) & (alive["density"] <= 0.195) & (alive["found_in"] >= 2)]["latent"]
+    assert 0 < len(kept) < len(alive)
+    settle(page, f"{len(kept)} of 24")
+    assert set(latents(page)) == set(kept)
+    rows = read_csv(page, page.get_by_label("Save the list as CSV").click, tmp_path)
+    assert {int(row["latent"]) for row in rows} == set(kept)
+    density = alive.set_index("latent")["density"]
+    assert all(abs(float(row["density"]) - density[int(row["latent"])]) < 1e-4 for row in rows)
+    page.goto(f"{live.url}#/concepts?q=no+such+thing")
+    page.get_by_text("No concept fits").wait_for()
+    page.goto(f"{live.url}#/concepts?silent=1")
+    settle(page, "24 concepts")
+
+
+def test_what_was_noted_and_rated_is_found(live: Any, visit: Any) -> None:
+    page = visit(live, "#/concepts")
+    page.locator(".list .line").first.wait_for()
+    write = """async ([path, body]) => (await fetch(path, {
+        method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body)})).json()"""
+    note = {
+        "latent": 21,
+        "who": "Ada",
+        "label": "a name by hand",
+        "text": "",
+        "confidence": 4,
+        "tags": [],
+        "status": "agreed",
+    }
+    made = page.evaluate(write, ["api/notes", {**note, "base": None}])
+    try:
+        page.goto(f"{live.url}#/concepts?rated=yes&status=agreed")
+        page.reload()
+        page.get_by_role("link", name="a name by hand").wait_for()
+        assert 21 in latents(page)
+        page.goto(f"{live.url}#/concepts?noted=no")
+        page.get_by_role("link", name="a name by hand").wait_for(state="detached")
+        assert 21 not in latents(page)
+    finally:
+        page.evaluate(write, ["api/notes/undo", {"latent": 21, "who": "Ada", "base": made["person"]["id"]}])

@@ -56,7 +56,48 @@ export const review = (): Promise<{ sessions: ReviewSession[]; kinds: Record<str
 export const startReview = (drawn: Record<string, number>): Promise<{ session: string }> => json("api/review/start", drawn);
 export const nextItem = (session: string, rater: string): Promise<ReviewPlace> => json("api/review/next", { session, rater });
 export const endReview = (session: string): Promise<unknown> => json("api/review/end", { session });
-export const results = (session: string): Promise<{ answers: Record<string, unknown>[]; agreement: unknown }> => json(`api/review/results?session=${encodeURIComponent(session)}`);
+
+export interface Rated {
+  rater: string;
+  position: number;
+  item: string;
+  kind: string;
+  number: number;
+  repeat: boolean;
+  rating: number;
+  label: string;
+  comment: string;
+  seconds: number;
+  when: string;
+}
+/** Weighted kappa of n pairs of ratings, with its 95 % interval where there are enough. */
+export interface Kappa {
+  kappa: number | null;
+  low: number | null;
+  high: number | null;
+  n: number;
+}
+export interface Difference {
+  kind: string;
+  against: string;
+  difference: number;
+  low: number | null;
+  high: number | null;
+  p: number | null;
+  n_items: number;
+  n_raters: number;
+  method: string;
+}
+export interface Results {
+  answers: Rated[];
+  agreement: {
+    within: (Kappa & { rater: string })[];
+    between: (Kappa & { raters: [string, string] })[];
+    means: Record<string, number>;
+    differences: Difference[];
+  };
+}
+export const results = (session: string): Promise<Results> => json(`api/review/results?session=${encodeURIComponent(session)}`);
 
 export interface Answer {
   session: string;

@@ -1,7 +1,7 @@
 // The atlas as the page reads it: one small file at a time, each kept for a while. Only relative paths, so that the same
 // page works on the live server and in any folder of a static host.
 
-import type { Card, Concepts, GeneConcept, Genes, Manifest, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
+import type { Card, Concepts, GeneConcept, Genes, Manifest, Neurons, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
 
 /** What went wrong, in a sentence that a reader can act on. */
 export class DataError extends Error {}
@@ -79,6 +79,8 @@ export const concepts = (path: string): Promise<Concepts> => one(path) as Promis
 export const genes = (): Promise<Genes> => one("data/genes.json") as Promise<Genes>;
 export const terms = (): Promise<Term[]> => one("data/terms.json") as Promise<Term[]>;
 export const activation = (latent: number): Promise<Sparse> => columns(`data/activations/${latent}.bin`);
+export const neurons = (): Promise<Neurons> => one("data/neurons.json") as Promise<Neurons>;
+export const neuron = (number: number): Promise<Sparse> => columns(`data/neurons/${number}.bin`);
 export const expression = (gene: number): Promise<Sparse> => columns(`data/expression/${gene}.bin`);
 
 export interface NotesFile {

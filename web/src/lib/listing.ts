@@ -19,6 +19,7 @@ export interface Asked {
   noted: string;
   rated: string;
   status: string;
+  found: number | null;
   again: boolean;
   silent: boolean;
 }
@@ -40,6 +41,7 @@ export function asked(query: URLSearchParams): Asked {
     noted: query.get("noted") ?? "",
     rated: query.get("rated") ?? "",
     status: query.get("status") ?? "",
+    found: decimal(query.get("found")),
     again: query.has("again"),
     silent: query.has("silent"),
   };
@@ -57,6 +59,7 @@ export function listed(c: Concepts, a: Asked, note: (latent: number) => Revision
     if (a.f1 !== null && (c.f1[i] ?? 0) < a.f1) return false;
     if (a.least !== null && 100 * (c.density[i] ?? 0) < a.least) return false;
     if (a.most !== null && 100 * (c.density[i] ?? 0) > a.most) return false;
+    if (a.found !== null && (c.found_in?.[i] ?? 0) < a.found) return false;
     if (a.again && !c.consensus?.[i]) return false;
     if (!yes(a.annotated, Boolean(c.term[i]) && (!known(c.term_q[i]) || c.term_q[i]! < SIGNIFICANT))) return false;
     if (!yes(a.noted, mine !== null) || !yes(a.rated, known(mine?.confidence))) return false;

@@ -55,19 +55,41 @@ function compiled(gl: WebGL2RenderingContext): WebGLProgram {
   return program;
 }
 
+/** From this many on, cells are drawn in an order drawn by lot, so that the first of them are a fair sample of all. */
+export const MANY = 150_000;
+
+function lot(n: number): Uint32Array {
+  const order = new Uint32Array(n);
+  let seed = 1;
+  for (let i = 1; i < n; i++) {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    const j = Math.floor((seed / 2 ** 32) * (i + 1));
+    order[i] = order[j];
+    order[j] = i;
+  }
+  return order;
+}
+
 export class Points {
   private gl: WebGL2RenderingContext;
   private program: WebGLProgram;
   private colours: WebGLBuffer;
+  private order: Uint32Array | null;
+  private turned: Uint32Array | null = null;
+  private at = new Map<string, WebGLUniformLocation | null>();
 
   constructor(readonly canvas: HTMLCanvasElement, private layout: Layout) {
-    const gl = canvas.getContext("webgl2", { antialias: true, alpha: true, premultipliedAlpha: true, preserveDrawingBuffer: false });
+    // Of many cells the dots are a pixel or two: smooth edges would cost much and show little, and what is drawn has to stay,
+    // since a slow machine draws them in several steps.
+    const many = layout.n > MANY;
+    const gl = canvas.getContext("webgl2", { antialias: !many, alpha: true, premultipliedAlpha: true, preserveDrawingBuffer: many });
     if (!gl) throw new Error("This browser draws no WebGL 2, so the cells cannot be shown. Update it, or switch hardware acceleration on.");
     this.gl = gl;
     this.program = compiled(gl);
+    this.order = many ? lot(layout.n) : null;
     const places = gl.createBuffer();
     gl.bindBuffer(gl.ARRAY_BUFFER, places);
-    gl.bufferData(gl.ARRAY_BUFFER, layout.xy, gl.STATIC_DRAW);
+    gl.bufferData(gl.ARRAY_BUFFER, this.order ? this.sorted(new Uint32Array(layout.xy.slice().buffer)) : layout.xy, gl.STATIC_DRAW);
     gl.enableVertexAttribArray(0);
     gl.vertexAttribPointer(0, 2, gl.UNSIGNED_SHORT, false, 0, 0);
     this.colours = gl.createBuffer();
@@ -76,29 +98,44 @@ export class Points {
     gl.vertexAttribPointer(1, 4, gl.UNSIGNED_BYTE, true, 0, 0);
     gl.enable(gl.DEPTH_TEST);
     gl.depthFunc(gl.LEQUAL);
-    gl.enable(gl.SAMPLE_ALPHA_TO_COVERAGE);
+    if (!many) gl.enable(gl.SAMPLE_ALPHA_TO_COVERAGE);
+  }
+
+  private sorted(words: Uint32Array): Uint32Array {
+    const { order } = this;
+    if (!order) return words;
+    this.turned ??= new Uint32Array(order.length);
+    for (let i = 0; i < order.length; i++) this.turned[i] = words[order[i]];
+    return this.turned;
   }
 
   paint(words: Uint32Array): void {
     this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.colours);
-    this.gl.bufferData(this.gl.ARRAY_BUFFER, words, this.gl.DYNAMIC_DRAW);
+    this.gl.bufferData(this.gl.ARRAY_BUFFER, this.sorted(words), this.gl.DYNAMIC_DRAW);
   }
 
-  draw(camera: Camera, factor: number): void {
+  private place(name: string): WebGLUniformLocation | null {
+    if (!this.at.has(name)) this.at.set(name, this.gl.getUniformLocation(this.program, name));
+    return this.at.get(name)!;
+  }
+
+  /** Draws the cells from one share of all to another: of a large atlas a fair sample, since its order is drawn by lot. Beginning
+   *  at zero wipes the picture first. */
+  draw(camera: Camera, factor: number, from = 0, to = 1): void {
     const { gl, canvas } = this;
     const ratio = Math.min(2, devicePixelRatio || 1);
     const [wide, high] = [Math.max(1, Math.round(canvas.clientWidth * ratio)), Math.max(1, Math.round(canvas.clientHeight * ratio))];
     if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
     gl.viewport(0, 0, wide, high);
     gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    if (from === 0) gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     gl.useProgram(this.program);
     const unit = fit(this.layout, wide, high) * camera.zoom;
-    const at = (name: string): WebGLUniformLocation | null => gl.getUniformLocation(this.program, name);
-    gl.uniform2f(at("middle"), camera.x, camera.y);
-    gl.uniform2f(at("scale"), (2 * unit) / wide, (2 * unit) / high);
-    gl.uniform1f(at("size"), dotSize(this.layout.n, wide, high, camera.zoom) * factor);
-    gl.drawArrays(gl.POINTS, 0, this.layout.n);
+    const [first, end] = [Math.floor(this.layout.n * from), Math.ceil(this.layout.n * to)];
+    gl.uniform2f(this.place("middle"), camera.x, camera.y);
+    gl.uniform2f(this.place("scale"), (2 * unit) / wide, (2 * unit) / high);
+    gl.uniform1f(this.place("size"), dotSize(this.layout.n, wide, high, camera.zoom) * factor);
+    gl.drawArrays(gl.POINTS, first, end - first);
   }
 
   free(): void {

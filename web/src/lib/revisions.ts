@@ -22,6 +22,39 @@ export function now(after = ""): string {
 
 export const tidy = (text: string): string => text.normalize("NFC").replaceAll("\r\n", "\n").trim();
 
+/** What a field may hold at most, in characters; a note that broke this would be refused when it is merged. */
+export const LENGTHS = { label: 200, text: 10_000, who: 80, tag: 50, tags: 20 };
+
+function checkText(text: string, name: string, most: number): string {
+  const clean = tidy(text);
+  if (/[\p{Cc}\p{Cs}]/u.test(clean.replace(/[\n\t]/g, ""))) throw new Error(`${name}: it holds characters that are no text. Type it again.`);
+  const long = [...clean].length;
+  if (long > most) throw new Error(`${name}: it has ${long.toLocaleString("en")} characters, and at most ${most.toLocaleString("en")} are kept. Make it shorter.`);
+  return clean;
+}
+
+export function checkWho(who: string): string {
+  const clean = checkText(who, "Your name", LENGTHS.who).replaceAll("\n", " ");
+  if (!clean) throw new Error("Write your name first, so that others know whose note it is.");
+  return clean;
+}
+
+/** The content as it is kept: composed, trimmed, every tag once; or an error in plain words. */
+export function checkContent(content: Content): Content {
+  const tags = [...new Set(content.tags.map((tag) => checkText(tag, "Tags", LENGTHS.tag)).filter(Boolean))];
+  if (tags.length > LENGTHS.tags) throw new Error(`Tags: there are ${tags.length}, and at most ${LENGTHS.tags} are kept. Take some away.`);
+  return {
+    label: checkText(content.label, "Label", LENGTHS.label).replaceAll("\n", " "),
+    text: checkText(content.text, "Text", LENGTHS.text),
+    confidence: content.confidence,
+    tags,
+    status: content.status,
+  };
+}
+
+export const sameContent = (a: Content, b: Content): boolean =>
+  a.label === b.label && a.text === b.text && a.confidence === b.confidence && a.status === b.status && a.tags.length === b.tags.length && a.tags.every((tag, i) => tag === b.tags[i]);
+
 /** The last revision that no other follows, with the others of which that is true. */
 function head(chain: Revision[]): Revision | null {
   const followed = new Set(chain.flatMap((r) => [r.base, ...(r.also ?? [])]));

@@ -36,7 +36,7 @@ export function change(settings: Record<string, string | number | boolean | null
   const next = link(here.id ? `${here.view}/${encodeURIComponent(here.id)}` : here.view, all);
   if (next === location.hash) return;
   if (replace) {
-    history.replaceState(null, "", next);
+    history.replaceState(history.state, "", next);
     dispatchEvent(new HashChangeEvent("hashchange"));
   } else location.hash = next;
 }

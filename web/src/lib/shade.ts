@@ -4,6 +4,7 @@ import { atlas } from "./atlas.svelte";
 import { category, ramp, rgb, zero } from "./colour";
 import * as data from "./data";
 import type { Label, Sparse } from "./types";
+import { neuronName } from "./words";
 
 export type Shade =
   | { kind: "category"; title: string; values: string[]; codes: Uint8Array | Uint16Array }
@@ -26,6 +27,13 @@ async function ofConcept(latent: number): Promise<Shade> {
   return { kind: "number", title: atlas.name(latent), unit: "activation", low: 0, sorted: positive(sparse.values.slice()), sparse, link: `#/c/${latent}` };
 }
 
+async function ofNeuron(number: number): Promise<Shade> {
+  const { n, axes } = await data.neurons();
+  if (!(number >= 0 && number < n)) throw new data.DataError(n ? `The site has no neuron ${number}.` : "The model’s activations are no longer kept in this atlas, so its neurons cannot be drawn.");
+  const sparse = await data.neuron(number);
+  return { kind: "number", title: neuronName(number, axes), unit: "activation", low: 0, sorted: positive(sparse.values.slice()), sparse };
+}
+
 async function ofGenes(numbers: number[], title: string): Promise<Shade> {
   if (!atlas.manifest?.has_expression) throw new data.DataError("This atlas was made without its counts, so genes cannot be drawn on the cells. Make it again with the counts kept.");
   const uncounted = numbers.find((gene) => gene >= atlas.manifest!.n_expression);
@@ -36,8 +44,14 @@ async function ofGenes(numbers: number[], title: string): Promise<Shade> {
     const { cells, values } = await data.expression(gene);
     for (let i = 0; i < cells.length; i++) sums[cells[i]] += Math.log1p(values[i]) / numbers.length;
   }
-  const cells = Uint32Array.from({ length: n }, (_, i) => i).filter((i) => sums[i] > 0);
-  const values = Float32Array.from(cells, (cell) => sums[cell]);
+  let some = 0;
+  for (let i = 0; i < n; i++) if (sums[i] > 0) some++;
+  const [cells, values] = [new Uint32Array(some), new Float32Array(some)];
+  for (let i = 0, at = 0; i < n; i++)
+    if (sums[i] > 0) {
+      cells[at] = i;
+      values[at++] = sums[i];
+    }
   const unit = numbers.length > 1 ? `mean of log(1 + count) over ${numbers.length} genes` : "log(1 + count)";
   return { kind: "number", title, unit, low: 0, sorted: positive(values.slice()), sparse: { cells, values } };
 }
@@ -58,7 +72,7 @@ async function geneNumber(id: string): Promise<number> {
   return found;
 }
 
-/** `c:12`, `label:NAME`, `gene:ID`, `genes:ID,ID` or `set:number of a term`. */
+/** `c:12`, `n:3` (a neuron), `label:NAME`, `gene:ID`, `genes:ID,ID` or `set:number of a term`. */
 export async function shadeOf(spec: string): Promise<Shade> {
   const [kind, rest] = spec.split(/:(.*)/s) as [string, string];
   const manifest = atlas.manifest;
@@ -67,6 +81,7 @@ export async function shadeOf(spec: string): Promise<Shade> {
     if (atlas.place(Number(rest)) < 0) throw new data.DataError(`The atlas has no concept ${rest}.`);
     return ofConcept(Number(rest));
   }
+  if (kind === "n") return ofNeuron(Number(rest));
   if (kind === "label") {
     const label = manifest.labels.find((one) => one.name === rest);
     if (!label) throw new data.DataError(`The cells have no label ${rest}.`);

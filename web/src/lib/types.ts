@@ -138,6 +138,16 @@ export interface Prototype {
   partners: { partner: number; differ: number; genes: [number, number, number][] }[];
 }
 
+/** The neurons of the site, each sign by itself: `axes` above their mean, then as many below. */
+export interface Neurons {
+  n: number;
+  axes: number;
+  /** cells over which they were compared with concepts */
+  cells: number;
+  /** by latent: neuron and correlation, the most alike first */
+  alike: Record<string, [number, Maybe][]>;
+}
+
 export interface Sparse {
   cells: Uint32Array;
   values: Float32Array;

@@ -57,3 +57,6 @@ export function modelName(facts: AtlasFacts): string {
 
 export const STATUSES = ["open", "agreed", "doubtful", "artefact"];
 export const CONFIDENCES = ["", "1 a guess", "2 weak", "3 fair", "4 strong", "5 certain"];
+
+/** Neurons are counted twice: first how far each axis lies above its mean, then how far below. */
+export const neuronName = (number: number, axes: number): string => `neuron ${number % axes}${number < axes ? " (above its mean)" : " (below its mean)"}`;

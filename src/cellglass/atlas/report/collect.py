@@ -57,9 +57,9 @@ def collect(atlas: Atlas, max_cells: int, progress: Progress) -> dict[str, Any]:
     for start in range(0, table.n_vars, TOGETHER):
         positions = range(start, min(start + TOGETHER, table.n_vars))
         latents = [int(latent) for latent in table.var["latent"].iloc[list(positions)]]
-        drivers = by_concept(atlas._genes({"concept": latents}))
-        meanings = by_concept(atlas._pathways({"concept": latents}))
-        fires = by_concept(atlas._tokens({"concept": latents}))
+        drivers = by_concept(atlas.gene_rows({"concept": latents}))
+        meanings = by_concept(atlas.pathway_rows({"concept": latents}))
+        fires = by_concept(atlas.token_rows({"concept": latents}))
         for position, latent in zip(positions, latents, strict=True):
             row = concept(table, position)
             row["genes"], row["compared"] = genes(drivers(latent), symbols)

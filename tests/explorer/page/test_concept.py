@@ -1,0 +1,161 @@
+"""A concept's card: what it shows is what the atlas holds, and every table of it can be had as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellglass.atlas import open_atlas
+from explorer.page.conftest import Site, start_live, stop
+from explorer.page.saved import read_csv
+
+LATENT = 3
+
+
+@pytest.fixture(scope="module")
+def tokens(token_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    process, url = start_live(token_folder, tmp_path_factory.mktemp("tokens") / "notes.sqlite")
+    yield Site(url, True, token_folder, None)
+    stop(process)
+
+
+def panel(page: Any, title: str) -> Any:
+    return page.locator("section.panel", has=page.get_by_role("heading", name=title, exact=True))
+
+
+def table(page: Any, title: str, folder: Path) -> list[dict[str, str]]:
+    return read_csv(page, panel(page, title).get_by_role("button", name="CSV").first.click, folder)
+
+
+def close(shown: str, value: float) -> bool:
+    return bool(np.isclose(float(shown), value, rtol=2e-3, atol=1e-6))
+
+
+def test_its_genes_and_pathways_are_those_of_the_atlas(site: Any, visit: Any, keep: Any, tmp_path: Path) -> None:
+    page = visit(site, f"#/c/{LATENT}")
+    panel(page, "Genes that drive it").wait_for()
+    truth = pd.read_parquet(site.atlas / "genes.parquet").query("concept == @LATENT")
+    rows = table(page, "Genes that drive it", tmp_path)
+    assert {row["method"] for row in rows} == set(truth["method"])
+    indexed = truth.set_index(["method", "on", "gene"])
+    assert len(rows) >= 100
+    for row in rows:
+        there = indexed.loc[(row["method"], row["on"], row["gene"])]
+        assert close(row["effect"], there["effect"])
+        assert not row["se"] or close(row["se"], there["se"])
+    drives = panel(page, "Genes that drive it")
+    top = truth[truth["method"] == "path"].sort_values("score", ascending=False).iloc[0]
+    first = drives.get_by_role("img").first
+    told = f"{top['symbol']}: effect {top['effect']:.3f} ± {top['se']:.3f}"
+    assert first.get_attribute("aria-label").startswith(told)
+    assert first.locator(".whisker").count() == 1, "an effect has its error bar"
+    beside = panel(page, "Beside it: differential expression")
+    assert beside.locator(".ranks thead").inner_text().split()[-1] == "DE"
+    flagged = [name.lstrip("≠ ") for name in beside.locator(".ranks tbody th").all_inner_texts() if "≠" in name]
+    ranks = truth.assign(rank=truth.groupby("method")["score"].rank(ascending=False, method="first"))
+    wide = ranks.pivot_table(index="symbol", columns="method", values="rank")
+    for symbol in flagged:
+        assert wide.loc[symbol].min() <= 5
+        assert wide.loc[symbol].max() > 20, symbol
+    sets = (
+        pd.read_parquet(site.atlas / "pathways.parquet")
+        .query("concept == @LATENT")
+        .set_index(["source", "test", "ranking", "term"])
+    )
+    rows = table(page, "What those genes have in common", tmp_path)
+    assert rows
+    for row in rows:
+        there = sets.loc[(row["source"], row["test"], row["ranking"], row["term"])]
+        assert close(row["q"], there["q"])
+        assert not row["null_q"] or close(row["null_q"], there["null_q"])
+        assert set(row["leading_edge"].split(";")) == set(there["leading_edge"].split(";"))
+    told = panel(page, "What those genes have in common").get_by_role("img").first.get_attribute("aria-label")
+    assert "against random genes" in told
+    keep(page, f"card-{'live' if site.live else 'static'}", full=True)
+
+
+def test_its_cells_are_those_of_the_atlas(live: Any, visit: Any, tmp_path: Path) -> None:
+    page = visit(live, f"#/c/{LATENT}")
+    panel(page, "What its cells are").wait_for()
+    concepts = open_atlas(live.atlas).concepts
+    place = concepts.var["latent"].tolist().index(LATENT)
+    x = np.asarray(concepts.X[:, [place]].todense()).ravel()
+    for row in table(page, "What its cells are", tmp_path):
+        inside = (concepts.obs[row["label"]].astype(str) == row["value"]).to_numpy()
+        assert int(row["cells"]) == inside.sum()
+        assert int(row["active"]) == (x[inside] > 0).sum()
+        assert close(row["share_active"], (x[inside] > 0).mean())
+    rows = pd.DataFrame(table(page, "Activation by label", tmp_path))
+    for (label, value), bins in rows.groupby(["label", "value"]):
+        inside = (concepts.obs[label].astype(str) == value).to_numpy()
+        assert bins["cells"].astype(int).sum() == (x[inside] > 0).sum()
+    every = np.asarray(concepts.X.todense())
+    r = np.corrcoef(every[:, every.std(0) > 0].T)[[list(np.flatnonzero(every.std(0) > 0)).index(place)]].ravel()
+    by_latent = dict(zip(concepts.var["latent"][every.std(0) > 0], r, strict=True))
+    rows = table(page, "Active in the same cells", tmp_path)
+    assert len(rows) >= 3
+    assert all(abs(float(row["correlation"]) - by_latent[int(row["latent"])]) < 2e-3 for row in rows)
+    assert float(table(page, "Nearest concepts", tmp_path)[0]["cosine"]) <= 1
+    meta = page.locator(".meta").inner_text()
+    assert f"{int((x > 0).sum())}" in meta
+    assert f"found in {concepts.var['found_in'].iloc[place]} of 4 other seeds" in meta
+
+
+def test_prototypes_and_partners_differ_gene_by_gene(live: Any, visit: Any, tmp_path: Path) -> None:
+    page = visit(live, f"#/c/{LATENT}")
+    pairs = panel(page, "Prototypes and partners")
+    pairs.wait_for()
+    counts = open_atlas(live.atlas).expression
+    real = pd.read_parquet(live.atlas / "pairs.parquet").query("concept == @LATENT and kind == 'real'")
+    rows = table(page, "Prototypes and partners", tmp_path)
+    cells = counts.obs_names
+    names = {(cells[one], cells[other]) for one, other in zip(real["prototype"], real["partner"], strict=True)}
+    assert {(row["prototype"], row["partner"]) for row in rows} <= names
+    for row in rows[:: max(1, len(rows) // 40)]:
+        gene = counts.var_names.get_loc(row["gene"])
+        for cell, column in ((row["prototype"], "count_in_prototype"), (row["partner"], "count_in_partner")):
+            assert float(row[column]) == counts.X[counts.obs_names.get_loc(cell), gene]
+    before = pairs.locator(".pair").all_inner_texts()
+    pairs.get_by_label("Prototype").select_option(index=1)
+    assert "prototype=1" in page.url
+    assert pairs.locator(".pair").all_inner_texts() != before
+    chosen = pairs.get_by_label("Prototype").locator("option:checked").inner_text()
+    page.reload()
+    pairs.get_by_label("Prototype").wait_for()
+    assert pairs.get_by_label("Prototype").locator("option:checked").inner_text() == chosen
+
+
+def test_the_link_brings_the_choices_back_and_the_concept_is_left_by_keys(live: Any, visit: Any) -> None:
+    page = visit(live, f"#/c/{LATENT}")
+    drives = panel(page, "Genes that drive it")
+    drives.get_by_role("tab", name="Knock-out").click()
+    panel(page, "What its cells are").get_by_role("tab", name="phase").click()
+    assert "method=Knock-out" in page.url
+    assert "label=phase" in page.url
+    other = visit(live, page.url.removeprefix(live.url))
+    assert panel(other, "Genes that drive it").get_by_role("tab", selected=True).inner_text() == "Knock-out"
+    assert panel(other, "Activation by label").get_by_role("tab", selected=True).inner_text() == "phase"
+    assert "when this one gene’s count is set to zero" in panel(other, "Genes that drive it").inner_text()
+    title = other.locator("h1").inner_text()
+    other.keyboard.press("]")
+    other.locator(".meta b").first.get_by_text(str(LATENT + 1), exact=True).wait_for()
+    assert other.locator("h1").inner_text() != title
+    other.go_back()
+    other.get_by_role("heading", name=title).wait_for()
+    other.goto(f"{live.url}#/c/999")
+    other.get_by_text("There is no concept 999").wait_for()
+
+
+def test_tokens_stand_on_the_card_where_the_atlas_has_them(tokens: Any, visit: Any, tmp_path: Path) -> None:
+    page = visit(tokens, f"#/c/{LATENT}")
+    panel(page, "Tokens that it fires on").wait_for()
+    truth = pd.read_parquet(tokens.atlas / "tokens.parquet").query("concept == @LATENT").set_index("gene")
+    rows = table(page, "Tokens that it fires on", tmp_path)
+    assert len(rows) >= 15
+    assert all(close(row["part"], truth.loc[row["gene"], "part"]) for row in rows)
+    assert "gene identity" in page.locator(".meta").inner_text()

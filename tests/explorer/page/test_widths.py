@@ -1,0 +1,46 @@
+"""From a telephone to a wall, light and dark: nothing sticks out, text can be read; pictures are kept to be looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+VIEWS = {
+    "home": "#/",
+    "concepts": "#/concepts",
+    "card": "#/c/3",
+    "cells": "#/cells",
+    "cells-two": "#/cells?colour=c:3&colour2=label:cell+type&pick=phase~1",
+    "search": "#/search?q=cell",
+    "gene": "#/search?gene=CD79A",
+    "help": "#/help",
+    "review": "#/review",
+}
+OUT = """() => [...document.querySelectorAll("main *")].filter((one) => {
+    const box = one.getBoundingClientRect();
+    for (let up = one; up && up !== document.body; up = up.parentElement)
+        if (getComputedStyle(up).overflowX !== "visible" || getComputedStyle(up).position === "fixed") return false;
+    return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
+}).map((one) => one.outerHTML.slice(0, 120))"""
+SMALL = """() => [...document.querySelectorAll("main *")].filter((one) => one.checkVisibility()
+    && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim())
+    && parseFloat(getComputedStyle(one).fontSize) < 11).map((one) => one.outerHTML.slice(0, 120))"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 860), (2560, 1400)])
+def test_every_view_fits(live: Any, visit: Any, keep: Any, width: int, height: int, scheme: str) -> None:
+    page = visit(live, width=width, height=height, color_scheme=scheme)
+    for name, view in VIEWS.items():
+        page.goto(live.url + view)
+        page.locator("main h1").first.wait_for()
+        for _ in range(100):
+            page.wait_for_timeout(100)
+            if not page.locator("main .wait").count():
+                break
+        wide = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1], f"{name} scrolls sideways"
+        assert page.evaluate(OUT) == [], name
+        assert page.evaluate(SMALL) == [], f"{name}: letters too small"
+        keep(page, f"{name}-{width}-{scheme}", full=name not in ("cells", "cells-two"))

@@ -1,0 +1,59 @@
+"""The page of the explorer is built with the package: what its lock file may name, and what a wheel holds."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "src" / "cellglass" / "explorer" / "page"
+LIMIT = 250 << 10
+"""Bytes of the whole page, gzipped."""
+
+
+def _packed(files: dict[str, bytes]) -> int:
+    return sum(len(gzip.compress(content, 9)) for content in files.values())
+
+
+def test_the_lock_file_names_no_registry_and_holds_every_file_to_its_hash() -> None:
+    text = (ROOT / "web" / "package-lock.json").read_text(encoding="utf-8")
+    packages = json.loads(text)["packages"]
+    assert "resolved" not in text
+    assert "http" not in json.dumps({name: {**p, "funding": None} for name, p in packages.items()})
+    assert all(package["integrity"].startswith("sha512-") for name, package in packages.items() if name)
+
+
+def test_the_page_is_small_and_asks_nothing_of_other_hosts() -> None:
+    files = {path.name: path.read_bytes() for path in PAGE.rglob("*") if path.is_file()}
+    assert "index.html" in files
+    assert 20_000 < _packed(files) < LIMIT
+    html = files["index.html"].decode()
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "<script>" not in html
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_the_page_and_no_sources_of_it(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    unwanted = shutil.ignore_patterns("node_modules", "page", "__pycache__", "tests")
+    for name in ("src", "web"):
+        shutil.copytree(ROOT / name, tree / name, ignore=unwanted)
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps"]
+    done = subprocess.run([*build, "-w", tmp_path, tree], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("cellglass-*.whl"))) as wheel:
+        names = wheel.namelist()
+        page = {name: wheel.read(name) for name in names if name.startswith("cellglass/explorer/page/")}
+    assert "cellglass/explorer/page/index.html" in page
+    assert 20_000 < _packed(page) < LIMIT
+    assert not [name for name in names if name.endswith((".svelte", ".ts"))]
