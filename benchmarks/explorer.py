@@ -147,7 +147,7 @@ def cold(atlas: Path, chromium: Any, place: Path, peaks: list[float]) -> Iterato
 def pictures(shown: tuple[float, float], how: str, *, cells: bool = False) -> Iterator[Row]:
     """Return rows of a first picture."""
     parts = (
-        ("the cells, in grey", "the cells, in the colours of a label")
+        ("the cells, a first whole picture", "the cells, in the colours of a label")
         if cells
         else ("the list of concepts", "all small maps beside it")
     )

@@ -5,8 +5,9 @@ that paint. A time begins where the browser says that navigation, key or click h
 
 - for the list of concepts, and for a concept's card, with the frame after what is awaited stands there: the list has
   rows; the card is whole (genes and all), and its map of the cells, which comes last, is painted;
-- for the view of the cells, when a pixel of the finished picture has been read back, so that the graphics card (or here
-  the processor in its place) is done with all points, coloured by what the heading names.
+- for the view of the cells, when a pixel has been read back after the last drawing, so that the graphics card (or here
+  the processor in its place) is done with all points, coloured by what the heading names. The last is the one after
+  which nothing is drawn for four frames: a page may draw many points in several steps.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ SWITCHES = (
 )
 LISTEN = """
 (() => {
-  const bench = window.bench = { from: 0, list: 0, maps: [], draws: [], asked: null };
+  const bench = window.bench = { from: 0, list: 0, maps: [], draws: [], points: 0, asked: null };
   const frame = (then) => requestAnimationFrame(() => {
     const after = new MessageChannel();
     after.port1.onmessage = () => then(performance.now());
     after.port2.postMessage(0);
   });
-  const tell = (at) => {
-    if (!bench.asked?.is()) return;
+  const tell = (at, title) => {
+    if (!bench.asked?.is(title)) return;
     bench.asked.done([bench.from, at]);
     bench.asked = null;
   };
@@ -42,45 +43,41 @@ LISTEN = """
     put.apply(this, given);
     frame((at) => { bench.maps.push(at); tell(at); });
   };
-  const { bufferData, drawArrays } = WebGL2RenderingContext.prototype;
-  const title = () => document.querySelector(".pane h2")?.textContent ?? "";
-  let [painted, still] = [false, 0];
-  WebGL2RenderingContext.prototype.bufferData = function (...given) {
-    painted ||= given[1] instanceof Uint32Array;
-    return bufferData.apply(this, given);
-  };
+  const { drawArrays } = WebGL2RenderingContext.prototype;
+  let turn = 0;
+  const later = (frames, then) => requestAnimationFrame(() => (frames > 1 ? later(frames - 1, then) : then()));
   WebGL2RenderingContext.prototype.drawArrays = function (...given) {
     drawArrays.apply(this, given);
     bench.points = Math.max(bench.points, given[1] + given[2]);
-    if (still++ || !painted) return;
+    const mine = ++turn;
     queueMicrotask(() => {
+      if (mine !== turn) return;
       this.readPixels(0, 0, 1, 1, this.RGBA, this.UNSIGNED_BYTE, new Uint8Array(4));
-      const drawn = [performance.now(), title()];
-      still = 0;
-      quiet(() => {
-        painted = false;
-        bench.draws.push(drawn);
-        tell(drawn[0]);
+      const [at, title] = [performance.now(), document.querySelector(".pane h2")?.textContent ?? ""];
+      later(4, () => {
+        if (mine !== turn) return;
+        bench.draws.push([at, title]);
+        tell(at, title);
       });
     });
   };
-  const quiet = (then, frames = 3) => requestAnimationFrame(() => {
-    if (!still_drawn(then)) return;
-    frames ? quiet(then, frames - 1) : then();
-  });
   const rows = () => {
     if (document.querySelector(".list .line")) frame((at) => { bench.list = at; tell(at); });
     else requestAnimationFrame(rows);
   };
   requestAnimationFrame(rows);
-  bench.ask = (is) => { bench.promise = new Promise((done) => { bench.asked = { is, done }; }); };
+  bench.ask = (is) => {
+    const late = (fail) => setTimeout(() => fail(new Error("the page did not show it within a minute")), 60_000);
+    bench.promise = new Promise((done, fail) => { bench.asked = { is, done }; late(fail); });
+  };
 })();
 """
 ON_CARD = """() => bench.ask(() =>
   document.querySelector("h1")?.textContent === {name} && document.querySelector(".columns canvas"))"""
-ON_CELLS = """() => bench.ask(() => document.querySelector(".pane h2")?.textContent === {name})"""
-WAIT = """() => new Promise((done) => {{
+ON_CELLS = """() => bench.ask((title) => title === {name})"""
+WAIT = """() => new Promise((done, fail) => {{
   const is = {condition};
+  setTimeout(() => fail(new Error("the page did not show it within two minutes")), 120_000);
   (function look() {{ is() ? done() : setTimeout(look, 20); }})();
 }})"""
 WAKE = """() => new Promise((done) => {
@@ -125,10 +122,9 @@ class Page:
     def cells(self, label: str) -> tuple[float, float, int]:
         """Open the view of the cells; return the seconds to the points, to their colours, and how many they are."""
         self.tab.goto(f"{self.url}#/cells")
-        self.until(f"() => bench.draws.some(([, , title]) => title === {label!r})")
-        draws = self.tab.evaluate("() => bench.draws")
-        coloured = next(draw for draw in draws if draw[2] == label)
-        return draws[0][0] / 1000, coloured[0] / 1000, coloured[1]
+        self.until(f"() => bench.draws.some(([, title]) => title === {quoted(label)})")
+        draws, points = self.tab.evaluate("() => [bench.draws, bench.points]")
+        return draws[0][0] / 1000, next(at for at, title in draws if title == label) / 1000, points
 
     def until(self, condition: str) -> None:
         """Wait until something is so."""

@@ -98,3 +98,14 @@ def test_zeros_that_may_be_stored_are_left_out_and_rows_come_sorted(copied: Path
     again = Columns(copied, (700, 24), zeros=True)[0]
     np.testing.assert_array_equal(again.rows, after.rows)
     np.testing.assert_array_equal(again.values[:2], after.values[:2][::-1])
+
+
+def test_several_columns_are_what_each_is_alone(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = Columns(atlas.path / "concepts.zarr", atlas.concepts.shape)
+    chosen = [5, 6, 7, 3, 9, 10, 2, 1]
+    for most in (1, int(columns.starts[7] - columns.starts[5]), 1 << 22):
+        monkeypatch.setattr("cellglass.explorer.columns.BLOCK", most)
+        for number, column in zip(chosen, columns.several(chosen), strict=True):
+            assert column.rows.tolist() == columns[number].rows.tolist()
+            assert column.values.tolist() == columns[number].values.tolist()
+    assert columns.several([]) == []

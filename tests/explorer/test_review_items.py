@@ -15,7 +15,7 @@ from cellglass.atlas import open_atlas
 from cellglass.atlas.read import Atlas
 from cellglass.dictionaries.random import RandomDirections
 from cellglass.errors import DamagedError
-from cellglass.explorer import Tree, review_items
+from cellglass.explorer import Tree, responses, review_items
 from cellglass.explorer.columns import from_bytes
 from cellglass.explorer.marks import Marker, strongest
 from cellglass.explorer.review import Item, draw_items
@@ -50,7 +50,7 @@ def test_neurons_and_random_directions_are_the_dense_responses(
     evidence: Evidence, atlas: Atlas, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     monkeypatch.setattr(review_items, "ROOM", room)
-    monkeypatch.setattr(review_items, "BATCH", 300)
+    monkeypatch.setattr(responses, "BATCH", 300)
     evidence.prepare(ITEMS)
     for item in ITEMS:
         cells, ranks = expected(dense(atlas, item.kind)[:, item.number], item.size)
@@ -143,7 +143,7 @@ def test_without_what_the_pipeline_left_there_are_concepts_alone(full_folder: Pa
     shutil.rmtree(folder / "work")
     assert [evidence.has(kind) for kind in ("concept", "neuron", "random")] == [True, False, False]
     assert evidence.n_latents() == {}
-    with pytest.raises(DamagedError, match="work/activations is gone"):
+    with pytest.raises(DamagedError, match="work/activations: it is gone"):
         evidence.cells(Item("neuron", 0, 5))
     assert evidence.facts(Item("concept", 0, 20))["n"] == 20
 

@@ -2,8 +2,8 @@
 
 An item is the cells in which it is most active, each with its rank among them; how many cells of each label these are;
 and the genes that mark them (`marks.Marker.genes`). Ranks instead of activations, since the scale of a neuron's would
-give it away; ties are broken by lot. Neurons and random directions are read from the activations that the pipeline
-left in the atlas's ``work/``; where they are gone a review can hold concepts alone. It writes nothing.
+give it away; ties are broken by lot. Where the atlas no longer has the model's activations (see ``responses.py``) a
+review can hold concepts alone. It writes nothing.
 """
 
 from __future__ import annotations
@@ -17,19 +17,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cellglass.atlas import schema
-from cellglass.errors import DamagedError
 from cellglass.explorer.marks import FEWEST, Marker, strongest
 from cellglass.explorer.marks_blocks import Array
+from cellglass.explorer.responses import Responses
 from cellglass.explorer.review import Item
+from cellglass.explorer.source import Source
 from cellglass.seeds import generator
 
 if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
 
 FOLDERS = {"neuron": "neurons", "random": "random"}
-ACTIVATIONS = "work/activations"
-BATCH = 8192
 REMEMBERED = 1200
 MOST_SHOWN, MOST_OF_ALL = 30_000, 0.25
 """Cells of an item at most, and their share of all cells: of a concept that is active in more, as nearly all are where
@@ -47,7 +45,9 @@ class Evidence:
     """Makes what is shown of items; any number of threads may ask it."""
 
     def __init__(self, atlas: Atlas, tree: _Files, marker: Marker) -> None:
-        self._atlas, self._tree, self._marker = atlas, tree, marker
+        self._tree, self._marker = tree, marker
+        source = Source(atlas)
+        self._responses = {kind: Responses(source, name) for kind, name in FOLDERS.items()}
         self._lock = threading.Lock()
         self._shown: OrderedDict[Item, tuple[Array, Array]] = OrderedDict()
         self._told: OrderedDict[Item, dict[str, Any]] = OrderedDict()
@@ -61,14 +61,11 @@ class Evidence:
 
     def has(self, kind: str) -> bool:
         """Return whether the atlas holds what items of `kind` need."""
-        if kind == "concept":
-            return True
-        folder = self._atlas.path / schema.DICTIONARIES / FOLDERS[kind]
-        return folder.is_dir() and (self._atlas.path / ACTIVATIONS).is_dir()
+        return kind == "concept" or self._responses[kind].there
 
     def n_latents(self) -> dict[str, int]:
         """Return how many neurons and random directions there are to draw from."""
-        return {kind: self._atlas.dictionary(FOLDERS[kind]).n_latents for kind in FOLDERS if self.has(kind)}
+        return {kind: found.dictionary.n_latents for kind, found in self._responses.items() if found.there}
 
     def prepare(self, items: Iterable[Item]) -> None:
         """Work out the cells of all `items` that are not known yet; those of one dictionary in one pass."""
@@ -146,29 +143,10 @@ class Evidence:
 
         A response below zero is one too, so that each item has as many cells as it should.
         """
-        import torch
-
-        from cellglass.activations import open_store
-
-        if not self.has(kind):
-            raise DamagedError(
-                f"{self._atlas.path}: {ACTIVATIONS} is gone, which the items of this session are made of; "
-                "run the same command again, which makes it anew"
-            )
-        store, dictionary = open_store(self._atlas.path / ACTIVATIONS), self._atlas.dictionary(FOLDERS[kind])
-        rows = store.rows(next(iter(store.sites)))
-        if store.n_cells != self._marker.n_cells or rows.width != dictionary.d_in:
-            raise DamagedError(f"{self._atlas.path / ACTIVATIONS}: it is not of the cells of this atlas")
-        latents = torch.tensor([item.number for item in items])
-        response = np.full((len(items), store.n_cells), -np.inf, dtype=np.float32)
-        for start in range(0, rows.n_rows, BATCH):
-            chosen = np.arange(start, min(start + BATCH, rows.n_rows))
-            cells = rows.cells(chosen)  # never decreasing
-            with torch.no_grad():
-                values = dictionary.preactivations(rows.read(chosen))[:, latents].T.numpy()
-            first = np.flatnonzero(np.r_[True, cells[1:] != cells[:-1]])
-            best = np.maximum.reduceat(values, first, axis=1)
-            response[:, cells[first]] = np.maximum(response[:, cells[first]], best)
+        numbers = np.array([item.number for item in items], dtype=np.int64)
+        response = np.full((len(items), self._marker.n_cells), -np.inf, dtype=np.float32)
+        for cells, values in self._responses[kind].blocks(numbers):
+            response[:, cells] = values.T
         read = np.flatnonzero(np.isfinite(response[0])).astype(np.uint32)
         return [most_active(read, row[read], item.size, self._lots) for item, row in zip(items, response, strict=True)]
 

@@ -1,4 +1,4 @@
-"""For everybody: no serious violation by axe-core's rules; from home to a card to the cells by keys alone; help; back."""
+"""For everybody: no serious violation by axe-core's rules; the way from home to the cells by keys alone; help; back."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ def test_a_reader_without_a_mouse_gets_from_home_to_a_card_to_the_cells(live: An
     second = focused(page)
     assert second != first
     page.keyboard.press("End")
+    page.locator(".list .line:last-child a:focus").wait_for()
     assert focused(page) == page.locator(".list .line a").last.inner_text()
     page.keyboard.press("Home")
     page.keyboard.press("ArrowDown")
@@ -116,6 +117,7 @@ def test_back_brings_the_list_to_where_it_was_left(live: Any, visit: Any) -> Non
     page.locator(".list .line").first.wait_for()
     page.locator(".list").focus()
     page.keyboard.press("End")
+    page.locator(".list .line a:focus").wait_for()
     name = focused(page)
     top = page.locator(".list").evaluate("(box) => box.scrollTop")
     assert top > 0

@@ -126,7 +126,7 @@ def test_what_is_typed_outlives_leaving_the_card(site: Any, visit: Any) -> None:
     page = visit(site, "#/c/5")
     page.get_by_label("Text", exact=True).fill("not kept yet")
     page.get_by_role("link", name="The concept after").click()
-    page.get_by_text("concept 6", exact=True).wait_for()
+    page.locator(".meta", has_text="concept 6").wait_for()
     assert page.get_by_label("Text", exact=True).input_value() == ""
     page.go_back()
     page.get_by_text("What you typed before is still here").wait_for()

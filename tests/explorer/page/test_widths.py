@@ -1,4 +1,4 @@
-"""From a telephone to a wall, light and dark: nothing sticks out, text can be read; pictures are kept to be looked at."""
+"""From a telephone to a wall, light and dark: nothing sticks out, text can be read; pictures are kept to look at."""
 
 from __future__ import annotations
 

@@ -15,6 +15,11 @@ const WORDS: Record<string, (value: string, all: Map<string, string>) => string>
   granularity: (v) => (v === "token" ? "read at each gene token" : `read once for each ${v}`),
   width: (v) => `${v} numbers wide`,
   latents: (v) => `${v} concepts`,
+  n_latents: (v) => `${v} concepts`,
+  k: (v) => `${v} active at once`,
+  n_hidden: (v) => `${v} hidden units`,
+  n_latent: (v) => `${v} latent dimensions`,
+  epochs: (v) => `${v} epochs`,
 };
 
 export function plain(text: string): string {
