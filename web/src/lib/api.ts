@@ -4,13 +4,13 @@
 //   GET  api/notes/history?latent=12    -> {revisions: [revision]}              oldest first
 //   POST api/notes        {latent, who, base, label, text, confidence, tags, status}  -> state; 409 {present: state}
 //   POST api/notes/undo   {latent, who, base}                                         -> state; 409 {present: state}
-//   POST api/marks        uint32 cell positions, little endian  -> {concepts: [...], genes: [...] | null}
+//   POST api/marks?of=concepts|genes    uint32 cell positions, little endian  -> {concepts: [...] | null, genes: [...] | null}
 //   GET  api/review                     -> {sessions: [...], kinds: {kind: whether the atlas has it}}
-//   POST api/review/start {concept, neuron, random, repeats}    -> {session}
+//   POST api/review/start {concept, neuron, random, repeats}    -> {session, key}  the key is of whoever leads it, told once
 //   POST api/review/next  {session, rater}                      -> {done, of, code, ended}
 //   GET  api/review/item, api/review/activation  ?session=&rater=&code=
 //   POST api/review/answer {session, rater, code, rating 1..5, label, comment, seconds}  -> as next
-//   POST api/review/end   {session};  GET api/review/results?session=
+//   POST api/review/end   {session, key};  GET api/review/results?session=
 //   An error has a status and {error: "plain words"}.
 
 import { DataError, unpack } from "./data";
@@ -50,12 +50,12 @@ export async function notes(): Promise<NoteState[]> {
 export const history = async (latent: number): Promise<Revision[]> => (await json<{ revisions: Revision[] }>(`api/notes/history?latent=${latent}`)).revisions;
 export const write = (latent: number, who: string, base: string | null, content: Content): Promise<NoteState> => json("api/notes", { latent, who, base, ...content });
 export const undo = (latent: number, who: string, base: string): Promise<NoteState> => json("api/notes/undo", { latent, who, base });
-export const marks = (cells: Uint32Array): Promise<Marks> => json("api/marks", cells);
+export const marks = (cells: Uint32Array, of: "concepts" | "genes"): Promise<Marks> => json(`api/marks?of=${of}`, cells);
 
 export const review = (): Promise<{ sessions: ReviewSession[]; kinds: Record<string, boolean> }> => json("api/review");
-export const startReview = (drawn: Record<string, number>): Promise<{ session: string }> => json("api/review/start", drawn);
+export const startReview = (drawn: Record<string, number>): Promise<{ session: string; key: string | null }> => json("api/review/start", drawn);
 export const nextItem = (session: string, rater: string): Promise<ReviewPlace> => json("api/review/next", { session, rater });
-export const endReview = (session: string): Promise<unknown> => json("api/review/end", { session });
+export const endReview = (session: string, key: string | null): Promise<unknown> => json("api/review/end", key ? { session, key } : { session });
 
 export interface Rated {
   rater: string;
