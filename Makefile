@@ -26,7 +26,7 @@ explore: $(STAMP)  ## open the demo's atlas in a browser (after make demo)
 	@$(BIN)/cellglass explore $(DEMO)
 
 test: $(STAMP)  ## run the tests (under ten minutes)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP)  ## run the tests that take longer
 	@$(BIN)/python -m pytest -m slow

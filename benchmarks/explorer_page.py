@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 CHROMIUM = Path("/usr/bin/chromium")
 SWITCHES = (
     *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    *("--disable-gpu-compositing", "--disable-gpu-rasterization"),  # as without a graphics card
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"),
 )
 LISTEN = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -16,13 +15,7 @@ from cellglass.activations import MemoryRows
 from cellglass.atlas import open_atlas, write
 from cellglass.atlas.read import Atlas
 from cellglass.explorer import Tree
-
-_PLACE = Path(__file__).parents[1] / "atlas" / "conftest.py"
-_SPEC = importlib.util.spec_from_file_location("synthetic_atlases", _PLACE)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-synthetic = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(synthetic)
+from synthetic import make_atlas
 
 
 def add_pairs(folder: Path, n_cells: int, concepts: list[int], rng: np.random.Generator) -> None:
@@ -86,7 +79,7 @@ def add_tokens(folder: Path, atlas: Atlas, rng: np.random.Generator) -> None:
 
 @pytest.fixture(scope="session")
 def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = synthetic.make_atlas(tmp_path_factory.mktemp("explorer") / "full")
+    folder: Path = make_atlas(tmp_path_factory.mktemp("explorer") / "full")
     add_pairs(folder, 700, list(range(23)), np.random.default_rng(1))
     add_dictionary(folder, 24)
     add_activations(folder, 700)
@@ -104,7 +97,7 @@ def token_folder(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def bare_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One seed, no counts, no genes, no gene sets, no pairs, no dictionary."""
-    folder: Path = synthetic.make_atlas(tmp_path_factory.mktemp("explorer") / "bare", n_cells=90, hostile=True)
+    folder: Path = make_atlas(tmp_path_factory.mktemp("explorer") / "bare", n_cells=90, hostile=True)
     shutil.rmtree(folder / "expression.zarr")
     for name in ("genes", "pathways"):
         (folder / f"{name}.parquet").unlink()

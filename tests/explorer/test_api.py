@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +16,7 @@ import pytest
 from cellglass.atlas.read import open_atlas
 from cellglass.explorer.api import Threads
 from cellglass.explorer.marks import Marker, strongest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from live_fixtures import Client, make_page, running
+from live import Client, make_page, running
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,7 @@ import pytest
 
 from cellglass.atlas.read import open_atlas
 from cellglass.explorer.server import changed_parts
-
-sys.path.insert(0, str(Path(__file__).parent))
-from live_fixtures import Client, make_page, running
+from live import Client, make_page, running
 
 READS = ["/api/notes", "/api/notes/history?latent=1", "/api/review", "/api/review/item?session=x&rater=a&code=0",
          "/api/review/activation?session=x&rater=a&code=0", "/api/review/results?session=x", "/",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,8 @@ from cellglass.explorer.notes_files import merge_notes
 from cellglass.explorer.notes_place import open_notes
 from cellglass.explorer.tree import Tree
 from cellglass.files import sha256
-
-sys.path.insert(0, str(Path(__file__).parent))
-from live_fixtures import make_atlas, make_page
+from live import make_page
+from synthetic import make_atlas
 
 
 @pytest.fixture(scope="module")

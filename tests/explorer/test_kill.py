@@ -17,8 +17,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from live_fixtures import Client
+from live import Client
 
 WRITERS = 5
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ import pytest
 from cellglass.atlas import open_atlas
 from cellglass.errors import InputError
 from cellglass.explorer.notes_place import fingerprint, notes_path, open_notes
-
-sys.path.insert(0, str(Path(__file__).parent))
-from live_fixtures import make_atlas
+from synthetic import make_atlas
 
 
 @pytest.fixture

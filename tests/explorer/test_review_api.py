@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from cellglass.explorer.notes_place import open_notes
 from cellglass.explorer.review import Review
 from cellglass.explorer.review_items import Evidence
 from cellglass.explorer.security import cookie_name
-
-sys.path.insert(0, str(Path(__file__).parent))
-from live_fixtures import Answer, Client, make_page, running
+from live import Answer, Client, make_page, running
 
 WANTED = {"concept": 6, "neuron": 6, "random": 6}
 TOKEN = "a-token-of-the-test"  # noqa: S105

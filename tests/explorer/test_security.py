@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cellglass.explorer.security import authorities, cookie_name, is_loopback
-
-sys.path.insert(0, str(Path(__file__).parent))
-from live_fixtures import Client, make_atlas, make_page, running
+from live import Client, make_page, running
+from synthetic import make_atlas
 
 TOKEN = "a-token-of-the-test"  # noqa: S105
 

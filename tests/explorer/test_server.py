@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +16,8 @@ from cellglass.atlas.read import open_atlas
 from cellglass.errors import InputError
 from cellglass.explorer.server import address_of, listen, serve
 from cellglass.explorer.tree import Tree
-
-sys.path.insert(0, str(Path(__file__).parent))
-from live_fixtures import Client, make_atlas, make_page, running
+from live import Client, make_page, running
+from synthetic import make_atlas
 
 
 @pytest.fixture(scope="module")

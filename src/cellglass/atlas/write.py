@@ -21,7 +21,7 @@ from cellglass.atlas import schema
 from cellglass.errors import InputError
 from cellglass.files import atomic_path
 
-ROW_GROUP = 1 << 16
+ROW_GROUP = 1 << 13
 
 
 def write_concepts(

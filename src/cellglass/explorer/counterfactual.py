@@ -60,15 +60,14 @@ class Counterfactual:
         cells, counts = _cells(self.shown), self.source.expression
         place = np.full(self.source.n_cells, -1, dtype=np.int32)
         place[cells] = np.arange(len(cells))
-        parts = []
+        parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
         if counts is not None:
             for gene, cell, value in counts.blocks():
-                inside = place[cell] >= 0
-                parts.append(np.stack([gene[inside], place[cell[inside]], value[inside]]).astype(np.float64))
-        genes, rows, values = np.concatenate([*parts, np.zeros((3, 0))], axis=1)
+                inside = np.flatnonzero(place[cell] >= 0)
+                parts.append((gene[inside].astype(np.int32), place[cell[inside]], value[inside].astype(np.float32)))
+        genes, rows, values = map(np.concatenate, zip(*parts, strict=True))
         shape = (len(cells), 0 if counts is None else len(counts))
-        table = sp.coo_matrix((values.astype(np.float32), (rows.astype(np.int32), genes.astype(np.int32))), shape)
-        return cells, table.tocsr()
+        return cells, sp.coo_matrix((values, (rows, genes)), shape).tocsr()
 
     def file(self, latent: int) -> bytes:
         """Return the pairs of a concept.

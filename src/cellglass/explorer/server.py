@@ -14,7 +14,7 @@ import secrets
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
     from cellglass.explorer.notes import Notes
     from cellglass.explorer.security import App
-    from cellglass.explorer.tree import Tree
 
 log = logging.getLogger(__name__)
 PORT = 8765
@@ -45,6 +44,9 @@ class TreeLike(Protocol):
     def get(self, path: str) -> bytes:
         """Return a file of the tree, or raise KeyError."""
 
+    def warm(self) -> None:
+        """Make what takes seconds and many files share."""
+
 
 def make_app(
     tree: TreeLike,
@@ -55,6 +57,7 @@ def make_app(
     token: str | None = None,
     allowed_hosts: Collection[str],
     pack: bool = False,
+    beside: Sequence[Callable[[], None]] = (),
 ) -> App:
     """Return the application, an ASGI callable behind `security.Guard`.
 
@@ -74,6 +77,8 @@ def make_app(
         Values of the Host header that are answered; see `security.authorities`.
     pack : bool
         Whether text is gzipped.
+    beside : sequence of callables
+        What else is done in the thread that makes beside the server what takes seconds, after it.
     """
     from starlette.applications import Starlette
     from starlette.routing import Route
@@ -86,8 +91,9 @@ def make_app(
     heavy, light = api.Threads(2), api.Threads(4)
     routes, limits = [*api.notes_routes(notes, light)], dict[str, int]()
     if atlas is not None:
-        more, limits = _atlas_routes(atlas, tree, notes, light, shared=token is not None)
-        routes += more
+        more, limits, prepare = _atlas_routes(atlas, tree, notes, light, shared=token is not None)
+        routes, beside = [*routes, *more], [tree.warm, prepare, *beside]
+    threading.Thread(target=_prepared, args=(beside,), name="cellglass-beside", daemon=True).start()
 
     def file(request: Request) -> Response:
         path = request.path_params["path"]
@@ -118,7 +124,8 @@ def make_app(
 
 def _atlas_routes(
     atlas: Atlas, tree: TreeLike, notes: Notes, light: Any, *, shared: bool
-) -> tuple[list[Any], dict[str, int]]:
+) -> tuple[list[Any], dict[str, int], Callable[[], None]]:
+    """Return routes, the largest bodies that some of them take, and what makes the first answer a quick one."""
     from cellglass.atlas import schema
     from cellglass.explorer import api
     from cellglass.explorer.marks import Marker
@@ -129,21 +136,20 @@ def _atlas_routes(
     marker = Marker(atlas)
     limits = {"/api/marks": 4 * min(marker.n_cells, MOST_CELLS)}
     latents = latents_of(atlas.path / schema.CONCEPTS)
-    threading.Thread(target=_prepared, args=(marker.prepare,), name="cellglass-marks", daemon=True).start()
     marks = api.marks_routes(marker, latents, api.Threads(1))
     review = review_routes(notes, Evidence(atlas, tree, marker), light, api.Threads(1), shared=shared)
-    return [*marks, *review], limits
+    return [*marks, *review], limits, marker.prepare
 
 
-def _prepared(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except Exception as error:  # whoever asks for it is told; nobody else need know
-        log.warning("a part of the atlas cannot be prepared: %s", error)
+def _prepared(pieces: Iterable[Callable[[], None]]) -> None:
+    for piece in pieces:  # one after the other, so that whoever opens the page has a processor too
+        try:
+            piece()
+        except Exception as error:  # whoever asks for it is told; nobody else need know
+            log.warning("a part of the atlas cannot be prepared: %s", error)
 
 
-def _warm(tree: Tree, atlas: Atlas, tell: Callable[[str], None]) -> None:
-    _prepared(tree.warm)
+def _tell_changed(atlas: Atlas, tell: Callable[[str], None]) -> None:
     for place in changed_parts(atlas):
         tell(f"{place}: its contents changed since it was written, so what is shown of it may be wrong")
 
@@ -244,7 +250,6 @@ def serve(
     with contextlib.closing(open_notes(atlas, notes)) as kept, contextlib.closing(listen(host, port, tell)) as sock:
         number = sock.getsockname()[1]
         tree = Tree(atlas, live=True)
-        threading.Thread(target=_warm, args=(tree, atlas, tell), name="cellglass-tree", daemon=True).start()
         token = None if is_loopback(host) else secrets.token_urlsafe(24)
         app = make_app(
             tree,
@@ -254,6 +259,7 @@ def serve(
             token=token,
             allowed_hosts=authorities(host, number),
             pack=token is not None,
+            beside=[lambda: _tell_changed(atlas, tell)],
         )
         link = address_of(host, number, token)
         tell(f"the explorer is at {link}")

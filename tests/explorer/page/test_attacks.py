@@ -17,7 +17,7 @@ import pytest
 from cellglass.atlas import open_atlas, write
 from synthetic import make_atlas
 
-from .conftest import Site, run_command, start_live, stop
+from .conftest import Site, run_here, start_live, stop
 from .test_static import served
 
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
@@ -33,6 +33,8 @@ def make_hostile(folder: Path) -> Path:
     folder = make_atlas(folder, n_cells=90, n_concepts=10, hostile=True)
     table = open_atlas(folder).concepts
     obs = table.obs.rename(columns={"phase": LABEL}).set_axis([f"{EVIL}{i}" for i in range(table.n_obs)])
+    types = obs["cell type"].cat.categories  # whichever cells a review shows
+    obs["cell type"] = obs["cell type"].cat.rename_categories([f"{name} {EVIL}" for name in types])
     uns = {**table.uns, "cells": f"cells {EVIL}", "site": f"z {EVIL}"}
     layout = table.obsm["X_umap"]
     shutil.rmtree(folder / "concepts.zarr")
@@ -47,7 +49,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site
     folder = make_hostile(place / FOLDER)
     process, url = start_live(folder, place / f"notes {FOLDER}.sqlite")
     site = place / "sites" / FOLDER
-    run_command("export", folder, "--out", site, "--no-notes", "--quiet")
+    run_here("export", folder, "--out", site, "--no-notes", "--quiet")
     with served(site.parent) as parent:
         inside = parent + urllib.parse.quote(FOLDER) + "/"
         yield {
@@ -109,7 +111,7 @@ def test_notes_and_formulas_stay_text(hostile: dict[str, Site], kind: str, visit
     assert EVIL in row["name"]
     assert page.evaluate(SAFE)
     if site.live:
-        run_command("notes", "export", site.atlas, "--notes", site.notes, "--out", tmp_path / "n.csv")
+        run_here("notes", "export", site.atlas, "--notes", site.notes, "--out", tmp_path / "n.csv")
         (told,) = csv.DictReader(io.StringIO((tmp_path / "n.csv").read_text(encoding="utf-8")))
         assert (told["label"], told["text"]) == (f"'{FORMULA}", EVIL)
 

@@ -16,6 +16,7 @@ from cellglass.atlas import open_atlas
 from cellglass.explorer.notes import Notes
 from cellglass.explorer.notes_place import open_notes
 from cellglass.explorer.notes_rules import revision_id
+from explorer.page.conftest import run_here
 
 AWKWARD = 'e\u0301 "q" \\ </script>\u2028 & 🧬 \t=1+1'
 NO_STORAGE = "Object.defineProperty(window, 'localStorage', { get() { throw new Error('off') } })"
@@ -57,8 +58,6 @@ def sent_back(page: Any, folder: Path) -> Path:
 def test_notes_stay_in_the_browser_and_the_file_sent_back_is_merged_and_shown(
     static: Any, live: Any, visit: Any, keep: Any, tmp_path: Path
 ) -> None:
-    from .conftest import run_command
-
     page = visit(static, "#/c/10", width=1400)
     page.get_by_label("Tags").fill(f"{AWKWARD}, b, b")
     page.get_by_label("Confidence").select_option("5")
@@ -74,11 +73,9 @@ def test_notes_stay_in_the_browser_and_the_file_sent_back_is_merged_and_shown(
     revisions = json.loads(file.read_text(encoding="utf-8"))["revisions"]
     assert [revision_id(r) for r in revisions] == [r["id"] for r in revisions]
     assert (revisions[2]["undoes"], revisions[2]["restores"]) == (revisions[1]["id"], revisions[0]["id"])
-    told = json.loads(run_command("notes", "merge", live.atlas, file, "--notes", live.notes, "--json"))
+    told = json.loads(run_here("notes", "merge", live.atlas, file, "--notes", live.notes, "--json"))
     assert told["revisions"] == 3
-    assert (
-        json.loads(run_command("notes", "merge", live.atlas, file, "--notes", live.notes, "--json"))["revisions"] == 0
-    )
+    assert json.loads(run_here("notes", "merge", live.atlas, file, "--notes", live.notes, "--json"))["revisions"] == 0
     with open_notes(open_atlas(live.atlas), live.notes) as notes:
         assert [r["id"] for r in notes.history(10)] == [r["id"] for r in revisions]
         assert notes.state(10)["person"]["others"] == []
@@ -92,14 +89,12 @@ def test_notes_stay_in_the_browser_and_the_file_sent_back_is_merged_and_shown(
 def test_an_export_with_notes_shows_them_and_two_replies_meet(
     full_folder: Path, visit: Any, tmp_path: Path, live: Any
 ) -> None:
-    from .conftest import run_command
-
     kept, site = tmp_path / "n.sqlite", tmp_path / "a site <b>"
     with open_notes(open_atlas(full_folder), kept) as notes:
         base = notes.write({"latent": 2, "who": "Ada", "base": None, "label": "first"})["person"]["id"]
         notes.write({"latent": 2, "who": "Ada", "base": base, "label": "of the export", "tags": ["T"]})
         notes.write({"latent": 2, "who": "namer", "base": None, "label": "machine's"}, by="machine")
-    run_command("export", full_folder, "--out", site, "--notes", kept, "--quiet")
+    run_here("export", full_folder, "--out", site, "--notes", kept, "--quiet")
     with served(site) as address:
         page = visit(live._replace(url=address, live=False), "#/c/2")
         page.get_by_text("History (3)").wait_for()
@@ -111,9 +106,9 @@ def test_an_export_with_notes_shows_them_and_two_replies_meet(
     with Notes(kept) as notes:
         present = notes.state(2)["person"]["id"]
         notes.write({"latent": 2, "who": "Ada", "base": present, "label": "meanwhile at home"})
-    run_command("notes", "merge", full_folder, file, "--notes", kept)
+    run_here("notes", "merge", full_folder, file, "--notes", kept)
     shutil.rmtree(site)
-    run_command("export", full_folder, "--out", site, "--notes", kept, "--quiet")
+    run_here("export", full_folder, "--out", site, "--notes", kept, "--quiet")
     with served(site) as address:
         page = visit(live._replace(url=address, live=False), "#/c/2")
         page.get_by_text("written apart from each other").wait_for()

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from explorer.page.conftest import frames, settle
+
 VIEWS = {
     "home": "#/",
     "concepts": "#/concepts",
@@ -28,19 +30,19 @@ SMALL = """() => [...document.querySelectorAll("main *")].filter((one) => one.ch
     && parseFloat(getComputedStyle(one).fontSize) < 11).map((one) => one.outerHTML.slice(0, 120))"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 860), (2560, 1400)])
-def test_every_view_fits(live: Any, visit: Any, keep: Any, width: int, height: int, scheme: str) -> None:
-    page = visit(live, width=width, height=height, color_scheme=scheme)
+@pytest.mark.parametrize(
+    ("width", "height"), [(360, 740), (1280, 860), pytest.param(2560, 1400, marks=pytest.mark.slow)]
+)
+def test_every_view_fits(live: Any, visit: Any, keep: Any, width: int, height: int) -> None:
+    page = visit(live, width=width, height=height)
     for name, view in VIEWS.items():
         page.goto(live.url + view)
-        page.locator("main h1").first.wait_for()
-        for _ in range(100):
-            page.wait_for_timeout(100)
-            if not page.locator("main .wait").count():
-                break
-        wide = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
-        assert wide[0] <= wide[1], f"{name} scrolls sideways"
-        assert page.evaluate(OUT) == [], name
-        assert page.evaluate(SMALL) == [], f"{name}: letters too small"
-        keep(page, f"{name}-{width}-{scheme}", full=name not in ("cells", "cells-two"))
+        settle(page)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            frames(page)
+            wide = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+            assert wide[0] <= wide[1], f"{name} scrolls sideways"
+            assert page.evaluate(OUT) == [], name
+            assert page.evaluate(SMALL) == [], f"{name}: letters too small"
+            keep(page, f"{name}-{width}-{scheme}", full=name not in ("cells", "cells-two"))

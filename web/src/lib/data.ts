@@ -17,7 +17,10 @@ async function fetched(path: string): Promise<Response> {
   }
   if (answer.status === 401 || answer.status === 403) throw new DataError("The server does not let this page in. Open the link that `cellglass explore` printed, with its token.");
   if (answer.status === 404) throw new DataError(`This atlas has no ${path}. If it was exported, the folder may not be whole: export it again.`);
-  if (!answer.ok) throw new DataError(`${path}: the server answered with status ${answer.status}.`);
+  if (!answer.ok) {
+    const told = (await answer.json().catch(() => null)) as { error?: string } | null;
+    throw new DataError(told?.error ?? `${path}: the server answered with status ${answer.status}.`);
+  }
   return answer;
 }
 

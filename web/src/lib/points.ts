@@ -20,12 +20,12 @@ void main() {
   gl_PointSize = order < 1.5 ? size * 0.9 : size; paint = colour.rgb;
 }`;
 const FRAGMENT = `#version 300 es
-precision highp float; in vec3 paint; uniform float size; out vec4 shown;
+precision highp float; in vec3 paint; uniform float size, soft; out vec4 shown;
 void main() {
   float far = length(gl_PointCoord - 0.5) * 2.0;
   float edge = clamp((1.0 - far) * size * 0.5 + 0.5, 0.0, 1.0);
-  if (size > 2.5 && edge < 0.1) discard;
-  shown = vec4(paint, size > 2.5 ? edge : 1.0);
+  if (size > 2.5 && edge < (soft > 0.5 ? 0.1 : 0.5)) discard;
+  shown = vec4(paint, size > 2.5 && soft > 0.5 ? edge : 1.0);
 }`;
 
 /** How many pixels one unit of the layout has when all cells fit. */
@@ -70,12 +70,31 @@ function lot(n: number): Uint32Array {
   return order;
 }
 
+/** An array of vertices that the card keeps: its bytes, and which of them are a place and which a colour. */
+interface Vertices {
+  all: WebGLVertexArrayObject;
+  places: WebGLBuffer;
+  colours: WebGLBuffer;
+}
+
+/** Of a large atlas the cells without colour are kept as a picture of their own, the ground, until the view moves: another
+ *  concept then draws its own cells alone. Dots are too small there for smooth edges, which would cost four times as much. */
 export class Points {
   private gl: WebGL2RenderingContext;
   private program: WebGLProgram;
-  private colours: WebGLBuffer;
+  private every: Vertices;
+  private lit: Vertices;
+  private packed: Uint32Array;
   private order: Uint32Array | null;
   private turned: Uint32Array | null = null;
+  private ground: Uint32Array | null = null;
+  private picture: WebGLFramebuffer | null = null;
+  private kept: WebGLRenderbuffer | null = null;
+  private room = "";
+  /** of which view the ground is whole */
+  private drawn = "";
+  /** how many cells have a colour; -1: no ground, all are drawn together */
+  private bright = -1;
   private at = new Map<string, WebGLUniformLocation | null>();
 
   constructor(readonly canvas: HTMLCanvasElement, private layout: Layout) {
@@ -87,18 +106,32 @@ export class Points {
     this.gl = gl;
     this.program = compiled(gl);
     this.order = many ? lot(layout.n) : null;
-    const places = gl.createBuffer();
-    gl.bindBuffer(gl.ARRAY_BUFFER, places);
-    gl.bufferData(gl.ARRAY_BUFFER, this.order ? this.sorted(new Uint32Array(layout.xy.slice().buffer)) : layout.xy, gl.STATIC_DRAW);
-    gl.enableVertexAttribArray(0);
-    gl.vertexAttribPointer(0, 2, gl.UNSIGNED_SHORT, false, 0, 0);
-    this.colours = gl.createBuffer();
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.colours);
-    gl.enableVertexAttribArray(1);
-    gl.vertexAttribPointer(1, 4, gl.UNSIGNED_BYTE, true, 0, 0);
+    this.packed = new Uint32Array(layout.xy.slice().buffer);
+    this.every = this.vertices();
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.every.places);
+    gl.bufferData(gl.ARRAY_BUFFER, this.sorted(this.packed), gl.STATIC_DRAW);
+    this.lit = this.vertices();
     gl.enable(gl.DEPTH_TEST);
     gl.depthFunc(gl.LEQUAL);
     if (!many) gl.enable(gl.SAMPLE_ALPHA_TO_COVERAGE);
+  }
+
+  private vertices(): Vertices {
+    const { gl } = this;
+    const made = { all: gl.createVertexArray(), places: gl.createBuffer(), colours: gl.createBuffer() };
+    gl.bindVertexArray(made.all);
+    gl.bindBuffer(gl.ARRAY_BUFFER, made.places);
+    gl.enableVertexAttribArray(0);
+    gl.vertexAttribPointer(0, 2, gl.UNSIGNED_SHORT, false, 0, 0);
+    gl.bindBuffer(gl.ARRAY_BUFFER, made.colours);
+    gl.enableVertexAttribArray(1);
+    gl.vertexAttribPointer(1, 4, gl.UNSIGNED_BYTE, true, 0, 0);
+    return made;
+  }
+
+  private fill(buffer: WebGLBuffer, words: Uint32Array): void {
+    this.gl.bindBuffer(this.gl.ARRAY_BUFFER, buffer);
+    this.gl.bufferData(this.gl.ARRAY_BUFFER, words, this.gl.DYNAMIC_DRAW);
   }
 
   private sorted(words: Uint32Array): Uint32Array {
@@ -110,8 +143,39 @@ export class Points {
   }
 
   paint(words: Uint32Array): void {
-    this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.colours);
-    this.gl.bufferData(this.gl.ARRAY_BUFFER, this.sorted(words), this.gl.DYNAMIC_DRAW);
+    const bright = this.order ? coloured(words) : words.length;
+    if (bright > words.length / 2) {
+      this.bright = -1;
+      this.ground = null;
+      this.fill(this.every.colours, this.sorted(words));
+      return;
+    }
+    if (this.lay(words)) {
+      this.fill(this.every.colours, this.sorted(this.ground!));
+      this.drawn = "";
+    }
+    const [places, colours] = [new Uint32Array(bright), new Uint32Array(bright)];
+    for (let i = 0, at = 0; i < words.length; i++)
+      if (words[i] >>> 24 > 1) {
+        places[at] = this.packed[i];
+        colours[at++] = words[i];
+      }
+    this.fill(this.lit.places, places);
+    this.fill(this.lit.colours, colours);
+    this.bright = bright;
+  }
+
+  /** Bring the ground up to what has no colour in `words`; whether anything changed. Under a coloured cell it may be any grey. */
+  private lay(words: Uint32Array): boolean {
+    let changed = this.ground === null;
+    this.ground ??= new Uint32Array(words.length).fill(words.find((word) => word >>> 24 <= 1) ?? 0);
+    const { ground } = this;
+    for (let i = 0; i < words.length; i++)
+      if (words[i] >>> 24 <= 1 && words[i] !== ground[i]) {
+        ground[i] = words[i];
+        changed = true;
+      }
+    return changed;
   }
 
   private place(name: string): WebGLUniformLocation | null {
@@ -120,25 +184,72 @@ export class Points {
   }
 
   /** Draws the cells from one share of all to another: of a large atlas a fair sample, since its order is drawn by lot. Beginning
-   *  at zero wipes the picture first. */
-  draw(camera: Camera, factor: number, from = 0, to = 1): void {
+   *  at zero wipes the picture first. Returns the share that is drawn now: all of it where the ground was kept. */
+  draw(camera: Camera, factor: number, from = 0, to = 1): number {
     const { gl, canvas } = this;
     const ratio = Math.min(2, devicePixelRatio || 1);
     const [wide, high] = [Math.max(1, Math.round(canvas.clientWidth * ratio)), Math.max(1, Math.round(canvas.clientHeight * ratio))];
     if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
     gl.viewport(0, 0, wide, high);
     gl.clearColor(0, 0, 0, 0);
-    if (from === 0) gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     gl.useProgram(this.program);
     const unit = fit(this.layout, wide, high) * camera.zoom;
     const [first, end] = [Math.floor(this.layout.n * from), Math.ceil(this.layout.n * to)];
+    const size = dotSize(this.layout.n, wide, high, camera.zoom) * factor;
     gl.uniform2f(this.place("middle"), camera.x, camera.y);
     gl.uniform2f(this.place("scale"), (2 * unit) / wide, (2 * unit) / high);
-    gl.uniform1f(this.place("size"), dotSize(this.layout.n, wide, high, camera.zoom) * factor);
-    gl.drawArrays(gl.POINTS, first, end - first);
+    gl.uniform1f(this.place("size"), size);
+    gl.uniform1f(this.place("soft"), this.order ? 0 : 1);
+    if (this.bright < 0) {
+      if (from === 0) gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+      this.dots(this.every, first, end);
+      return to;
+    }
+    const now = [camera.x, camera.y, unit, wide, high, size].join();
+    const there = from === 0 && now === this.drawn;
+    if (!there) {
+      if (from === 0) this.wipe(wide, high);
+      gl.bindFramebuffer(gl.FRAMEBUFFER, this.picture);
+      this.dots(this.every, first, end);
+      this.drawn = to < 1 ? "" : now;
+      gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    }
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, this.picture);
+    gl.blitFramebuffer(0, 0, wide, high, 0, 0, wide, high, gl.COLOR_BUFFER_BIT, gl.NEAREST);
+    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, null);
+    this.dots(this.lit, 0, this.bright);
+    return there ? 1 : to;
+  }
+
+  private dots(vertices: Vertices, first: number, end: number): void {
+    this.gl.bindVertexArray(vertices.all);
+    if (end > first) this.gl.drawArrays(this.gl.POINTS, first, end - first);
+  }
+
+  /** Make an empty ground of this size. */
+  private wipe(wide: number, high: number): void {
+    const { gl } = this;
+    this.picture ??= gl.createFramebuffer();
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.picture);
+    if (this.room !== `${wide} ${high}`) {
+      gl.deleteRenderbuffer(this.kept);
+      this.kept = gl.createRenderbuffer();
+      gl.bindRenderbuffer(gl.RENDERBUFFER, this.kept);
+      gl.renderbufferStorage(gl.RENDERBUFFER, gl.RGBA8, wide, high);
+      gl.framebufferRenderbuffer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.RENDERBUFFER, this.kept);
+      this.room = `${wide} ${high}`;
+    }
+    gl.clear(gl.COLOR_BUFFER_BIT);
   }
 
   free(): void {
     this.gl.getExtension("WEBGL_lose_context")?.loseContext();
   }
+}
+
+function coloured(words: Uint32Array): number {
+  let n = 0;
+  for (let i = 0; i < words.length; i++) if (words[i] >>> 24 > 1) n++;
+  return n;
 }

@@ -1,11 +1,9 @@
-"""What the tests of the live explorer share: a synthetic atlas, a page, a real server on loopback, raw HTTP."""
+"""What the tests of the live explorer share: a stand-in for the page, a real server on loopback, raw HTTP."""
 
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,16 +18,6 @@ from cellglass.explorer.notes_place import open_notes
 from cellglass.explorer.security import authorities
 from cellglass.explorer.server import SETTINGS, listen, make_app
 from cellglass.explorer.tree import Tree
-
-
-def make_atlas(folder: Path, **options: Any) -> Path:
-    """Write the synthetic atlas of the tests of the atlas."""
-    name = "synthetic_atlas_for_live_tests"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "atlas" / "conftest.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name].make_atlas(folder, **options)
 
 
 def make_page(folder: Path) -> Path:
