@@ -4,7 +4,8 @@ The page is not asked for its own figures: a script that is put before it listen
 that paint. A time begins where the browser says that navigation, key or click happened, and ends
 
 - for the list of concepts, and for a concept's card, with the frame after what is awaited stands there: the list has
-  rows; the card is whole (genes and all), and its map of the cells, which comes last, is painted;
+  rows; the card has its name, genes, gene sets and notes, and its map of the cells, which comes last of what is in
+  sight, is painted (panels further down the card are built right after it);
 - for the view of the cells, when a pixel has been read back after the last drawing, so that the graphics card (or here
   the processor in its place) is done with all points, coloured by what the heading names. The last is the one after
   which nothing is drawn for four frames: a page may draw many points in several steps.

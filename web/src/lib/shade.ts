@@ -130,6 +130,23 @@ export function valueAt(shade: Shade, cell: number): number {
   return cells[from] === cell ? values[from] : 0;
 }
 
+/** How a number is coloured: a word as `paint` has it. */
+function colouring(shade: Shade, settings: Settings): (value: number) => number {
+  const [low, high] = reach(shade, settings);
+  const words = Uint32Array.from({ length: 240 }, (_, step) => word(ramp(step / 239, settings.dark), 2 + step));
+  return (value) => words[Math.max(0, Math.min(239, Math.floor(((value - low) / (high - low)) * 240)))];
+}
+
+/** A word for each cell that a sparse shade names, in its order; 0 where it keeps the colour of zero. */
+export function paintSparse(shade: Shade & { sparse?: Sparse }, settings: Settings): Uint32Array {
+  const { values } = shade.sparse!;
+  const [low] = reach(shade, settings);
+  const of = colouring(shade, settings);
+  const out = new Uint32Array(values.length);
+  for (let i = 0; i < values.length; i++) if (values[i] > 0 && values[i] >= low) out[i] = of(values[i]);
+  return out;
+}
+
 /** One word for each cell: red, green, blue, and its place in the order of drawing (0: not drawn, 255: on top). */
 export function paint(shade: Shade | null, n: number, settings: Settings): Uint32Array {
   const grey = zero(settings.dark);
@@ -137,15 +154,13 @@ export function paint(shade: Shade | null, n: number, settings: Settings): Uint3
   if (shade?.kind === "category") {
     const words = Uint32Array.from({ length: shade.values.length + 1 }, (_, code) => (code && !settings.hidden?.has(code) ? word(rgb(category(code - 1)), 128) : word(grey, 1)));
     for (let i = 0; i < n; i++) out[i] = words[shade.codes[i]];
+  } else if (shade?.dense) {
+    const of = colouring(shade, settings);
+    for (let i = 0; i < n; i++) if (Number.isFinite(shade.dense[i])) out[i] = of(shade.dense[i]);
   } else if (shade) {
-    const [low, high] = reach(shade, settings);
-    const words = Uint32Array.from({ length: 240 }, (_, step) => word(ramp(step / 239, settings.dark), 2 + step));
-    const of = (value: number): number => words[Math.max(0, Math.min(239, Math.floor(((value - low) / (high - low)) * 240)))];
-    if (shade.dense) for (let i = 0; i < n; i++) out[i] = Number.isFinite(shade.dense[i]) ? of(shade.dense[i]) : out[i];
-    else {
-      const { cells, values } = shade.sparse!;
-      for (let i = 0; i < cells.length; i++) if (values[i] > 0 && values[i] >= low) out[cells[i]] = of(values[i]);
-    }
+    const words = paintSparse(shade, settings);
+    const { cells } = shade.sparse!;
+    for (let i = 0; i < cells.length; i++) if (words[i]) out[cells[i]] = words[i];
   }
   const { chosen } = settings;
   if (chosen) {
