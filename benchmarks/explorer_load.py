@@ -132,6 +132,7 @@ def main(address: str, seconds: float, pause: float, readers: int, writers: int)
     first = Reader(address, 0.0, 0.0, 0, manifest={}, latents=[])
     manifest = json.loads(first.ask("", "data/manifest.json")[1])
     latents = json.loads(first.ask("", manifest["concept_columns"])[1])["latent"]
+    first.link.close()  # the server ends a connection that nobody uses; the next question opens another
     until = time.monotonic() + seconds
     reading = [Reader(address, until, pause, i, manifest=manifest, latents=latents) for i in range(readers)]
     writing = [

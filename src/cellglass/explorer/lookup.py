@@ -21,7 +21,7 @@ from cellglass.explorer.written import dumps, shorts
 
 Array = np.ndarray[Any, Any]
 
-GENE_SHARD, TERM_SHARD = 256, 256
+GENE_SHARD, TERM_SHARD = 32, 32
 """Genes, and gene sets, in one file of the index."""
 KEPT = 50
 """Concepts that are listed for a gene and a method, or for a gene set, a test and a ranking."""
