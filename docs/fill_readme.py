@@ -11,18 +11,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-SPEED = {"seconds", "swaps_per_second", "pairs_per_second", "vectors_per_second", "cells_per_second"}
+SPEED = {"milliseconds", "seconds", "swaps_per_second", "pairs_per_second", "vectors_per_second", "cells_per_second"}
 
 
 FLOORS = {"the encoder's product alone", "bare forward pass"}
 """What is measured beside as a limit, and is no way to do the job."""
 DICTIONARIES = ROOT / "docs" / "dictionaries.md"
 MODELS = ROOT / "docs" / "models.md"
+EXPLORER = ROOT / "docs" / "explorer.md"
 CAPTURED = (
     "a site of cells to disk",
     "64 gene tokens a cell to disk",
     "a site of cells to disk, beside padding",
 )
+NOTES = {
+    "acknowledged": "notes acknowledged",
+    "conflicts that were told and settled": "conflicts told and settled",
+    "lost": "notes lost",
+}
 TRAINING = {
     "vectors_per_second": "vectors a second",
     "variance_explained": "variance explained",
@@ -38,6 +44,7 @@ def main() -> None:
     fill(README, {"zheng": zheng(), "planted": planted(), "bench": bench()})
     fill(DICTIONARIES, {"training": training(), "memory": memory()})
     fill(MODELS, {"capture": capture()})
+    fill(EXPLORER, {"speed": explorer()})
 
 
 def fill(page: Path, tables: dict[str, str]) -> None:
@@ -102,6 +109,34 @@ def capture() -> str:
         lines.append(f"| {network} | {cells['value']:.1f} | {ratios} |")
     machine = result["machine"]
     return "\n".join([*lines, "", f"Measured on an {machine['cpu']}, {machine['cores']} cores, no GPU."]) + "\n"
+
+
+def explorer() -> str:
+    """Return a row for each thing that was timed in the explorer; quantiles of one thing share a row."""
+    result = json.loads((ROOT / "benchmarks/results/explorer.json").read_text(encoding="utf-8"))
+    rows: dict[str, list[str]] = {}
+    for row in result["rows"]:
+        what = row["name"].removeprefix("1,000,000 cells x 4,096 concepts: ")
+        figure = f"{row['value']:,.3g} {row['unit']}".strip()
+        if row["metric"].startswith("p"):
+            if row["metric"] == "peak_memory" and row["versus"] is None:
+                rows.setdefault(f"memory at its peak: {what}", []).append(f"{row['value']:,.0f} MiB")
+            elif row["metric"] != "peak_memory":
+                rows.setdefault(what, []).append(f"{row['metric']} {row['value']:,.0f} ms")
+        elif row["metric"] in ("first_picture", "seconds", "browser_heap"):
+            rows.setdefault(f"first picture, {what}" if row["metric"] == "first_picture" else what, []).append(figure)
+        elif row["metric"] in ("answers_per_second", "errors", "notes"):
+            name, _, which = what.partition(": ")
+            told = {"answers_per_second": "answers a second", "errors": "errors"}.get(row["metric"], NOTES.get(which))
+            rows.setdefault(f"{name}: in all", []).append(f"{row['value']:,.0f} {told}")
+    machine = result["machine"]
+    lines = ["| 1,000,000 cells x 4,096 concepts | |", "| --- | --- |"]
+    lines += [f"| {what} | {', '.join(dict.fromkeys(figures))} |" for what, figures in rows.items()]
+    end = (
+        f"Measured on an {machine['cpu']}, {machine['cores']} cores, no GPU: server, browser and readers share "
+        "them, and the browser draws with them. `benchmarks/explorer.py` says where each time begins and ends."
+    )
+    return "\n".join([*lines, "", end]) + "\n"
 
 
 def memory() -> str:
