@@ -32,9 +32,10 @@ def test_without_counts_genes_come_from_the_tables(full_folder: Path, tmp_path: 
 
 
 def test_from_a_gene_to_its_concepts(read: Any, atlas: Atlas, genes: pd.DataFrame) -> None:
-    methods, shard, table = read("data/manifest.json")["methods"], read("data/gene-concepts/0.json"), atlas.genes()
+    methods, table = read("data/manifest.json")["methods"], atlas.genes()
     table = table[table["score"] > 0]
     for gene in (0, 8, 123):
+        shard = read(f"data/gene-concepts/{gene // lookup.GENE_SHARD}.json")
         rows = pd.DataFrame(shard[str(gene)], columns=["latent", "method", "score", "q"])
         for number, (method, on) in enumerate(methods):
             part = table[(table["gene"] == genes["id"][gene]) & (table["method"] == method) & (table["on"] == on)]

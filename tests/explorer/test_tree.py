@@ -18,6 +18,7 @@ from cellglass.errors import DamagedError
 from cellglass.explorer import Tree, facts
 from cellglass.explorer import tree as module
 from cellglass.explorer.columns import from_bytes
+from cellglass.explorer.lookup import GENE_SHARD
 
 
 @pytest.fixture(params=["full_folder", "token_folder", "bare_folder"])
@@ -82,7 +83,7 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         *(f"data/cards/{i}.json" for i in range(-(-24 // facts.CARD_SHARD))),
         *(f"data/pairs/{i}.json" for i in range(23)),
         *(f"data/expression/{i}.bin" for i in range(124)),
-        "data/gene-concepts/0.json",
+        *(f"data/gene-concepts/{i}.json" for i in range(-(-124 // GENE_SHARD))),
         "data/term-concepts/0.json",
         *(f"data/neurons/{i}.bin" for i in tree.neurons.shown),
     }
@@ -101,7 +102,7 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         "data/cards/1e0.json", "data/cards/0.bin", "data/cards/ 0.json", "data/cards/24.json", "data/cards/٠.json",
         "data/activations/01.bin", "data/activations/24.bin", "data/activations/0.json", "data/activations/0.bin\n",
         "data/expression/124.bin", "data/labels/3.bin", "data/cells/1.json", "data/pairs/23.json",
-        "data/gene-concepts/1.json", "data/term-concepts/1.json", "data/notes.json", "data/nothing/0.json",
+        "data/gene-concepts/4.json", "data/term-concepts/1.json", "data/notes.json", "data/nothing/0.json",
         "data/activations/99999999999999999999.bin", "../../../etc/passwd", "file:///etc/passwd",
     ],
 )  # fmt: skip
