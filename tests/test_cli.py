@@ -14,24 +14,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from cellglass import cli
 from cellglass.files import sha256
 
 Outcome = tuple[int, str, str]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run the command line in this process; return exit status, stdout and stderr."""
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["cellglass", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def _counts(n_cells: int = 40, n_genes: int = 30) -> ad.AnnData:

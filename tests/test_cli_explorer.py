@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cellglass import cli
 from cellglass.atlas import open_atlas
 from cellglass.explorer.notes_place import open_notes
 from cellglass.explorer.review import Item, Review
@@ -28,20 +26,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def atlas(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "atlas"))
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run the command line in this process; return exit status, stdout and stderr."""
-
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["cellglass", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def _hashes(folder: Path) -> dict[str, str]:
