@@ -21,6 +21,7 @@ $(STAMP): pyproject.toml constraints.txt hatch_build.py $(PAGE)
 
 demo: $(STAMP)  ## explain an scVI model of 700 bundled blood cells; needs no network
 	@$(BIN)/cellglass demo --out $(DEMO)
+	@echo "Here:    make explore"
 
 explore: $(STAMP)  ## open the demo's atlas in a browser (after make demo)
 	@$(BIN)/cellglass explore $(DEMO)

@@ -310,8 +310,9 @@ def _explain(cells: Path | None, config: Any, out: Path, *, report: bool, quiet:
         typer.echo(json.dumps(summary, indent=1))
     else:
         show_summary(summary)
+        typer.echo(f"\nExplore: cellglass explore {out}")
         if report:
-            typer.echo(f"\nReport:  {out / 'report.html'}  (open it in a browser)")
+            typer.echo(f"Report:  {out / 'report.html'}  (open it in a browser)")
         typer.echo(f"Python:  cellglass.open_atlas({str(out)!r})")
 
 
