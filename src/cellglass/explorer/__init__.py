@@ -1,6 +1,6 @@
 """Serves an atlas to a browser, or writes it out as a static site: both are the same tree of files.
 
-It knows nothing of how results were computed, and never writes into the atlas.
+It knows nothing of how results were computed, and writes nothing into an atlas but its notes.
 
 Each name is imported when it is first used:
 

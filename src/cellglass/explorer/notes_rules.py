@@ -22,8 +22,6 @@ MAX_TAGS, TAG_LENGTH = 20, 50
 LARGEST_LATENT = 2**31 - 1
 CONTENT = ("label", "text", "confidence", "tags", "status")
 """The fields that a revision changes."""
-FIELDS = ("id", "latent", "by", "who", "when", *CONTENT, "base", "also", "restores", "undoes")
-"""Fields of a revision, as the API, the files and the database have them."""
 EMPTY: Mapping[str, Any] = {"label": "", "text": "", "confidence": None, "tags": [], "status": "open"}
 
 
