@@ -18,8 +18,8 @@ from cellglass.attribution.pairs import PairSettings, choose_pairs, match_groups
 from cellglass.attribution.path import path_effects
 from cellglass.attribution.swaps import Edits, effects, swap_edits
 from cellglass.cells.simulate import simulate
-from cellglass.dictionaries.topk import TopK, TopKConfig
-from cellglass.models.scvi import ScviModel
+from cellglass.dictionaries.kinds.topk import TopK, TopKConfig
+from cellglass.models.scvi.model import ScviModel
 from cellglass.threads import threads
 
 N_GENES = 3000

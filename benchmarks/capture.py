@@ -2,8 +2,8 @@
 
 The bare pass runs the network over the same batches, whose tokens were made before, and keeps nothing. Padding all
 cells to the longest is what a loop over a plain data loader does. Networks are as wide and deep as the small ones that
-`cellglass.models.fitted` makes, and as published; what they learned does not change how long they take. Times are the
-best of a few rounds, in which the ways take turns.
+`cellglass.models.registry.fit` makes, and as published; what they learned does not change how long they take. Times are
+the best of a few rounds, in which the ways take turns.
 
     python benchmarks/capture.py --json benchmarks/results/capture.json
 """
@@ -22,10 +22,11 @@ from common import Row, main
 
 from cellglass.activations import capture
 from cellglass.cells import Cells, demo_cells
-from cellglass.models import fitted
-from cellglass.models.hooks import run as hooked
-from cellglass.models.tokens import TokenLists, batches_by_length
-from cellglass.models.transformer import TransformerModel
+from cellglass.models.kind import FitConfig
+from cellglass.models.registry import fit, fittable
+from cellglass.models.transformer.hooks import run as hooked
+from cellglass.models.transformer.model import TransformerModel
+from cellglass.models.transformer.tokens import TokenLists, batches_by_length
 
 SIZES = {"small": (4, 128), "published": (12, 512)}
 """Layers and width; 12 layers of 512 are scGPT's, near Geneformer's first."""
@@ -39,8 +40,8 @@ def run(quick: bool) -> Iterator[Row]:
         if quick and size == "published":
             continue
         some = cells[:32] if size == "published" else cells
-        for kind in fitted.CELL_SITES:
-            model: Any = fitted.fit(kind, cells[:40], layers=layers, width=width, epochs=1)
+        for kind in [name for name in fittable() if name != "scvi"]:
+            model: Any = fit(kind, cells[:40], FitConfig(layers=layers, width=width, epochs=1))
             yield from measure(model, some, f"{kind} {layers} x {width}", 2 if quick else ROUNDS[size])
 
 

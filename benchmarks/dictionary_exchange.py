@@ -23,8 +23,8 @@ from safetensors.torch import load_file, save_file
 
 from cellglass import dictionaries
 from cellglass.dictionaries import exchange
-from cellglass.dictionaries.crosslayer import CrossLayerConfig, CrossLayerTranscoder
 from cellglass.dictionaries.exchange.plain import SELECTIONS, fold
+from cellglass.dictionaries.kinds.crosslayer import CrossLayerConfig, CrossLayerTranscoder
 from cellglass.dictionaries.sparse import SparseDictionary
 from cellglass.threads import threads
 

@@ -39,7 +39,7 @@ from cellglass.evaluation import evaluate
 from cellglass.evaluation.alignment import align
 from cellglass.evaluation.labels import encode_labels
 from cellglass.files import atomic_path
-from cellglass.models import scvi
+from cellglass.models.scvi import model as scvi
 from cellglass.seeds import derive, generator
 
 ROOT = Path(__file__).parents[1]

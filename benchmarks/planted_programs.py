@@ -38,10 +38,10 @@ from cellglass.cells.cells import Cells
 from cellglass.cells.simulate import Simulated, simulate
 from cellglass.dictionaries.base import Codes, Dictionary
 from cellglass.dictionaries.registry import fit
-from cellglass.dictionaries.train import split_rows
+from cellglass.dictionaries.training.train import split_rows
 from cellglass.evaluation.fidelity import fidelity
 from cellglass.evaluation.recovery import match_programs, recovery, summary
-from cellglass.models.scvi import ScviModel
+from cellglass.models.scvi.model import ScviModel
 from cellglass.threads import threads
 
 BASES = ("concepts", "neurons", "pca", "ica", "random")

@@ -25,7 +25,9 @@ from cellglass.cells.genes import align_genes
 from cellglass.evaluation.counts import COMPONENTS, components
 from cellglass.evaluation.labels import encode_labels
 from cellglass.evaluation.probes import probe
-from cellglass.models import fitted, scvi
+from cellglass.models.kind import FitConfig
+from cellglass.models.registry import fit, fittable
+from cellglass.models.scvi import model as scvi
 from cellglass.threads import threads
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cells" / "zheng_facs_pbmc.h5ad"
@@ -56,11 +58,11 @@ def run(quick: bool) -> Iterator[Row]:
             model = scvi.fit(genes, epochs=5 if quick else 100)
         yield Row("fit_minutes", f"scvi, {name}", (time.process_time() - start) / 60, "min")
         yield from scored("scvi", model.activations(genes, ["z"])["z"].numpy())
-        for kind in fitted.CELL_SITES:
-            fresh = fitted.fit(kind, cells, epochs=0)
+        for kind in [name for name in fittable() if name != "scvi"]:
+            fresh = fit(kind, cells, FitConfig(epochs=0))
             yield from scored(f"{kind} before training", site(fresh, cells))
             start = time.process_time()
-            small = fitted.fit(kind, cells, epochs=1 if quick else None)
+            small = fit(kind, cells, FitConfig(epochs=1 if quick else None))
             yield Row("fit_minutes", f"{kind}, {name}", (time.process_time() - start) / 60, "min")
             yield from scored(kind, site(small, cells))
 

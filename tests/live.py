@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import uvicorn
 
 from cellglass.atlas.read import open_atlas
-from cellglass.explorer.notes_place import open_notes
-from cellglass.explorer.security import authorities
-from cellglass.explorer.server import SETTINGS, listen, make_app
-from cellglass.explorer.tree import Tree
+from cellglass.explorer.app import SETTINGS, listen, make_app
+from cellglass.explorer.data.tree import Tree
+from cellglass.explorer.http.security import authorities
+from cellglass.explorer.notes.place import open_notes
 
 
 def make_page(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cellglass.atlas import open_atlas
-from cellglass.explorer.notes_place import open_notes
+from cellglass.explorer.notes.place import open_notes
 from synthetic import make_atlas
 
 ROOT = Path(__file__).parents[1]

@@ -10,31 +10,18 @@ The public face is small; each name is imported when it is first used, so that `
     InputError                 what is raised when something cannot be done with the given input
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cellglass._version import __version__
 from cellglass.errors import InputError
+from cellglass.lazy import lazily
 
 if TYPE_CHECKING:
     from cellglass import models
     from cellglass.atlas import Atlas, open_atlas, write_report
-    from cellglass.atlas.compare import compare
+    from cellglass.atlas.comparison.compare import compare
     from cellglass.cells import Cells, cells_from_anndata, demo_cells, read_cells, simulate
     from cellglass.pipeline.explain import explain
-
-_WHERE = {
-    "Atlas": "cellglass.atlas",
-    "Cells": "cellglass.cells",
-    "cells_from_anndata": "cellglass.cells",
-    "compare": "cellglass.atlas.compare",
-    "demo_cells": "cellglass.cells",
-    "explain": "cellglass.pipeline.explain",
-    "open_atlas": "cellglass.atlas",
-    "read_cells": "cellglass.cells",
-    "simulate": "cellglass.cells",
-    "write_report": "cellglass.atlas",
-}
 
 __all__ = [
     "Atlas",
@@ -52,14 +39,17 @@ __all__ = [
     "write_report",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "models":
-        return import_module("cellglass.models")
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'cellglass' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+_WHERE = {
+    "Atlas": "cellglass.atlas",
+    "Cells": "cellglass.cells",
+    "cells_from_anndata": "cellglass.cells",
+    "compare": "cellglass.atlas.comparison.compare",
+    "demo_cells": "cellglass.cells",
+    "explain": "cellglass.pipeline.explain",
+    "models": "cellglass.models",
+    "open_atlas": "cellglass.atlas",
+    "read_cells": "cellglass.cells",
+    "simulate": "cellglass.cells",
+    "write_report": "cellglass.atlas",
+}
+__getattr__, __dir__ = lazily(__name__, _WHERE)

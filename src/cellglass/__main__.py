@@ -1,6 +1,6 @@
 """``python -m cellglass`` is the command ``cellglass``."""
 
-from cellglass.cli import main
+from cellglass.cli.app import main
 
 if __name__ == "__main__":
     main()

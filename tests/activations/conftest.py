@@ -71,9 +71,9 @@ def cells() -> Cells:
 @pytest.fixture
 def token_model(cells: Cells) -> CellModel:
     """A random transformer of two layers that reads these genes."""
-    from cellglass.models.scgpt import ScgptModel
-    from cellglass.models.scgpt_config import ScgptConfig
-    from cellglass.models.scgpt_net import ScgptNet
+    from cellglass.models.scgpt.config import ScgptConfig
+    from cellglass.models.scgpt.model import ScgptModel
+    from cellglass.models.scgpt.net import ScgptNet
 
     vocab = {name: i for i, name in enumerate([*cells.genes.index, "<pad>", "<cls>", "<eoc>"])}
     cfg = ScgptConfig(

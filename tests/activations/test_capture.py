@@ -13,7 +13,8 @@ from cellglass.activations.capture import sample_tokens
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
 from cellglass.files import sha256
-from cellglass.models import fitted
+from cellglass.models.kind import FitConfig
+from cellglass.models.registry import fit
 
 
 def run(model, cells, folder, **options):
@@ -166,7 +167,7 @@ def test_a_sample_is_read_as_if_all_rows_had_been(token_model, cells, tmp_path) 
 
 @pytest.mark.parametrize("rows", ["last", "mean"])
 def test_a_sampled_gene_of_several_tokens_has_all_of_them(rows, cells, tmp_path) -> None:
-    model = fitted.fit("cell2sentence", cells, layers=1, width=32, epochs=0).with_settings(rows=rows)
+    model = fit("cell2sentence", cells, FitConfig(layers=1, width=32, epochs=0)).with_settings(rows=rows)
     assert model.prepare(cells).lengths.sum() > cells.counts.nnz  # names are several tokens
     site = "layers.0.mlp.out"
     store = capture(model, cells, [site], tmp_path / "s", tokens_per_cell=2)

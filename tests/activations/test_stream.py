@@ -3,7 +3,8 @@
 import torch
 
 from cellglass.activations import stream
-from cellglass.dictionaries import TopK, TopKConfig, TrainConfig, train
+from cellglass.dictionaries import TopK, TopKConfig, TrainConfig
+from cellglass.dictionaries.training import train
 
 
 def _sorted(rows: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from cellglass.cells.cells import Cells
 from cellglass.dictionaries.base import Codes, Dictionary
 from cellglass.models.base import CellModel, Site
-from cellglass.models.linear import LinearFront
+from cellglass.models.linear_front import LinearFront
 
 
 class ToyModel(CellModel):

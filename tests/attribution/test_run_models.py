@@ -10,7 +10,7 @@ from cellglass.activations.capture import capture
 from cellglass.attribution import attribute
 from cellglass.cells.simulate import simulate
 from cellglass.models.embedding import EmbeddingModel
-from cellglass.models.scvi import ScviModel
+from cellglass.models.scvi.model import ScviModel
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ from cellglass.attribution.tokens import MAXIMA, TokenConcepts
 from cellglass.cells import simulate
 from cellglass.dictionaries import TopK, TopKConfig
 from cellglass.errors import InputError
-from cellglass.models import fitted
+from cellglass.models.kind import FitConfig
+from cellglass.models.registry import fit
 
 SITE = "layers.0.resid"
 
@@ -22,7 +23,7 @@ def cells():
 
 @pytest.fixture(scope="module")
 def model(cells):
-    return fitted.fit("scgpt", cells, layers=1, width=16, epochs=1, seed=0)
+    return fit("scgpt", cells, FitConfig(layers=1, width=16, epochs=1))
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cellglass.dictionaries import products
-from cellglass.dictionaries.archetypal import ArchetypalConfig
-from cellglass.dictionaries.batchtopk import BatchTopKConfig
-from cellglass.dictionaries.crosslayer import CrossLayerConfig
-from cellglass.dictionaries.gated import GatedConfig
-from cellglass.dictionaries.jumprelu import JumpReLUConfig
-from cellglass.dictionaries.losses import auxiliary_loss
-from cellglass.dictionaries.matryoshka import MatryoshkaConfig
-from cellglass.dictionaries.matryoshka_batchtopk import MatryoshkaBatchTopKConfig
+from cellglass.dictionaries.kinds.archetypal import ArchetypalConfig
+from cellglass.dictionaries.kinds.batchtopk import BatchTopKConfig
+from cellglass.dictionaries.kinds.crosslayer import CrossLayerConfig
+from cellglass.dictionaries.kinds.gated import GatedConfig
+from cellglass.dictionaries.kinds.jumprelu import JumpReLUConfig
+from cellglass.dictionaries.kinds.matryoshka import MatryoshkaConfig
+from cellglass.dictionaries.kinds.matryoshka_batchtopk import MatryoshkaBatchTopKConfig
+from cellglass.dictionaries.kinds.topk import TopKConfig
 from cellglass.dictionaries.registry import JOINT, TRAINED
-from cellglass.dictionaries.selection import LargestOfRow
-from cellglass.dictionaries.topk import TopKConfig
+from cellglass.dictionaries.sparse_ops import products
+from cellglass.dictionaries.sparse_ops.losses import auxiliary_loss
+from cellglass.dictionaries.sparse_ops.selection import LargestOfRow
 
 N, D_IN, D_OUT, M, K = 24, 7, 5, 90, 3
 CONFIGS = {

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from cellglass.dictionaries.base import Codes
+from cellglass.dictionaries.kinds.topk import TopK, TopKConfig
 from cellglass.dictionaries.registry import TRAINED
 from cellglass.dictionaries.sparse import NARROW, SparseConfig, combine, draw
-from cellglass.dictionaries.topk import TopK, TopKConfig
 from cellglass.errors import InputError
 
 ROLES = {"autoencoder": {}, "transcoder": {"d_out": 5}, "with skip": {"d_out": 5, "skip": True}}

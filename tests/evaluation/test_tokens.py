@@ -9,7 +9,7 @@ import torch
 
 from cellglass.activations import SiteBatch, Writer, open_store
 from cellglass.activations.manifest import StoredSite
-from cellglass.dictionaries.maxima import Maxima
+from cellglass.attribution.pooled import Maxima
 from cellglass.evaluation.tokens import GeneSums, TokenCells, identity_metric
 
 

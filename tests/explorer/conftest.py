@@ -32,7 +32,7 @@ def add_pairs(folder: Path, n_cells: int, concepts: list[int], rng: np.random.Ge
 def add_dictionary(folder: Path, n_latents: int) -> None:
     import torch
 
-    from cellglass.dictionaries.random import RandomDirections
+    from cellglass.dictionaries.baselines.random import RandomDirections
 
     axes = torch.randn(n_latents // 2, 16, generator=torch.Generator().manual_seed(3))
     RandomDirections(torch.zeros(16), axes, torch.linalg.pinv(axes).T).save(folder / "dictionaries" / "concepts")
@@ -44,8 +44,8 @@ def add_activations(folder: Path, n_cells: int, width: int = 16) -> None:
 
     from cellglass.activations import SiteBatch, Writer
     from cellglass.activations.manifest import StoredSite
-    from cellglass.dictionaries.neurons import fit_neurons
-    from cellglass.dictionaries.random import fit_random
+    from cellglass.dictionaries.baselines.neurons import fit_neurons
+    from cellglass.dictionaries.baselines.random import fit_random
 
     x = torch.randn(n_cells, width, generator=torch.Generator().manual_seed(4))
     writer = Writer(folder / "work" / "activations", n_cells, "synthetic", {"cell": StoredSite(width)}, 16_000)

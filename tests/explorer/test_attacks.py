@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cellglass.atlas.read import open_atlas
-from cellglass.explorer.server import changed_parts
+from cellglass.explorer.app import changed_parts
 from live import Client, make_page, running
 
 READS = ["/api/notes", "/api/notes/history?latent=1", "/api/review", "/api/review/item?session=x&rater=a&code=0",

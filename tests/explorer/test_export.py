@@ -9,10 +9,10 @@ import pytest
 
 from cellglass.atlas.read import open_atlas
 from cellglass.errors import InputError
+from cellglass.explorer.data.tree import Tree
 from cellglass.explorer.export import export
-from cellglass.explorer.notes_files import merge_notes
-from cellglass.explorer.notes_place import open_notes
-from cellglass.explorer.tree import Tree
+from cellglass.explorer.notes.exchange import merge_notes
+from cellglass.explorer.notes.place import open_notes
 from cellglass.files import sha256
 from live import make_page
 from synthetic import make_atlas

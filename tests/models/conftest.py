@@ -10,9 +10,9 @@ import scipy.sparse as sp
 import torch
 
 from cellglass.cells.cells import Cells
-from cellglass.models.covariates import Covariate
-from cellglass.models.scvi import ScviModel
-from cellglass.models.scvi_net import ScviConfig
+from cellglass.models.scvi.covariates import Covariate
+from cellglass.models.scvi.model import ScviModel
+from cellglass.models.scvi.net import ScviConfig
 
 
 def random_cells(n_cells: int = 40, n_genes: int = 25, seed: int = 0) -> Cells:
@@ -32,7 +32,7 @@ def random_cells(n_cells: int = 40, n_genes: int = 25, seed: int = 0) -> Cells:
 
 def random_module(cfg: ScviConfig, seed: int = 0) -> Any:
     """scvi-tools' module with random weights and random batch-norm statistics, in eval mode."""
-    from cellglass.models.scvi_fit import new_module
+    from cellglass.models.scvi.training import new_module
 
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():

@@ -46,7 +46,7 @@ def test_wrong_paths_are_refused_in_one_line(tmp_path):
 
 
 def test_published_folders_are_known_by_their_files(tmp_path):
-    from cellglass.models.store import kind_of
+    from cellglass.models.registry import kind_of
 
     for name, files, kind in (
         ("scgpt", {"args.json": "{}", "vocab.json": "{}"}, "scgpt"),

@@ -10,8 +10,8 @@ from torch import nn
 from cellglass import models
 from cellglass.errors import InputError
 from cellglass.models.edits import edited_cells
-from cellglass.models.hooks import Point
 from cellglass.models.module import ModuleModel
+from cellglass.models.transformer.hooks import Point
 
 
 class Net(nn.Module):

@@ -13,17 +13,18 @@ from cellglass import models
 from cellglass.atlas.summary import summarize
 from cellglass.cells import Simulated, demo_cells
 from cellglass.errors import InputError
-from cellglass.models import ModuleModel, fitted
+from cellglass.models import ModuleModel
+from cellglass.models.registry import fittable
 from cellglass.pipeline.config import make_config
 from cellglass.pipeline.explain import STAGES, run_pipeline
-from cellglass.pipeline.prepare import open_explained, open_model
 from cellglass.pipeline.runner import Run, run_stages
+from cellglass.pipeline.stages.model import open_explained, open_model
 
 FEW = {"prototypes": 4, "partners": 2, "genes": 5}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", list(fitted.CELL_SITES))
+@pytest.mark.parametrize("kind", [name for name in fittable() if name != "scvi"])
 def test_a_fitted_transformer_gets_the_evaluation_of_the_main_job(kind: str, tmp_path: Path) -> None:
     config = make_config({
         "cells": {"labels": ["bulk_labels"]},

@@ -25,8 +25,8 @@ from cellglass.activations.writer import SHARD_BYTES, SiteBatch, Writer
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
 from cellglass.models.base import CellModel, TokenRows
-from cellglass.models.tokens import TokenLists
-from cellglass.models.transformer import TransformerModel
+from cellglass.models.transformer.model import TransformerModel
+from cellglass.models.transformer.tokens import TokenLists
 from cellglass.progress import Progress, silent
 from cellglass.seeds import lots
 

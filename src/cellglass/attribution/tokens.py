@@ -2,7 +2,7 @@
 
     a_c(cell) = max over the genes g of the cell of a_c(cell, g),   0 for a cell without tokens
 
-`TokenConcepts` is a model whose one site holds these maxima; `cellglass.dictionaries.maxima.Maxima` reads them off.
+`TokenConcepts` is a model whose one site holds these maxima; `cellglass.attribution.pooled.Maxima` reads them off.
 """
 
 from __future__ import annotations

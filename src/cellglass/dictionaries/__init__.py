@@ -1,18 +1,18 @@
 """Dictionaries: sparse autoencoders, transcoders and baselines, all with the face of `base.Dictionary`."""
 
-from cellglass.dictionaries.archetypal import Archetypal, ArchetypalConfig
 from cellglass.dictionaries.base import Codes, Dictionary
-from cellglass.dictionaries.batchtopk import BatchTopK, BatchTopKConfig
-from cellglass.dictionaries.crosslayer import CrossLayerConfig, CrossLayerTranscoder
-from cellglass.dictionaries.defaults import default_config, default_training
-from cellglass.dictionaries.gated import Gated, GatedConfig
-from cellglass.dictionaries.jumprelu import JumpReLU, JumpReLUConfig
-from cellglass.dictionaries.matryoshka import Matryoshka, MatryoshkaConfig
-from cellglass.dictionaries.matryoshka_batchtopk import MatryoshkaBatchTopK, MatryoshkaBatchTopKConfig
+from cellglass.dictionaries.kinds.archetypal import Archetypal, ArchetypalConfig
+from cellglass.dictionaries.kinds.batchtopk import BatchTopK, BatchTopKConfig
+from cellglass.dictionaries.kinds.crosslayer import CrossLayerConfig, CrossLayerTranscoder
+from cellglass.dictionaries.kinds.gated import Gated, GatedConfig
+from cellglass.dictionaries.kinds.jumprelu import JumpReLU, JumpReLUConfig
+from cellglass.dictionaries.kinds.matryoshka import Matryoshka, MatryoshkaConfig
+from cellglass.dictionaries.kinds.matryoshka_batchtopk import MatryoshkaBatchTopK, MatryoshkaBatchTopKConfig
+from cellglass.dictionaries.kinds.topk import TopK, TopKConfig
 from cellglass.dictionaries.registry import KINDS, fit, load
-from cellglass.dictionaries.topk import TopK, TopKConfig
-from cellglass.dictionaries.train import train, train_many
-from cellglass.dictionaries.train_config import TrainConfig
+from cellglass.dictionaries.training.config import TrainConfig
+from cellglass.dictionaries.training.defaults import default_config, default_training
+from cellglass.dictionaries.training.train import train, train_many
 
 __all__ = [
     "KINDS",

@@ -10,26 +10,26 @@ from typing import Any
 import numpy as np
 
 from cellglass.activations.rows import Ints, Rows, as_rows
-from cellglass.dictionaries.archetypal import Archetypal
 from cellglass.dictionaries.base import Dictionary
-from cellglass.dictionaries.batchtopk import BatchTopK
-from cellglass.dictionaries.crosslayer import CrossLayerTranscoder
-from cellglass.dictionaries.defaults import default_config, default_training
-from cellglass.dictionaries.feeds import split_rows
+from cellglass.dictionaries.baselines.ica import ICA, fit_ica
+from cellglass.dictionaries.baselines.neurons import Neurons, fit_neurons
+from cellglass.dictionaries.baselines.nmf import NMF, fit_nmf
+from cellglass.dictionaries.baselines.pca import PCA, fit_pca
+from cellglass.dictionaries.baselines.random import RandomDirections, fit_random
 from cellglass.dictionaries.files import read_config
-from cellglass.dictionaries.gated import Gated
-from cellglass.dictionaries.ica import ICA, fit_ica
-from cellglass.dictionaries.jumprelu import JumpReLU
-from cellglass.dictionaries.matryoshka import Matryoshka
-from cellglass.dictionaries.matryoshka_batchtopk import MatryoshkaBatchTopK
-from cellglass.dictionaries.neurons import Neurons, fit_neurons
-from cellglass.dictionaries.nmf import NMF, fit_nmf
-from cellglass.dictionaries.pca import PCA, fit_pca
-from cellglass.dictionaries.random import RandomDirections, fit_random
+from cellglass.dictionaries.kinds.archetypal import Archetypal
+from cellglass.dictionaries.kinds.batchtopk import BatchTopK
+from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
+from cellglass.dictionaries.kinds.gated import Gated
+from cellglass.dictionaries.kinds.jumprelu import JumpReLU
+from cellglass.dictionaries.kinds.matryoshka import Matryoshka
+from cellglass.dictionaries.kinds.matryoshka_batchtopk import MatryoshkaBatchTopK
+from cellglass.dictionaries.kinds.topk import TopK
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
-from cellglass.dictionaries.topk import TopK
-from cellglass.dictionaries.train import Data, train
-from cellglass.dictionaries.train_config import TrainConfig
+from cellglass.dictionaries.training.batches import split_rows
+from cellglass.dictionaries.training.config import TrainConfig
+from cellglass.dictionaries.training.defaults import default_config, default_training
+from cellglass.dictionaries.training.train import Data, train
 from cellglass.errors import InputError
 from cellglass.progress import Progress, silent
 
@@ -87,7 +87,7 @@ def fit(
     target
         Of a transcoder: rows of the site that is written, of the same cells.
     rows_train, rows_valid, checkpoint
-        As for `cellglass.dictionaries.train`; a baseline reads `rows_train` alone.
+        As for `cellglass.dictionaries.training.train`; a baseline reads `rows_train` alone.
     seed
         Of everything random.
     progress

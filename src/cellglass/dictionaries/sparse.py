@@ -7,8 +7,7 @@
 
 A transcoder reads one site and writes another: p = u Eᵀ + e and ŷ = centre_out + scale_out (f D + b [+ u Sᵀ]), with S
 where a skip connection was asked for. A kind is one file: a config that extends `SparseConfig` and a class that says
-how latents are chosen (and, where it trains otherwise, what is minimised). How it is trained is in ``trainer.py``; this
-file knows nothing of it.
+how latents are chosen (and, where it trains otherwise, what is minimised). How it is trained is in ``training/``.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import nn
 
-from cellglass.dictionaries import products
 from cellglass.dictionaries.base import Codes, Dictionary
 from cellglass.dictionaries.files import read_config, read_weights, write_dictionary
-from cellglass.dictionaries.losses import Losses
-from cellglass.dictionaries.products import Pattern
-from cellglass.dictionaries.selection import Chosen, LargestOfRow, Rule, to_codes
+from cellglass.dictionaries.sparse_ops import products
+from cellglass.dictionaries.sparse_ops.losses import Losses
+from cellglass.dictionaries.sparse_ops.products import Pattern
+from cellglass.dictionaries.sparse_ops.selection import Chosen, LargestOfRow, Rule, to_codes
 from cellglass.errors import InputError
 from cellglass.seeds import derive
 

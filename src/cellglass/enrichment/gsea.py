@@ -20,7 +20,7 @@ from cellglass.compiled import compiled
 from cellglass.enrichment._kernels import null_scores, score_all
 from cellglass.enrichment.members import Members
 from cellglass.enrichment.ranks import Ranked, rank
-from cellglass.enrichment.tested import SMALLEST, Tested
+from cellglass.enrichment.result import SMALLEST, Tested
 from cellglass.errors import InputError
 from cellglass.progress import Progress, silent
 from cellglass.seeds import generator

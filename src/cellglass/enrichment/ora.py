@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from cellglass.enrichment.members import Members
-from cellglass.enrichment.tested import SMALLEST, Tested
+from cellglass.enrichment.result import SMALLEST, Tested
 from cellglass.errors import InputError
 
 Array = npt.NDArray[Any]

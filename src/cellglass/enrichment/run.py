@@ -20,7 +20,7 @@ from cellglass.enrichment.gsea import gsea
 from cellglass.enrichment.members import Members, members, one_gene_per_symbol
 from cellglass.enrichment.null import MatchedDraws, annotation_rate, benjamini_hochberg, expression_bins
 from cellglass.enrichment.ora import ora
-from cellglass.enrichment.tested import GeneSetTest
+from cellglass.enrichment.result import GeneSetTest
 from cellglass.enrichment.ulm import ulm
 from cellglass.errors import InputError
 from cellglass.progress import Progress, silent

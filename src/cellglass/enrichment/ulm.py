@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellglass.enrichment.members import Members
-from cellglass.enrichment.tested import SMALLEST, Tested
+from cellglass.enrichment.result import SMALLEST, Tested
 
 Array = npt.NDArray[Any]
 

@@ -20,8 +20,8 @@ import scipy.sparse as sp
 import torch
 
 from cellglass.activations.store import Store
+from cellglass.attribution.pooled import largest_of_cells
 from cellglass.dictionaries.base import Dictionary
-from cellglass.dictionaries.maxima import largest_of_cells
 from cellglass.evaluation.metric import Metric
 
 Array = np.ndarray[Any, Any]

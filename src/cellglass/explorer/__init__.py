@@ -2,23 +2,16 @@
 
 It knows nothing of how results were computed, and writes nothing into an atlas but its notes.
 
-Each name is imported when it is first used:
-
     Tree    every file of the tree that the page reads, made when it is asked for
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cellglass.lazy import lazily
 
 if TYPE_CHECKING:
-    from cellglass.explorer.tree import Tree
-
-_WHERE = {"Tree": "cellglass.explorer.tree"}
+    from cellglass.explorer.data.tree import Tree
 
 __all__ = ["Tree"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'cellglass.explorer' has no attribute {name!r}")
+__getattr__, __dir__ = lazily(__name__, {"Tree": "cellglass.explorer.data.tree"})

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellglass.errors import InputError
-from cellglass.explorer.answers import is_tree_path, page_files
-from cellglass.explorer.notes import SCHEMA_VERSION
-from cellglass.explorer.notes_files import FORMAT
-from cellglass.explorer.notes_place import fingerprint
-from cellglass.explorer.server import PAGE
+from cellglass.explorer.app import PAGE
+from cellglass.explorer.http.answers import is_tree_path, page_files
+from cellglass.explorer.notes.exchange import FORMAT
+from cellglass.explorer.notes.place import fingerprint
+from cellglass.explorer.notes.store import SCHEMA_VERSION
 from cellglass.files import atomic_path
 from cellglass.progress import Progress, silent
 
 if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
-    from cellglass.explorer.notes import Notes
+    from cellglass.explorer.notes.store import Notes
 
 LIST = "cellglass-export.json"
 NOTES = "data/notes.json"
@@ -51,7 +51,7 @@ def export(
     InputError
         If `out` is a file, lies in the atlas or around it, or holds anything that no export wrote.
     """
-    from cellglass.explorer.tree import Tree
+    from cellglass.explorer.data.tree import Tree
 
     out, tree = Path(out), Tree(atlas)
     _check_target(out, atlas.path)

@@ -24,7 +24,7 @@ from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
 from cellglass.files import sha256
 from cellglass.models.edits import edited_cells
-from cellglass.models.linear import LinearFront, perturbed_through_front
+from cellglass.models.linear_front import LinearFront, perturbed_through_front
 
 __all__ = ["CellModel", "Floats", "Ints", "LinearFront", "Site", "TokenRows"]
 

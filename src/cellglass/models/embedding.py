@@ -19,8 +19,8 @@ import torch
 
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
-from cellglass.models import store
 from cellglass.models.base import CellModel, Floats, Ints, Site
+from cellglass.models.folder import CFG, digest, read_cfg, write_model
 
 
 class EmbeddingModel(CellModel):
@@ -53,20 +53,20 @@ class EmbeddingModel(CellModel):
     def load(cls, folder: Path | str) -> EmbeddingModel:
         """Read what `save` wrote."""
         folder = Path(folder)
-        cfg = store.read_cfg(folder, cls.kind)
+        cfg = read_cfg(folder, cls.kind)
         try:
             genes = pd.DataFrame({"symbol": cfg["symbols"]}, index=pd.Index(cfg["genes"], dtype=object))
             return cls(genes, {str(key): int(width) for key, width in cfg["widths"].items()})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{folder / store.CFG} is damaged ({error}); save it again") from None
+            raise InputError(f"{folder / CFG} is damaged ({error}); save it again") from None
 
     def save(self, folder: Path) -> None:
         """Write cfg.json (genes, keys, widths) and an empty weights.safetensors: the matrices stay with the cells."""
-        store.write_model(Path(folder), self._cfg(), {}, {"cellglass": version("cellglass")})
+        write_model(Path(folder), self._cfg(), {}, {"cellglass": version("cellglass")})
 
     def fingerprint(self) -> str:
         """Return a sha256 of genes, keys and widths; the matrices belong to the fingerprint of the cells."""
-        return store.digest(self._cfg(), {})
+        return digest(self._cfg(), {})
 
     def align(self, cells: Cells) -> Cells:
         """Return `cells` as they are: no gene enters an embedding."""

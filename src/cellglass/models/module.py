@@ -16,9 +16,9 @@ from torch import nn
 
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
-from cellglass.models import store
 from cellglass.models.base import CellModel, Site
-from cellglass.models.hooks import Point, run
+from cellglass.models.folder import write_net
+from cellglass.models.transformer.hooks import Point, run
 
 Inputs = Callable[[torch.Tensor], Any]
 _CELLS = 512
@@ -88,7 +88,7 @@ class ModuleModel(CellModel):
 
     def save(self, folder: Path) -> None:
         """Write genes, sites and weights; the code of the network stays with its author."""
-        store.write_net(folder, self.kind, self.genes, self.net, sites=list(self.points))
+        write_net(folder, self.kind, self.genes, self.net, sites=list(self.points))
 
     @classmethod
     def load(cls, folder: Path | str) -> NoReturn:

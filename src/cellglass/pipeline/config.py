@@ -15,7 +15,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from cellglass.errors import InputError
 
-FITTED = ("scvi", "scgpt", "geneformer", "cell2sentence")
 METHODS = ("path", "swap", "knockout", "de")
 KINDS = ("matryoshka", "matryoshka_batchtopk", "topk", "batchtopk", "jumprelu", "gated", "archetypal")
 TESTS = ("gsea", "ulm", "ora")
@@ -45,13 +44,13 @@ class ModelConfig:
     site: str | None = None
     """Where activations are read; by default the first of the model: ``z`` of scVI, ``cell`` of a transformer, or the
     embedding itself."""
-    genes: int = 3000
-    """scVI is fitted on this many highly variable genes, or on all that are detected where there are fewer. The
-    transformers read all genes."""
-    latent: int = 20
-    """Width of scVI's latent space."""
-    width: int = 128
-    """Width of the hidden layers."""
+    genes: int | None = None
+    """scVI is fitted on this many highly variable genes, by default 3,000, or on all that are detected where there are
+    fewer. The transformers read all genes."""
+    latent: int | None = None
+    """Width of scVI's latent space; by default 20."""
+    width: int | None = None
+    """Width of the hidden layers; by default 128."""
     layers: int | None = None
     """Number of layers; by default 1 hidden layer of scVI, 4 layers of a transformer."""
     epochs: int | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cellglass.errors import InputError
-from cellglass.pipeline.config import FITTED, AttributionConfig, CellsConfig, ModelConfig, RunConfig
+from cellglass.models.registry import fittable
+from cellglass.pipeline.config import AttributionConfig, CellsConfig, ModelConfig, RunConfig
 
 LABELS = ("bulk_labels", "phase")
 _FEW = AttributionConfig(prototypes=10, partners=3, genes=20)
@@ -14,8 +15,8 @@ _FEW = AttributionConfig(prototypes=10, partners=3, genes=20)
 
 def demo_config(seed: int = 0, model: str = "scvi") -> RunConfig:
     """Return the settings of `cellglass demo`: the defaults of a run, with the labels of the bundled cells."""
-    if model not in FITTED:
-        raise InputError(f"the demo fits no {model!r}; give one of: {', '.join(FITTED)}")
+    if model not in fittable():
+        raise InputError(f"the demo fits no {model!r}; give one of: {', '.join(fittable())}")
     attribution = AttributionConfig() if model == "scvi" else _FEW
     return RunConfig(CellsConfig(labels=LABELS), ModelConfig(path=model), attribution=attribution, seed=seed)
 

@@ -8,9 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellglass.errors import InputError
-from cellglass.pipeline import activate, finish, interpret, learn, prepare, tokens
 from cellglass.pipeline.config import RunConfig, make_config
 from cellglass.pipeline.runner import Run, Stage, run_stages
+from cellglass.pipeline.stages import (
+    activations as activate,
+)
+from cellglass.pipeline.stages import (
+    atlas as finish,
+)
+from cellglass.pipeline.stages import (
+    dictionaries as learn,
+)
+from cellglass.pipeline.stages import (
+    genes as interpret,
+)
+from cellglass.pipeline.stages import (
+    model as prepare,
+)
+from cellglass.pipeline.stages import (
+    tokens,
+)
 from cellglass.progress import Progress, silent
 
 if TYPE_CHECKING:

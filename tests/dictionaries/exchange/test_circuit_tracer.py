@@ -9,13 +9,13 @@ import torch
 from safetensors.numpy import load_file
 
 from cellglass.dictionaries.base import Codes
-from cellglass.dictionaries.crosslayer import CrossLayerConfig, CrossLayerTranscoder
 from cellglass.dictionaries.exchange import (
     cross_layer_thresholds,
     write_circuit_tracer,
     write_circuit_tracer_cross_layer,
 )
 from cellglass.dictionaries.exchange.plain import build, plain_of
+from cellglass.dictionaries.kinds.crosslayer import CrossLayerConfig, CrossLayerTranscoder
 from cellglass.errors import InputError
 
 KINDS = ("batchtopk", "matryoshka_batchtopk", "jumprelu")

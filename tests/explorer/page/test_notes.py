@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cellglass.explorer.notes import Notes
+from cellglass.explorer.notes.store import Notes
 
 PANEL = "section:has(> header > h2:text-is('Notes'))"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cellglass.atlas import open_atlas
-from cellglass.explorer.notes import Notes
-from cellglass.explorer.notes_place import open_notes
-from cellglass.explorer.notes_rules import revision_id
+from cellglass.explorer.notes.place import open_notes
+from cellglass.explorer.notes.rules import revision_id
+from cellglass.explorer.notes.store import Notes
 from explorer.page.conftest import run_here
 
 AWKWARD = 'e\u0301 "q" \\ </script>\u2028 & 🧬 \t=1+1'

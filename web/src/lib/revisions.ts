@@ -1,4 +1,4 @@
-// Notes without a server: the same revisions, with the same ids, as `cellglass.explorer.notes_rules` makes them, so that a
+// Notes without a server: the same revisions, with the same ids, as `cellglass.explorer.notes.rules` makes them, so that a
 // file sent back from an export merges without a seam.
 
 import { sha256 } from "./sha256";

@@ -24,9 +24,9 @@ from pathlib import Path
 import torch
 
 from cellglass.dictionaries.base import Dictionary
-from cellglass.dictionaries.crosslayer import CrossLayerTranscoder
 from cellglass.dictionaries.exchange.folders import write_folder
 from cellglass.dictionaries.exchange.plain import Plain, plain_of
+from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
 from cellglass.errors import InputError
 
 

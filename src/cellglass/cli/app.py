@@ -1,0 +1,345 @@
+"""The command line: parses, calls, prints. Computes nothing, and imports what is heavy only when a command needs it.
+
+Exit status: 0 fine, 1 failed (of ours or of the machine), 2 wrong use. An error is one line on stderr; ``--debug``
+shows where it came from.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from cellglass import __version__
+from cellglass.cli import explorer
+from cellglass.cli.explorer import AtlasPath, Json, Quiet
+from cellglass.errors import InputError
+
+app = typer.Typer(
+    name="cellglass",
+    help="Opens single-cell foundation models: the concepts that a model computes with, the genes that drive each "
+    "concept, and what those genes mean. Start with: cellglass demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the atlas. The same command goes on where it was.")]
+Seed = Annotated[int | None, typer.Option(help="The one seed of all randomness.", show_default="0")]
+Report = Annotated[bool, typer.Option("--report/--no-report", help="Write report.html beside the atlas.")]
+
+_debug = False
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cellglass {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+    global _debug  # one process, one command line
+    _debug = debug
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(name)s: %(message)s")
+
+
+@app.command()
+def run(
+    cells: Annotated[
+        Path, typer.Argument(help="Cells with raw counts: .h5ad, AnnData .zarr, 10x .h5, or a 10x mtx folder.")
+    ],
+    out: Out,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML file with any of the options.")] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option("--labels", help="obs column to hold concepts against; may be repeated.")
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="obs column with the batch or donor, a covariate of the model.")
+    ] = None,
+    match: Annotated[
+        list[str] | None, typer.Option(help="obs column in which swap partners must agree; may be repeated.")
+    ] = None,
+    counts: Annotated[
+        str | None, typer.Option(help="Where the raw counts are: auto, X, raw or a layer.", show_default="auto")
+    ] = None,
+    gene_ids: Annotated[
+        str | None, typer.Option(help="var column with the gene ids.", show_default="the index of var")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a trained model, obsm:KEY for an embedding, or a kind to fit to the cells: scvi, scgpt, "
+            "geneformer, cell2sentence.",
+            show_default="scvi",
+        ),
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="Where activations are read.", show_default="z of scVI, cell of others")
+    ] = None,
+    genes: Annotated[
+        int | None, typer.Option(help="Fit scVI on this many variable genes.", show_default="3000")
+    ] = None,
+    latent: Annotated[int | None, typer.Option(help="Width of scVI's latent space.", show_default="20")] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="Layers of the model that is fitted.", show_default="1 of scVI, 4 of others")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Width of its hidden layers.", show_default="128")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Its passes over the cells.", show_default="100 of scVI, by kind of others")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--dictionary",
+            help="Kind: matryoshka, matryoshka_batchtopk, topk, batchtopk, jumprelu, gated or archetypal.",
+            show_default="matryoshka",
+        ),
+    ] = None,
+    latents: Annotated[
+        int | None, typer.Option(help="Latents of the dictionary.", show_default="by width of the site")
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", help="Active latents of a cell.", show_default="by width of the site")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Dictionaries trained, for the spread.", show_default="3")] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="path, swap, knockout or de; may be repeated.", show_default="all four"),
+    ] = None,
+    prototypes: Annotated[int | None, typer.Option(help="Cells taken for each concept.", show_default="20")] = None,
+    partners: Annotated[int | None, typer.Option(help="Partners of each of them.", show_default="5")] = None,
+    swap_genes: Annotated[
+        int | None,
+        typer.Option(
+            help="Swap and knock out at most this many genes of a concept.", show_default="all with scVI, else 50"
+        ),
+    ] = None,
+    gene_sets: Annotated[
+        list[str] | None,
+        typer.Option(help="GMT file, or bundled, hallmark, reactome, go-bp; may be repeated.", show_default="bundled"),
+    ] = None,
+    tests: Annotated[
+        list[str] | None, typer.Option("--test", help="gsea, ulm or ora; may be repeated.", show_default="all three")
+    ] = None,
+    seed: Seed = None,
+    report: Report = True,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make an atlas of the concepts that a model finds in your cells.
+
+    Without --model, scVI is fitted to the cells; with --model scgpt, geneformer or cell2sentence, a small one of those.
+    The run may be stopped at any moment: the same command goes on.
+
+    Example: cellglass run my.h5ad --labels celltype --batch donor --gene-sets go-bp --out atlas/
+    """
+    from cellglass.pipeline.config import make_config, merge, read_toml
+
+    flags: dict[str, Any] = {
+        "seed": seed,
+        "cells": {"counts": counts, "gene_ids": gene_ids, "labels": labels, "batch": batch},
+        "model": {
+            "path": model,
+            "site": site,
+            "genes": genes,
+            "latent": latent,
+            "layers": layers,
+            "width": width,
+            "epochs": epochs,
+        },
+        "dictionary": {"kind": kind, "latents": latents, "k": k, "seeds": seeds},
+        "attribution": {
+            "methods": methods,
+            "prototypes": prototypes,
+            "partners": partners,
+            "genes": swap_genes,
+            "match": match,
+        },
+        "enrichment": {"gene_sets": gene_sets, "tests": tests},
+    }
+    tables = merge(read_toml(config) if config else {}, flags)
+    settings = make_config(tables, where=str(config) if config else "options")
+    _explain(cells, settings, out, report=report, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the atlas.", show_default="demo-atlas, by model")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Kind that is fitted and explained: scvi, scgpt, geneformer or cell2sentence.")
+    ] = "scvi",
+    seed: Seed = None,
+    report: Report = True,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Explain a model of 700 real blood cells that come with scanpy. Needs no network; takes minutes.
+
+    Example: cellglass demo --model scgpt
+    """
+    from cellglass.pipeline.demo import demo_config, demo_folder
+
+    _explain(
+        None, demo_config(seed or 0, model), out or demo_folder(model), report=report, quiet=quiet, as_json=as_json
+    )
+
+
+@app.command("report")
+def write(
+    atlas: AtlasPath,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write.", show_default="ATLAS/report.html")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML file that shows an atlas and opens offline."""
+    from cellglass.atlas import open_atlas, write_report
+
+    target = out or atlas / "report.html"
+    opened = open_atlas(atlas)
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; --out takes the name of a file, such as {target / 'report.html'}")
+    written = write_report(opened, target)
+    typer.echo(json.dumps({"report": str(written)}) if as_json else f"Wrote {written}; open it in a browser.")
+
+
+@app.command()
+def info(atlas: AtlasPath, as_json: Json = False) -> None:
+    """Say what an atlas holds, and every metric with its spread, its null and its definition."""
+    from cellglass.atlas import open_atlas
+    from cellglass.atlas.summary import summarize
+
+    summary = summarize(open_atlas(atlas))
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+    else:
+        from cellglass.cli.console import show_summary
+
+        show_summary(summary)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of an atlas.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Folder of another.")],
+    threshold: Annotated[float, typer.Option(help="Similarity from which on two concepts are partners.")] = 0.7,
+    same_site: Annotated[
+        bool, typer.Option("--same-site", help="One model made both sites, though the atlases cannot show it.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="CSV file to write the matched concepts to."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how far the concepts of two atlases agree: of two settings, two data sets, two models.
+
+    Concepts are matched one to one by the cells in which they are active, where the atlases have cells in common, and
+    by their directions, where they explain the same site of the same model. Chance stands beside every figure.
+
+    Example: cellglass compare atlas-k8/ atlas-k16/ --out pairs.csv
+    """
+    from cellglass.atlas import open_atlas
+    from cellglass.atlas.comparison.compare import compare as compare_atlases
+    from cellglass.files import atomic_path
+
+    if out is not None and out.is_dir():
+        raise InputError(f"{out} is a folder; --out takes the name of a file, such as {out / 'pairs.csv'}")
+    found = compare_atlases(open_atlas(a), open_atlas(b), threshold=threshold, same_site=same_site)
+    if out is not None:
+        with atomic_path(out) as temporary:
+            found.pairs.to_csv(temporary, index=False)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        from cellglass.cli.console import show_comparison
+
+        show_comparison(found.to_dict())
+        if out is not None:
+            typer.echo(f"\nWrote {out}")
+
+
+@app.command()
+def genesets(
+    fetch: Annotated[
+        list[str] | None, typer.Argument(metavar="[SOURCE]...", help="Sources to fetch into the cache now.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the named gene-set sources and where they are kept; with names, fetch those."""
+    from cellglass.enrichment.sources import describe_sources, load_source
+
+    for name in fetch or []:
+        load_source(name)
+    rows = describe_sources()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        from cellglass.cli.console import show_sources
+
+        show_sources(rows)
+
+
+explorer.add(app)
+
+
+def _explain(cells: Path | None, config: Any, out: Path, *, report: bool, quiet: bool, as_json: bool) -> None:
+    """Run the pipeline with progress on stderr, then say on stdout what came out."""
+    from cellglass.atlas.summary import summarize
+    from cellglass.cli.console import listening, show_summary
+    from cellglass.pipeline.explain import run_pipeline
+
+    with listening(quiet=quiet or as_json) as progress:
+        atlas = run_pipeline(cells, config, out, report=report, progress=progress)
+    summary = summarize(atlas)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+    else:
+        show_summary(summary)
+        typer.echo(f"\nExplore: cellglass explore {out}")
+        if report:
+            typer.echo(f"Report:  {out / 'report.html'}  (open it in a browser)")
+        typer.echo(f"Python:  cellglass.open_atlas({str(out)!r})")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with 0, 1 or 2."""
+    try:
+        code = app(standalone_mode=False)
+    except InputError as error:
+        _fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped; the same command goes on from here", 130)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # wrong use, found by the parser
+            _fail(f"{error.format_message()} (try: cellglass --help)", 2)
+        _fail(f"failed: {type(error).__name__}: {error} (--debug before the command shows where)", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    if _debug:
+        traceback.print_exc()
+    typer.echo("cellglass: " + " ".join(message.split()), err=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What dictionaries are held against, with their face: neurons, PCA, ICA, NMF, random directions. One file each."""

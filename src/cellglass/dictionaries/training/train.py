@@ -1,0 +1,237 @@
+"""Trains dictionaries of any kind: sets first weights, feeds batches, keeps checkpoints, gives back the best weights.
+
+The same rows, config and seed give the same weights bit for bit on one machine with the same number of threads,
+whether a training was interrupted or not. It knows nothing of what kinds there are, nor of what the rows mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from cellglass.activations.rows import Ints, Rows, SideBySide, as_rows
+from cellglass.dictionaries.sparse import SparseDictionary
+from cellglass.dictionaries.training import checkpoint as checkpoints
+from cellglass.dictionaries.training.batches import Batches, Feed, RowFeed, StreamFeed, is_stream, split_rows
+from cellglass.dictionaries.training.config import TrainConfig
+from cellglass.dictionaries.training.parallel import Parallel
+from cellglass.dictionaries.training.trainer import Training, scaled
+from cellglass.errors import InputError
+from cellglass.progress import Progress, silent
+from cellglass.threads import threads
+
+D = TypeVar("D", bound=SparseDictionary)
+Data = Rows | torch.Tensor | np.ndarray[Any, Any]
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    dictionary: D,
+    x: Data | Batches,
+    config: TrainConfig | None = None,
+    *,
+    target: Data | None = None,
+    rows_train: Ints | Sequence[int] | None = None,
+    rows_valid: Ints | Sequence[int] | None = None,
+    seed: int = 0,
+    checkpoint: Path | str | None = None,
+    progress: Progress = silent,
+) -> D:
+    """Train a new `dictionary` on `x` and return it, frozen; its weights are set from `seed` and the data.
+
+    Parameters
+    ----------
+    dictionary
+        What to train; what it held is overwritten.
+    x
+        Rows of a store (``store.rows("z")``), a tensor (rows, width), or a stream: an iterable of tensors
+        (rows, width), or a function that returns one for the number of the pass. Of a stream, the first rows are held
+        out. For a transcoder, a stream gives inputs and outputs side by side.
+    config
+        How; None means `TrainConfig`'s defaults.
+    target
+        Of a transcoder: rows of the site that is written, of the same cells.
+    rows_train, rows_valid
+        Rows to learn from and rows to hold out. None for both: a tenth, drawn with `seed`, is held out (at most
+        65,536). None for one: all the others.
+    seed
+        Of the first weights, the order of rows and the draws.
+    checkpoint
+        A file from which an interrupted training goes on; removed at the end. None keeps none.
+    progress
+        Hears the steps.
+
+    Raises
+    ------
+    InputError
+        Rows of another width, too few rows, activations that are all equal, a training that runs away, or a checkpoint
+        of another training.
+    """
+    (done,) = train_many(
+        [dictionary], x, config, target=target, rows_train=rows_train, rows_valid=rows_valid, seeds=[seed],
+        checkpoint=checkpoint, progress=progress,
+    )  # fmt: skip
+    return done
+
+
+def train_many(
+    dictionaries: Sequence[D],
+    x: Data | Batches,
+    config: TrainConfig | None = None,
+    *,
+    seeds: Sequence[int],
+    target: Data | None = None,
+    rows_train: Ints | Sequence[int] | None = None,
+    rows_valid: Ints | Sequence[int] | None = None,
+    checkpoint: Path | str | None = None,
+    progress: Progress = silent,
+) -> list[D]:
+    """Train several dictionaries, such as several seeds, k or kinds, in one pass over the rows.
+
+    Each comes out as `train` would make it from its own first weights and the batches of the first seed.
+
+    Parameters
+    ----------
+    dictionaries
+        What to train; all read (and write) the same width.
+    seeds
+        Of the first weights of each; the first is also that of the order of rows and of the draws.
+    x, config, target, rows_train, rows_valid, checkpoint, progress
+        As for `train`.
+    """
+    config = config or TrainConfig()
+    if not dictionaries or len(seeds) != len(dictionaries):
+        raise InputError(f"there are {len(dictionaries)} dictionaries and {len(seeds)} seeds; give one seed for each")
+    biggest = max(dictionaries, key=lambda d: d.n_latents)
+    width = max(biggest.d_in, biggest.d_out)
+    device = config.torch_device(biggest.n_latents, width)
+    parallel = Parallel()
+    feed = _feed(x, target, rows_train, rows_valid, config, seeds[0], parallel)
+    for dictionary in dictionaries:
+        _check_width(dictionary, feed, target)
+    with threads(config.thread_count(biggest.n_latents, width)):
+        trainings = _begin(dictionaries, feed, config, seeds, device, parallel)
+        path = None if checkpoint is None else Path(checkpoint)
+        belongs = _belongs(dictionaries, feed, config, seeds) if path is not None else ""
+        if path is not None:
+            checkpoints.resume(path, belongs, trainings, feed)
+        _run(trainings, feed, config, path, belongs, progress)
+    for training in trainings:
+        training.finish()
+    if path is not None and parallel.rank == 0:
+        path.unlink(missing_ok=True)
+    return [dictionary.cpu().freeze() for dictionary in dictionaries]
+
+
+def _feed(
+    x: Data | Batches,
+    target: Data | None,
+    rows_train: Any,
+    rows_valid: Any,
+    config: TrainConfig,
+    seed: int,
+    parallel: Parallel,
+) -> Feed:
+    if is_stream(x):
+        if target is not None or rows_train is not None or rows_valid is not None:
+            raise InputError("a stream has no rows to name and gives inputs and outputs side by side; pass x alone")
+        return StreamFeed(x, batch_size=config.batch_size, share=parallel.share)  # type: ignore[arg-type]  # is_stream
+    rows = as_rows(x)  # type: ignore[arg-type]  # is_stream
+    if target is not None:
+        rows = SideBySide([rows, as_rows(target)])
+    learn, held = split_rows(rows, rows_train, rows_valid, seed)
+    return RowFeed(rows, learn, held, batch_size=config.batch_size, seed=seed, draw=config.draw, share=parallel.share)
+
+
+def _check_width(dictionary: SparseDictionary, feed: Feed, target: Any) -> None:
+    if dictionary.is_transcoder:
+        if feed.width != dictionary.d_in + dictionary.d_out:
+            without = "" if target is not None else "; give the rows of the site that is written as target"
+            raise InputError(
+                f"the rows have width {feed.width}, but the transcoder reads {dictionary.d_in} and writes "
+                f"{dictionary.d_out}{without}"
+            )
+    elif target is not None:
+        raise InputError("target is for transcoders; give the config d_out, the width of the site that is written")
+    elif feed.width != dictionary.d_in:
+        raise InputError(f"the activations have width {feed.width}, but the dictionary reads width {dictionary.d_in}")
+
+
+def _begin(
+    dictionaries: Sequence[SparseDictionary],
+    feed: Feed,
+    config: TrainConfig,
+    seeds: Sequence[int],
+    device: torch.device,
+    parallel: Parallel,
+) -> list[Training]:
+    """Set the stored statistics from the data and the first weights from each seed."""
+    mean, variance = feed.statistics()
+    if not bool(torch.isfinite(variance).all()):
+        raise InputError("activations hold NaN or infinity; leave out those rows or repair the model")
+    if not float(variance.sum()) > 0:
+        raise InputError("all activations are equal, so there is nothing to learn; look at the site or the cells")
+    held, sample = feed.held(), feed.sample()
+    trainings = []
+    for dictionary, seed in zip(dictionaries, seeds, strict=True):
+        dictionary.requires_grad_(True).train()
+        dictionary.set_statistics(mean, variance)
+        with torch.no_grad():
+            rows = scaled(dictionary, sample)
+            dictionary.draw_weights(*rows, seed)
+            dictionary.fit_first_scale(*rows)
+            dictionary.begin(*rows, seed)
+        trainings.append(Training(dictionary.to(device), config, held, parallel))
+    return trainings
+
+
+def _run(
+    trainings: Sequence[Training],
+    feed: Feed,
+    config: TrainConfig,
+    path: Path | None,
+    belongs: str,
+    progress: Progress,
+) -> None:
+    """Take all steps; all trainings see the same batches."""
+    rank, written = trainings[0].parallel.rank, time.monotonic()
+    for batch in _batches(trainings, feed):
+        for training in trainings:
+            if not training.done:
+                training.step(batch)
+        furthest = max(trainings, key=lambda training: training.end)
+        progress("train dictionary", furthest.step_number, furthest.end)
+        if path is not None and rank == 0 and time.monotonic() - written >= config.checkpoint_seconds:
+            checkpoints.write(path, belongs, trainings, feed)
+            written = time.monotonic()
+
+
+def _batches(trainings: Sequence[Training], feed: Feed) -> Iterator[torch.Tensor]:
+    """Yield batches until all trainings are done."""
+    source = iter(()) if all(training.done for training in trainings) else feed.batches()
+    for batch in source:
+        yield batch
+        if all(training.done for training in trainings):
+            return
+
+
+def _belongs(dictionaries: Sequence[SparseDictionary], feed: Feed, config: TrainConfig, seeds: Sequence[int]) -> str:
+    """Return a digest of what a training depends on: rows (by a sample and their mean), settings and seeds."""
+    settings = {name: value for name, value in asdict(config).items() if name != "checkpoint_seconds"}
+    what = [[d.kind, asdict(d.config)] for d in dictionaries]
+    # NumPy's numbers are none of JSON's.
+    text = json.dumps([what, settings, list(seeds), feed.width], sort_keys=True, default=float)
+    digest = hashlib.sha256(text.encode())
+    for rows in (feed.held(), dictionaries[0].centre.cpu()):
+        digest.update(np.ascontiguousarray(rows.numpy()).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,174 @@
+"""The files that the page reads first: manifest, the columns of concepts, the layout, labels and names of cells.
+
+What one concept is made of stands in ``cards.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cellglass.atlas.read import describe
+from cellglass.atlas.report.collect import metrics
+from cellglass.atlas.report.pack import quantise_layout
+from cellglass.explorer.data.json import dumps, short, shorts
+from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, Lookup
+from cellglass.explorer.data.source import Source
+
+SCHEMA = 1
+CELLS = 10_000
+"""Names of cells in one file."""
+CARD_SHARD = 4
+"""Latent numbers in one file of cards: made together, since they stand together in the tables."""
+
+
+def manifest(source: Source, lookup: Lookup, *, live: bool, coactive_cells: int) -> bytes:
+    """Return ``manifest.json``: what the atlas is, and what the tree has of it."""
+    var = source.var
+    xy = bounds(source)
+    counted = source.counted
+    alive = int((source.activations.sizes > 0).sum())
+    header = about(source)
+    return dumps(
+        {
+            "schema": SCHEMA,
+            "live": live,
+            "title": f"{alive:,} concepts of {header['model']}, site {header['site']}, in {source.n_cells:,} cells",
+            "atlas": header,
+            "n_cells": source.n_cells,
+            "n_concepts": len(var),
+            "n_alive": alive,
+            "n_genes": len(lookup.genes.ids),
+            "n_expression": 0 if counted is None else len(counted),
+            "n_terms": len(lookup.terms.names),
+            "has_expression": counted is not None,
+            "has_pairs": bool(len(source.pairs)) and counted is not None,
+            "consensus": consensus(source),
+            "labels": labels(source),
+            "metrics": metrics(source.atlas),
+            "methods": [list(pair) for pair in lookup.genes.methods],
+            "tests": lookup.terms.tests,
+            "rankings": lookup.terms.rankings,
+            "xy_bounds": shorts(xy, 6),
+            "cell_shard": CELLS,
+            "card_shard": CARD_SHARD,
+            "gene_shard": GENE_SHARD,
+            "term_shard": TERM_SHARD,
+            "coactive_cells": coactive_cells,
+            "concept_columns": "data/concepts.json",
+            "graphs": [],
+        }
+    )
+
+
+def about(source: Source) -> dict[str, Any]:
+    """Return where the atlas comes from."""
+    uns, manifest = source.uns, source.atlas.manifest
+    model, site = uns.get("model"), uns.get("site")
+    name = model.get("kind", model.get("name", "")) if isinstance(model, dict) else model
+    where = site.get("name", "") if isinstance(site, dict) else site
+    return {
+        "model": str(name or ""),
+        "model_detail": describe(model),
+        "site": str(where or ""),
+        "site_detail": describe(site),
+        "granularity": str(site.get("granularity", "cell")) if isinstance(site, dict) else "cell",
+        "dictionary": describe(uns.get("dictionary")),
+        "cells": str(uns.get("cells", "")),
+        "seed": manifest.get("seed"),
+        "created": manifest.get("created"),
+        "version": manifest.get("cellglass_version"),
+        "schema_version": manifest.get("schema_version"),
+        "versions": {str(key): str(value) for key, value in manifest.get("versions", {}).items()},
+    }
+
+
+def consensus(source: Source) -> dict[str, Any] | None:
+    """Return by which rule a concept counts as found in other seeds, and how many do; None where one seed ran."""
+    rule = source.uns.get("consensus")
+    if not isinstance(rule, dict) or "consensus" not in source.var:
+        return None
+    return {
+        "others": int(rule["others"]),
+        "needed": int(rule["needed"]),
+        "threshold": short(rule["threshold"]),
+        "concepts": int(source.var["consensus"].sum()),
+    }
+
+
+def labels(source: Source) -> list[dict[str, Any]]:
+    """Return name, kind, values and file of each label."""
+    found = []
+    for place, (name, column) in enumerate(source.labels.items()):
+        values = (
+            [str(value) for value in column.cat.categories] if isinstance(column.dtype, pd.CategoricalDtype) else None
+        )
+        kind = "number" if values is None else "category"
+        size = "float32" if values is None else "uint8" if len(values) < 256 else "uint16"
+        found.append({"name": name, "kind": kind, "values": values, "file": f"data/labels/{place}.bin", "type": size})
+    return found
+
+
+def label(source: Source, place: int) -> bytes:
+    """Return the codes of a label (0: none, i + 1: value i), or its numbers (NaN: none)."""
+    name, column = list(source.labels.items())[place]
+    if name not in source.codes:
+        return column.to_numpy(dtype="<f4").tobytes()
+    return source.codes[name].astype("u1" if len(column.cat.categories) < 256 else "<u2").tobytes()
+
+
+def bounds(source: Source) -> list[float]:
+    """Return where 0 and 65535 of the drawn x, and then of y, lie in the layout: a square around all cells."""
+    xy = source.layout
+    if not len(xy):
+        return [0.0, 1.0, 0.0, 1.0]
+    low, high = xy.min(axis=0).astype(np.float64), xy.max(axis=0).astype(np.float64)
+    half = (float((high - low).max()) or 1.0) / 2
+    (x, y) = (low + high) / 2
+    return [x - half, x + half, y - half, y + half]
+
+
+def layout(source: Source) -> bytes:
+    """Return x and y of each cell, uint16: of one scale, so that shapes keep their proportions."""
+    if not len(source.layout):
+        return b""
+    return np.stack(quantise_layout(source.layout), axis=1).astype("<u2").tobytes()
+
+
+def cell_names(source: Source, shard: int) -> bytes:
+    """Return the names of `CELLS` cells."""
+    return dumps(source.cell_names(shard * CELLS, min((shard + 1) * CELLS, source.n_cells)))
+
+
+def concepts(source: Source, lookup: Lookup) -> bytes:
+    """Return what is known of each concept, a list for each column; null for a column that the atlas lacks."""
+    var = source.var
+
+    def texts(name: str) -> list[str]:
+        return ["" if value is None or value != value else str(value) for value in var[name].tolist()]
+
+    def numbers(name: str) -> list[float | int | None] | None:
+        return shorts(var[name], 5) if name in var else None
+
+    return dumps(
+        {
+            "latent": source.latents.tolist(),
+            "name": [str(name) for name in var.index],
+            "density": numbers("density"),
+            "mean": numbers("mean_activation"),
+            "max": numbers("max_activation"),
+            "label": texts("best_label"),
+            "f1": numbers("best_label_f1"),
+            "term": texts("best_term"),
+            "term_q": shorts(lookup.term_q, 5),
+            "gene": texts("top_gene"),
+            "named_by": texts("name_by"),
+            "found_in": [int(n) for n in var["found_in"]] if "found_in" in var else None,
+            "stability": numbers("stability"),
+            "consensus": [bool(value) for value in var["consensus"]] if "consensus" in var else None,
+            "identity": numbers("gene_identity"),
+            "n_active": source.activations.sizes.tolist(),
+        }
+    )

@@ -1,0 +1,1 @@
+"""What a live server is made of: answers with files, JSON replies, and who may ask. Knows of no atlas."""

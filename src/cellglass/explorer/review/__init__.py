@@ -1,0 +1,1 @@
+"""Blind review: sessions, items, evidence, results, and the routes of the server."""

@@ -1,0 +1,109 @@
+"""What a terminal and a pipe are shown; text from files is never read as markup."""
+
+from typing import Any
+
+import pytest
+
+from cellglass.cli.console import listening, show_comparison, show_sources, show_summary
+from cellglass.progress import silent
+
+SUMMARY = {
+    "title": "3 concepts of [red]my[/red].h5ad",
+    "consensus": 1,
+    "other_seeds": 4,
+    "evaluation": [
+        {
+            "metric": "stability.concepts.coactivation",
+            "value": 0.61,
+            "spread": 0.1,
+            "null": 0.04,
+            "n": 3,
+            "definition": "",
+        },
+        {"metric": "stability.random.above_0.7", "value": 0.5, "spread": None, "null": None, "n": 3, "definition": ""},
+        {"metric": "fidelity.l0", "value": 7.5, "spread": None, "null": 0.25, "n": 10, "definition": "d"},
+        {"metric": "alignment.x.B.pca", "value": 0.5, "spread": None, "null": None, "n": 10, "definition": "d"},
+    ],
+    "concepts": [
+        {
+            "name": "[bold]B[/bold]",
+            "density": 0.25,
+            "best_label": "B",
+            "best_label_f1": 0.9,
+            "genes": ["CD79A", "MS4A1"],
+        }
+    ],
+}
+
+
+def test_a_summary_shows_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    show_summary(SUMMARY)
+    shown = capsys.readouterr().out
+    assert "[red]my[/red].h5ad" in shown
+    assert "[bold]B[/bold]" in shown
+    assert "7.500" in shown
+    assert "alignment.x.B.pca" not in shown
+    assert "stability.concepts.coactivation" in shown
+    assert "stability.random.above_0.7" not in shown
+    assert "1 of 1 concepts are found in most of the 4 other seeds' dictionaries." in shown
+    show_summary({**SUMMARY, "consensus": None, "other_seeds": 0})
+    assert "other seeds" not in capsys.readouterr().out
+
+
+def test_genes_that_do_not_meet_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    plain: dict[str, Any] = {"title": "t", "evaluation": [], "concepts": [], "other_seeds": 0, "consensus": None}
+    show_summary(plain | {"coverage": {"found": 1200, "missing": 3, "unknown": 40}})
+    assert "have 1,200 and lack 3; 40 genes of the cells are unknown" in " ".join(capsys.readouterr().out.split())
+    for coverage in (None, {"found": 5, "missing": 0, "unknown": 0}):
+        show_summary(plain | {"coverage": coverage})
+        assert "unknown" not in capsys.readouterr().out
+
+
+def test_a_comparison_shows_each_way_beside_chance_and_what_is_left_over(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"alive": 2, "dictionary": "topk (latents 2)", "cells": 1200, "path": "[b]one[/b]"}
+    told = [("activations", "matched", 0.625, 0.125), ("activations", "above_0.7", 0.5, 0.0)]
+    told += [("directions", "matched", 0.875, 0.375), ("directions", "above_0.7", 1.0, 0.25)]
+    names = ("a_latent", "a_concept", "b_latent", "b_concept", "coactivation", "cosine", "partner")
+    pairs = [(0, "[i]B[/i]", 1, "B cells", 0.953, 0.9, True), (1, "lonely", None, "", None, None, False)]
+    show_comparison(
+        {
+            "a": facts,
+            "b": {**facts, "path": "two"},
+            "site": "site z",
+            "cells": "900 cells by name",
+            "notes": ["a note"],
+            "threshold": 0.7,
+            "measures": [dict(zip(("way", "measure", "value", "control"), row, strict=True)) for row in told],
+            "pairs": [dict(zip(names, pair, strict=True)) for pair in pairs],
+        }
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert any("[b]one[/b]" in line and "1,200 cells" in line for line in lines)
+    assert ["pairs", "with", "at", "least", "0.7", "0.500", "0.000", "1.000", "0.250"] in [
+        line.split() for line in lines
+    ]
+    assert any(line.split() == ["0.953", "[i]B[/i]", "B", "cells"] for line in lines)
+    assert "1 concepts of A have no partner in B: lonely" in lines
+    assert not any("concepts of B have no partner" in line for line in lines)
+
+
+def test_on_a_pipe_each_thing_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening() as progress:
+        for done in range(3):
+            progress("[i]epochs[/i]", done, 3)
+        progress("swaps", 0, 9)
+    captured = capsys.readouterr()
+    assert captured.err.split("\n") == ["... [i]epochs[/i]", "... swaps", ""]
+    assert captured.out == ""
+
+
+def test_quiet_listens_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(quiet=True) as progress:
+        assert progress is silent
+        progress("epochs", 1, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_sources_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    show_sources([{"name": "bundled", "sets": 90, "where": "in the package", "what": "blood"}])
+    assert "bundled" in capsys.readouterr().out

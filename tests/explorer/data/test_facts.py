@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellglass.atlas import open_atlas
+from cellglass.atlas.read import Atlas
+from cellglass.explorer import Tree
+from cellglass.explorer.data import facts
+
+
+def test_the_manifest_says_what_the_atlas_is(read: Any, atlas: Atlas) -> None:
+    manifest = read("data/manifest.json")
+    assert (manifest["n_cells"], manifest["n_concepts"], manifest["n_alive"], manifest["n_genes"]) == (700, 24, 23, 124)
+    assert manifest["atlas"]["model"] == "scvi"
+    assert manifest["atlas"]["site"] == "z"
+    assert manifest["live"] is False
+    assert manifest["consensus"] == {
+        "others": 4, "needed": 3, "threshold": 0.7, "concepts": int(atlas.concepts.var["consensus"].sum()),
+    }  # fmt: skip
+    assert [(label["name"], label["kind"]) for label in manifest["labels"]] == [
+        ("cell type", "category"), ("phase", "category"), ("n_counts", "number"),
+    ]  # fmt: skip
+    assert manifest["methods"] == [
+        ["path", "preactivation"], ["swap", "activation"], ["knockout", "activation"], ["de", "expression"],
+    ]  # fmt: skip
+    assert len(manifest["metrics"]) == len(atlas.evaluation)
+    assert str(atlas.path) not in json.dumps(manifest)
+
+
+def test_a_live_tree_says_so(atlas: Atlas) -> None:
+    assert json.loads(Tree(atlas, live=True).get("data/manifest.json"))["live"] is True
+
+
+def test_label_files_hold_the_label_of_each_cell(tree: Tree, read: Any, atlas: Atlas) -> None:
+    for label in read("data/manifest.json")["labels"]:
+        codes = np.frombuffer(tree.get(label["file"]), dtype=label["type"])
+        column = atlas.concepts.obs[label["name"]]
+        if label["kind"] == "number":
+            np.testing.assert_allclose(codes, column)
+        else:
+            assert [None, *label["values"]][codes[5]] == column.iloc[5]
+            assert [[None, *label["values"]][code] for code in codes] == column.astype(object).tolist()
+
+
+def test_the_layout_keeps_its_proportions(tree: Tree, read: Any, atlas: Atlas) -> None:
+    xy = np.frombuffer(tree.get("data/xy.bin"), dtype="<u2").reshape(-1, 2)
+    x0, x1, y0, y1 = read("data/manifest.json")["xy_bounds"]
+    assert x1 - x0 == pytest.approx(y1 - y0, rel=1e-4)
+    found = np.array([x0, y0]) + xy / 65535 * np.array([x1 - x0, y1 - y0])
+    np.testing.assert_allclose(found, atlas.concepts.obsm["X_umap"], atol=2e-3)
+
+
+def test_concepts_by_column(read: Any, atlas: Atlas) -> None:
+    columns, var = read("data/concepts.json"), atlas.concepts.var
+    assert columns["name"] == var.index.tolist()
+    assert columns["latent"] == var["latent"].tolist()
+    assert columns["consensus"] == var["consensus"].tolist()
+    assert columns["n_active"] == np.asarray((atlas.concepts.X > 0).sum(axis=0)).ravel().tolist()
+    assert columns["identity"] is None
+    for name, of in {
+        "density": "density",
+        "mean": "mean_activation",
+        "f1": "best_label_f1",
+        "stability": "stability",
+    }.items():
+        np.testing.assert_allclose(pd.to_numeric(pd.Series(columns[name])), var[of], rtol=1e-4)
+    table = atlas.pathways()
+    for latent, term, q in zip(columns["latent"], columns["term"], columns["term_q"], strict=True):
+        rows = table[(table["concept"] == latent) & (table["term"] == term) & (table["ranking"] == "path")]
+        assert (q is None) == rows.empty
+        if q is not None:
+            assert q == pytest.approx(rows[["q", "null_q"]].max(axis=1).min(), rel=1e-4)
+
+
+def test_names_of_cells_come_in_parts(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "CELLS", 300)
+    tree = Tree(atlas)
+    paths = [path for path in tree.paths() if path.startswith("data/cells/")]
+    parts = [json.loads(tree.get(path)) for path in paths]
+    assert [len(part) for part in parts] == [300, 300, 100]
+    assert [name for part in parts for name in part] == atlas.concepts.obs_names.tolist()
+
+
+def test_one_seed_and_no_tables_are_said_to_be_unknown(bare_folder: Path) -> None:
+    tree = Tree(open_atlas(bare_folder))
+    manifest, columns = (json.loads(tree.get(f"data/{name}.json")) for name in ("manifest", "concepts"))
+    assert manifest["consensus"] is None
+    assert manifest["has_expression"] is manifest["has_pairs"] is False
+    assert manifest["n_genes"] == manifest["n_terms"] == 0
+    assert columns["found_in"] is columns["stability"] is columns["consensus"] is None
+    assert columns["name"] == open_atlas(bare_folder).concepts.var_names.tolist()  # markup stays text

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cellglass.atlas.read import Atlas
+from cellglass.explorer import Tree
+from cellglass.explorer.data import neighbours
+from cellglass.explorer.data.facts import CARD_SHARD
+
+
+@pytest.mark.parametrize("latent", [0, 13])
+def test_nearest_by_the_cosine_of_decoder_directions(read: Any, atlas: Atlas, latent: int) -> None:
+    rows = atlas.dictionary().directions.numpy().astype(np.float64)
+    cosine = rows @ rows[latent] / np.linalg.norm(rows, axis=1) / np.linalg.norm(rows[latent])
+    cosine[[latent, 23]] = -np.inf  # itself, and the silent one
+    found = read(f"data/cards/{latent // CARD_SHARD}.json")[str(latent)]["nearest"]
+    assert len(found) == neighbours.NEIGHBOURS
+    np.testing.assert_allclose([value for _, value in found], np.sort(cosine)[::-1][: len(found)], atol=1e-3)
+    np.testing.assert_allclose([cosine[other] for other, _ in found], [value for _, value in found], atol=1e-3)
+
+
+@pytest.mark.parametrize("latent", [0, 13])
+def test_coactive_by_correlation_over_cells(read: Any, atlas: Atlas, latent: int) -> None:
+    dense = atlas.concepts.X.toarray()[:, :23].astype(np.float64)
+    expected = np.corrcoef(dense.T)[latent]
+    expected[latent] = -1
+    found = read(f"data/cards/{latent // CARD_SHARD}.json")[str(latent)]["coactive"]
+    order = [int(place) for place in np.argsort(-expected) if expected[place] > 0][: neighbours.NEIGHBOURS]
+    assert [other for other, _ in found] == order
+    np.testing.assert_allclose([value for _, value in found], expected[order], atol=1e-3)
+
+
+def test_a_large_atlas_is_measured_on_a_sample(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "MAX_CELLS", 150)
+    one, other = Tree(atlas).neighbours, Tree(atlas).neighbours
+    np.testing.assert_array_equal(one.sample, other.sample)
+    assert len(one.sample) == one.n_cells == 150
+    dense = atlas.concepts.X.toarray()[one.sample].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(one.correlations(4), np.corrcoef(dense.T)[4], atol=1e-6)
+    monkeypatch.setattr(neighbours, "MAX_ENTRIES", 200)
+    assert Tree(atlas).neighbours.n_cells == int(200 * 700 / atlas.concepts.X.nnz)
+
+
+@pytest.mark.parametrize("kind", ["pca", "nmf"])
+def test_dictionaries_are_read_as_they_load(kind: str, tmp_path: Any) -> None:
+    import torch
+
+    from cellglass import dictionaries
+
+    made = dictionaries.fit(kind, torch.rand(60, 6, generator=torch.Generator().manual_seed(0)), n_components=4)
+    made.save(tmp_path / kind)
+    np.testing.assert_array_equal(neighbours._decoder(tmp_path / kind), made.directions.numpy())
