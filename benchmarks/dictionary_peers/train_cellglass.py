@@ -17,7 +17,7 @@ from protocol import Feed, Job, Weights, main
 def train_ours(job: Job, feed: Feed) -> dict[str, Any]:
     """Train a `TopK`."""
     from cellglass.dictionaries import TopK, TopKConfig, TrainConfig
-    from cellglass.dictionaries.training import train as train_dictionary
+    from cellglass.dictionaries import train as train_dictionary
 
     dictionary = TopK(TopKConfig(job.d, job.n_latents, k=job.k))
 

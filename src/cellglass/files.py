@@ -36,6 +36,26 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         _remove(temporary)
 
 
+def link_or_copy(source: Path | str, target: Path | str) -> None:
+    """Put a file or a folder at `target` too, whole or not at all; no bytes are copied where the disk knows links.
+
+    Both are one on disk, so neither may be written to in place afterwards.
+    """
+    source = Path(source)
+    with atomic_path(target) as temporary:
+        if source.is_dir():
+            shutil.copytree(source, temporary, copy_function=_link)
+        else:
+            _link(source, temporary)
+
+
+def _link(source: Path | str, target: Path | str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a disk without links, or one whose files may have no more of them
+        shutil.copy2(source, target)
+
+
 def remove_leftovers(folder: Path | str) -> None:
     """Remove what killed writers left under `folder`."""
     for leftover in sorted(Path(folder).rglob(f"{_TEMPORARY}*")):

@@ -3,8 +3,7 @@
 import torch
 
 from cellglass.activations import stream
-from cellglass.dictionaries import TopK, TopKConfig, TrainConfig
-from cellglass.dictionaries.training import train
+from cellglass.dictionaries import TopK, TopKConfig, TrainConfig, train
 
 
 def _sorted(rows: torch.Tensor) -> torch.Tensor:

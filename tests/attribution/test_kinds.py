@@ -6,9 +6,8 @@ import torch
 
 from cellglass.attribution import attribute, swaps
 from cellglass.attribution.path import path_effects
-from cellglass.dictionaries import TrainConfig, default_config
+from cellglass.dictionaries import TrainConfig, default_config, train
 from cellglass.dictionaries.registry import TRAINED
-from cellglass.dictionaries.training import train
 
 QUICK = TrainConfig(steps=60, batch_size=32, check_every=20)
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cellglass.dictionaries import CrossLayerConfig, TrainConfig, default_config, default_training
+from cellglass.dictionaries import CrossLayerConfig, TrainConfig, default_config, default_training, train
 from cellglass.dictionaries.registry import KINDS, TRAINED
-from cellglass.dictionaries.training import train
 
 TRAINING = TrainConfig(steps=200, batch_size=256, learning_rate=1.2e-2, dead_after=4000, patience=1000)
 WIDTH, PLANTED, ACTIVE, WRITTEN, LATENTS = 20, 24, 2, 14, 36

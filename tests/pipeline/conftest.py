@@ -10,7 +10,7 @@ from cellglass.cells import Simulated, simulate
 from cellglass.enrichment import GeneSets, write_gmt
 from cellglass.pipeline.config import RunConfig, make_config
 from cellglass.pipeline.explain import run_pipeline
-from cellglass.pipeline.runner import Run
+from cellglass.pipeline.run import Run
 
 
 @pytest.fixture(scope="session")

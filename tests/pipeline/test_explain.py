@@ -19,8 +19,8 @@ from cellglass.cells import Simulated
 from cellglass.errors import InputError
 from cellglass.pipeline.config import RunConfig, make_config, merge
 from cellglass.pipeline.explain import STAGES, explain, run_pipeline
-from cellglass.pipeline.runner import Run
-from cellglass.pipeline.stages.model import open_model
+from cellglass.pipeline.run import Run
+from cellglass.pipeline.workspace import open_model
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -17,8 +17,9 @@ from cellglass.models import ModuleModel
 from cellglass.models.registry import fittable
 from cellglass.pipeline.config import make_config
 from cellglass.pipeline.explain import STAGES, run_pipeline
-from cellglass.pipeline.runner import Run, run_stages
-from cellglass.pipeline.stages.model import open_explained, open_model
+from cellglass.pipeline.run import Run
+from cellglass.pipeline.runner import run_stages
+from cellglass.pipeline.workspace import open_explained, open_model
 
 FEW = {"prototypes": 4, "partners": 2, "genes": 5}
 

@@ -5,21 +5,37 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from cellglass.errors import InputError
-from cellglass.files import atomic_path
 from cellglass.pipeline.config import RunConfig
-from cellglass.pipeline.runner import LOCK, Run, Stage, run_stages
+from cellglass.pipeline.run import Run
+from cellglass.pipeline.runner import LOCK, run_stages
+from cellglass.pipeline.stage import Stage
 
 
-def _write(run: Run, name: str, text: str) -> None:
-    with atomic_path(run.path(name)) as temporary:
-        temporary.write_text(text)
+class Writes(Stage):
+    """Writes one text; what it writes and what it depends on are set on the class."""
+
+    does = "writes"
+    text = staticmethod(lambda _run: "")
+    depends = staticmethod(lambda _run: None)
+
+    def settings(self) -> Any:
+        return self.depends(self.run)
+
+    def do(self, name: str, folder: Path) -> None:
+        (folder / self.outputs[0]).write_text(self.text(self.run))
+
+
+def stage(name: str, text: Any, **facts: Any) -> type[Stage]:
+    facts = {"outputs": (f"{name}.txt",), **facts}
+    return type(name, (Writes,), {"name": name, "text": staticmethod(text), **facts})
 
 
 class Counting:
@@ -27,20 +43,20 @@ class Counting:
 
     def __init__(self) -> None:
         self.ran: list[str] = []
-        self.first, self.second, self.length = "a", "b", 0
+        self.first, self.second = "a", "b"
 
-    def stages(self) -> list[Stage]:
-        def one(run: Run) -> None:
+    def stages(self) -> list[type[Stage]]:
+        def one(_run: Run) -> str:
             self.ran.append("one")
-            _write(run, "one.txt", self.first[:1])
+            return self.first[:1]
 
-        def two(run: Run) -> None:
+        def two(run: Run) -> str:
             self.ran.append("two")
-            _write(run, "two.txt", run.path("one.txt").read_text() + self.second)
+            return run.path("one.txt").read_text() + self.second
 
         return [
-            Stage("one", "writes one", one, ("one.txt",), settings=lambda _run: self.first),
-            Stage("two", "writes two", two, ("two.txt",), needs=("one",), settings=lambda _run: self.second),
+            stage("one", one, depends=staticmethod(lambda _run: self.first)),
+            stage("two", two, needs=("one",), depends=staticmethod(lambda _run: self.second)),
         ]
 
 
@@ -63,22 +79,28 @@ def test_what_did_not_change_is_not_run_again(tmp_path: Path, counting: Counting
 def test_what_a_stage_makes_for_some_inputs_only_is_noted_and_goes_with_them(tmp_path: Path) -> None:
     wanted = True
 
-    def work(run: Run) -> None:
-        _write(run, "one.txt", "a")
-        if wanted:
-            run.path("more").mkdir()
-            _write(run, "more/two.txt", "b")
+    class One(Writes):
+        name = "one"
+        outputs = ("one.txt",)
+        optional = ("more",)
 
-    def stages() -> list[Stage]:
-        return [Stage("one", "writes", work, ("one.txt",), settings=lambda _run: wanted, optional=("more",))]
+        def settings(self) -> Any:
+            return wanted
+
+        def do(self, name: str, folder: Path) -> None:
+            (folder / "one.txt").write_text("a")
+            if wanted:
+                (folder / "more").mkdir()
+                (folder / "more" / "two.txt").write_text("b")
 
     run = Run(tmp_path / "out", RunConfig())
-    assert set(run_stages(run, stages())["stages"]["one"]["outputs"]) == {"one.txt", "more"}
+    assert set(run_stages(run, [One])["stages"]["one"]["outputs"]) == {"one.txt", "more"}
+    run.path("more", "two.txt").unlink()
     run.path("more", "two.txt").write_text("damaged")
-    run_stages(run, stages())
+    run_stages(run, [One])
     assert run.path("more", "two.txt").read_text() == "b"
     wanted = False
-    assert set(run_stages(run, stages())["stages"]["one"]["outputs"]) == {"one.txt"}
+    assert set(run_stages(run, [One])["stages"]["one"]["outputs"]) == {"one.txt"}
     assert not run.path("more").exists()
 
 
@@ -115,26 +137,38 @@ def test_a_killed_run_goes_on_from_its_finished_units(tmp_path: Path) -> None:
 import os, signal, sys
 from pathlib import Path
 from cellglass.pipeline.config import RunConfig
-from cellglass.pipeline.runner import Run, Stage, run_stages
+from cellglass.pipeline.run import Run
+from cellglass.pipeline.runner import run_stages
+from cellglass.pipeline.stage import Stage
 
-def work(name, path):
-    print(name, flush=True)
-    path.write_text(name)
-    if name == "2" and sys.argv[1] == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
+class Many(Stage):
+    name, does, outputs = "many", "does units", ("all.txt",)
 
-def stage(run):
-    paths = run.units("many", ["0", "1", "2", "3", "4"], work)
-    run.path("all.txt").write_text("".join(p.read_text() for p in paths.values()))
+    def units(self):
+        return ["0", "1", "2", "3", "4"]
 
-run_stages(Run(Path({str(tmp_path / "out")!r}), RunConfig()), [Stage("many", "does units", stage, ("all.txt",))])
+    def do(self, name, folder):
+        print(name, flush=True)
+        (folder / "part.txt").write_text(name)
+        if name == "2" and sys.argv[1] == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def join(self, made):
+        if sys.argv[1] == "die late":
+            self.run.path("all.txt").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.run.path("all.txt").write_text("".join((p / "part.txt").read_text() for p in made.values()))
+
+run_stages(Run(Path({str(tmp_path / "out")!r}), RunConfig()), [Many])
 """
     killed = subprocess.run([sys.executable, "-c", code, "die"], capture_output=True, text=True, check=False)
     assert killed.returncode == -9
     assert killed.stdout.split() == ["0", "1", "2"]
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["stages"]["many"]["state"] == "running"
+    late = subprocess.run([sys.executable, "-c", code, "die late"], capture_output=True, text=True, check=False)
+    assert (late.returncode, late.stdout.split()) == (-9, ["2", "3", "4"])
     finished = subprocess.run([sys.executable, "-c", code, "live"], capture_output=True, text=True, check=True)
-    assert finished.stdout.split() == ["2", "3", "4"]
+    assert finished.stdout.split() == []
     assert (tmp_path / "out" / "all.txt").read_text() == "01234"
     assert not list((tmp_path / "out").rglob(".writing-*"))
     assert not list((tmp_path / "out" / "work" / "units").iterdir())
@@ -143,34 +177,46 @@ run_stages(Run(Path({str(tmp_path / "out")!r}), RunConfig()), [Stage("many", "do
 def test_units_of_other_settings_are_dropped(tmp_path: Path) -> None:
     settings = ["first"]
 
-    def stage(run: Run) -> None:
-        run.units("many", ["0", "1"], lambda name, path: path.write_text(settings[0] + name))
-        raise RuntimeError("stopped")
+    class Many(Writes):
+        name = "many"
+        outputs = ("all.txt",)
 
-    stages = [Stage("many", "does units", stage, ("all.txt",), settings=lambda _run: settings[0])]
+        def settings(self) -> Any:
+            return settings[0]
+
+        def units(self) -> list[str]:
+            return ["0", "1"]
+
+        def do(self, name: str, folder: Path) -> None:
+            (folder / "part.txt").write_text(settings[0] + name)
+
+        def join(self, made: Mapping[str, Path]) -> None:
+            raise RuntimeError("stopped")
+
     run = Run(tmp_path / "out", RunConfig())
     for text in ("first", "second"):
         settings[0] = text
         with pytest.raises(RuntimeError, match="stopped"):
-            run_stages(run, stages)
-        assert [path.read_text() for path in sorted(run.unit_folder("many").iterdir())] == [f"{text}0", f"{text}1"]
+            run_stages(run, [Many])
+        found = sorted(run.unit_folder("many").glob("*/part.txt"))
+        assert [path.read_text() for path in found] == [f"{text}0", f"{text}1"]
         assert len(list(run.path("work", "units").iterdir())) == 1
 
 
-def _refuse(_run: Run) -> None:
+def _refuse(_run: Run) -> str:
     raise InputError("wrong")
 
 
 def test_wrong_input_leaves_no_folder_behind(tmp_path: Path, counting: Counting) -> None:
-    quick = Stage("quick", "is quick", lambda run: _write(run, "q", "q"), ("q",), quick=True)
-    wrong = Stage("wrong", "finds wrong input", _refuse, ("w",), needs=("quick",))
+    quick = stage("quick", lambda _run: "q", quick=True)
+    wrong = stage("wrong", _refuse, needs=("quick",))
     with pytest.raises(InputError, match="wrong"):
         run_stages(Run(tmp_path / "out", RunConfig()), [quick, wrong])
     assert not (tmp_path / "out").exists()
 
 
 def test_wrong_input_after_long_work_keeps_the_work(tmp_path: Path, counting: Counting) -> None:
-    wrong = Stage("wrong", "finds wrong input", _refuse, ("w",), needs=("two",))
+    wrong = stage("wrong", _refuse, needs=("two",))
     with pytest.raises(InputError, match="wrong"):
         run_stages(Run(tmp_path / "out", RunConfig()), [*counting.stages(), wrong])
     assert (tmp_path / "out" / "two.txt").read_text() == "ab"
@@ -179,7 +225,7 @@ def test_wrong_input_after_long_work_keeps_the_work(tmp_path: Path, counting: Co
 
 
 def test_wrong_settings_are_found_before_anything_is_written(tmp_path: Path, counting: Counting) -> None:
-    late = Stage("late", "has wrong settings", _refuse, ("w",), settings=_refuse)
+    late = stage("late", lambda _run: "", depends=staticmethod(_refuse))
     with pytest.raises(InputError, match="wrong"):
         run_stages(Run(tmp_path / "out", RunConfig()), [*counting.stages(), late])
     assert counting.ran == []

@@ -18,6 +18,7 @@ import typer
 from cellglass import __version__
 from cellglass.cli import explorer
 from cellglass.cli.explorer import AtlasPath, Json, Quiet
+from cellglass.cli.options import with_options
 from cellglass.errors import InputError
 
 app = typer.Typer(
@@ -30,8 +31,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the atlas. The same command goes on where it was.")]
-Seed = Annotated[int | None, typer.Option(help="The one seed of all randomness.", show_default="0")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the atlas. Run the same command again to resume.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 Report = Annotated[bool, typer.Option("--report/--no-report", help="Write report.html beside the atlas.")]
 
 _debug = False
@@ -57,84 +58,15 @@ def common(
 
 
 @app.command()
+@with_options
 def run(
     cells: Annotated[
         Path, typer.Argument(help="Cells with raw counts: .h5ad, AnnData .zarr, 10x .h5, or a 10x mtx folder.")
     ],
     out: Out,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML file with any of the options.")] = None,
-    labels: Annotated[
-        list[str] | None, typer.Option("--labels", help="obs column to hold concepts against; may be repeated.")
-    ] = None,
-    batch: Annotated[
-        str | None, typer.Option(help="obs column with the batch or donor, a covariate of the model.")
-    ] = None,
-    match: Annotated[
-        list[str] | None, typer.Option(help="obs column in which swap partners must agree; may be repeated.")
-    ] = None,
-    counts: Annotated[
-        str | None, typer.Option(help="Where the raw counts are: auto, X, raw or a layer.", show_default="auto")
-    ] = None,
-    gene_ids: Annotated[
-        str | None, typer.Option(help="var column with the gene ids.", show_default="the index of var")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder of a trained model, obsm:KEY for an embedding, or a kind to fit to the cells: scvi, scgpt, "
-            "geneformer, cell2sentence.",
-            show_default="scvi",
-        ),
-    ] = None,
-    site: Annotated[
-        str | None, typer.Option(help="Where activations are read.", show_default="z of scVI, cell of others")
-    ] = None,
-    genes: Annotated[
-        int | None, typer.Option(help="Fit scVI on this many variable genes.", show_default="3000")
-    ] = None,
-    latent: Annotated[int | None, typer.Option(help="Width of scVI's latent space.", show_default="20")] = None,
-    layers: Annotated[
-        int | None, typer.Option(help="Layers of the model that is fitted.", show_default="1 of scVI, 4 of others")
-    ] = None,
-    width: Annotated[int | None, typer.Option(help="Width of its hidden layers.", show_default="128")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Its passes over the cells.", show_default="100 of scVI, by kind of others")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--dictionary",
-            help="Kind: matryoshka, matryoshka_batchtopk, topk, batchtopk, jumprelu, gated or archetypal.",
-            show_default="matryoshka",
-        ),
-    ] = None,
-    latents: Annotated[
-        int | None, typer.Option(help="Latents of the dictionary.", show_default="by width of the site")
-    ] = None,
-    k: Annotated[
-        int | None, typer.Option("--k", help="Active latents of a cell.", show_default="by width of the site")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Dictionaries trained, for the spread.", show_default="3")] = None,
-    methods: Annotated[
-        list[str] | None,
-        typer.Option("--method", help="path, swap, knockout or de; may be repeated.", show_default="all four"),
-    ] = None,
-    prototypes: Annotated[int | None, typer.Option(help="Cells taken for each concept.", show_default="20")] = None,
-    partners: Annotated[int | None, typer.Option(help="Partners of each of them.", show_default="5")] = None,
-    swap_genes: Annotated[
-        int | None,
-        typer.Option(
-            help="Swap and knock out at most this many genes of a concept.", show_default="all with scVI, else 50"
-        ),
-    ] = None,
-    gene_sets: Annotated[
-        list[str] | None,
-        typer.Option(help="GMT file, or bundled, hallmark, reactome, go-bp; may be repeated.", show_default="bundled"),
-    ] = None,
-    tests: Annotated[
-        list[str] | None, typer.Option("--test", help="gsea, ulm or ora; may be repeated.", show_default="all three")
-    ] = None,
-    seed: Seed = None,
+    *,
+    tables: dict[str, Any],
     report: Report = True,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -142,36 +74,15 @@ def run(
     """Make an atlas of the concepts that a model finds in your cells.
 
     Without --model, scVI is fitted to the cells; with --model scgpt, geneformer or cell2sentence, a small one of those.
-    The run may be stopped at any moment: the same command goes on.
+    The run may be stopped at any moment: run the same command again to resume.
 
     Example: cellglass run my.h5ad --labels celltype --batch donor --gene-sets go-bp --out atlas/
     """
     from cellglass.pipeline.config import make_config, merge, read_toml
 
-    flags: dict[str, Any] = {
-        "seed": seed,
-        "cells": {"counts": counts, "gene_ids": gene_ids, "labels": labels, "batch": batch},
-        "model": {
-            "path": model,
-            "site": site,
-            "genes": genes,
-            "latent": latent,
-            "layers": layers,
-            "width": width,
-            "epochs": epochs,
-        },
-        "dictionary": {"kind": kind, "latents": latents, "k": k, "seeds": seeds},
-        "attribution": {
-            "methods": methods,
-            "prototypes": prototypes,
-            "partners": partners,
-            "genes": swap_genes,
-            "match": match,
-        },
-        "enrichment": {"gene_sets": gene_sets, "tests": tests},
-    }
-    tables = merge(read_toml(config) if config else {}, flags)
-    settings = make_config(tables, where=str(config) if config else "options")
+    settings = make_config(
+        merge(read_toml(config) if config else {}, tables), where=str(config) if config else "options"
+    )
     _explain(cells, settings, out, report=report, quiet=quiet, as_json=as_json)
 
 
@@ -183,7 +94,7 @@ def demo(
     model: Annotated[
         str, typer.Option(help="Kind that is fitted and explained: scvi, scgpt, geneformer or cell2sentence.")
     ] = "scvi",
-    seed: Seed = None,
+    seed: Seed = 0,
     report: Report = True,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -194,9 +105,7 @@ def demo(
     """
     from cellglass.pipeline.demo import demo_config, demo_folder
 
-    _explain(
-        None, demo_config(seed or 0, model), out or demo_folder(model), report=report, quiet=quiet, as_json=as_json
-    )
+    _explain(None, demo_config(seed, model), out or demo_folder(model), report=report, quiet=quiet, as_json=as_json)
 
 
 @app.command("report")
@@ -324,7 +233,7 @@ def main() -> NoReturn:
     except InputError as error:
         _fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped; the same command goes on from here", 130)
+        _fail("stopped; run the same command again to resume", 130)
     except typer.Exit as leave:
         sys.exit(leave.exit_code)
     except Exception as error:

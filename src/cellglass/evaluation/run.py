@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,33 +71,10 @@ MAX_ENTRIES = 4_000_000
 CONCEPTS = "concepts"
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """What every seed shares: how activations are read, the sampled cells with their labels, and the held-out cells."""
+class Evaluation:
+    """What all measures of one site share: activations, the sampled cells with their labels, the held-out cells.
 
-    read: Read
-    view: CellView
-    rows: Array
-    heldout: Array
-    labels: Mapping[str, Labels]
-    site: Array
-    counts: Array | None
-
-
-def evaluate(
-    dictionaries: Mapping[str, Sequence[Dictionary]],
-    read: Read | torch.Tensor,
-    n_rows: int | None = None,
-    *,
-    labels: pd.DataFrame,
-    heldout: Array,
-    seed: int,
-    control: Sequence[Dictionary] = (),
-    view: CellView | None = None,
-    counts: Callable[[Array], sp.csr_matrix] | None = None,
-    progress: Progress = silent,
-) -> list[Metric]:
-    """Return every record: fidelity, probes, alignment and stability, with spreads over seeds.
+    Measures of different seeds, and of stability, depend on nothing of each other, so they may be taken in any order.
 
     Parameters
     ----------
@@ -123,6 +101,118 @@ def evaluate(
     counts : callable, optional
         ``counts(cells)`` returns raw counts of the cells at ascending positions, CSR: labels are then probed from their
         principal components too, which need no model.
+    """
+
+    def __init__(
+        self,
+        dictionaries: Mapping[str, Sequence[Dictionary]],
+        read: Read | torch.Tensor,
+        n_rows: int | None = None,
+        *,
+        labels: pd.DataFrame,
+        heldout: Array,
+        seed: int,
+        control: Sequence[Dictionary] = (),
+        view: CellView | None = None,
+        counts: Callable[[Array], sp.csr_matrix] | None = None,
+    ) -> None:
+        if CONCEPTS not in dictionaries or not all(dictionaries.values()):
+            raise InputError(f"evaluation needs a basis {CONCEPTS!r}, and at least one dictionary of every basis")
+        if isinstance(read, torch.Tensor):
+            n_rows, read = len(read), read.__getitem__
+        self.dictionaries, self.control, self.read, self.seed = dictionaries, control, read, seed
+        self.view: CellView = _CellRows(read, n_rows or 0) if view is None else view
+        if self.view.n_cells != len(labels):
+            raise InputError(
+                f"there are activations of {self.view.n_cells} cells and labels of {len(labels)}; give both for the "
+                "same cells"
+            )
+        self.heldout, self._table, self._counts = np.sort(np.asarray(heldout)), labels, counts
+        self.rows = sample_rows(self.view.n_cells, seed)
+
+    @property
+    def n_seeds(self) -> int:
+        """The number of seeds: of the basis that has the most dictionaries."""
+        return max(len(group) for group in self.dictionaries.values())
+
+    @property
+    def seeded(self) -> list[str]:
+        """The bases of which there are several dictionaries, so that their stability can be measured."""
+        return [basis for basis, group in self.dictionaries.items() if len(group) > 1]
+
+    def of_seed(self, i: int, progress: Progress = silent) -> list[Metric]:
+        """Return fidelity, probes and alignment of seed number `i`, which also draws its own halves of the cells."""
+        metrics = self._fidelity(i)
+        for j, (basis, group) in enumerate(self.dictionaries.items()):
+            codes = self.view.codes(group[i % len(group)], self.rows)
+            metrics += self._of_basis(basis, codes, derive(self.seed, "evaluation", i))
+            progress("evaluation", i * len(self.dictionaries) + j + 1, self.n_seeds * len(self.dictionaries))
+        return metrics
+
+    def stability(self, basis: str) -> list[Metric]:
+        """Return how far the dictionaries of a basis agree."""
+        kept = _Kept(self.seed)
+        for dictionary in self.dictionaries[basis]:
+            kept.add(dictionary, self.view.codes(dictionary, self.rows))
+        return stability_metrics(kept.latents, self.seed, basis=basis)
+
+    @cached_property
+    def labels(self) -> dict[str, Labels]:
+        """The labels of the sampled cells; a column that has nothing to tell apart is left out, with a warning."""
+        encoded = {}
+        for name in self._table.columns:
+            try:
+                encoded[str(name)] = encode_labels(self._table[name].iloc[self.rows])
+            except InputError as error:
+                logger.warning("not evaluated: %s", error)
+        return encoded
+
+    @cached_property
+    def site(self) -> Array:
+        """The activations of the sampled cells, float64 (n, width)."""
+        return self.view.site(self.rows).detach().cpu().numpy().astype(np.float64)
+
+    @cached_property
+    def components(self) -> Array | None:
+        """Principal components of the sampled cells' counts, where there are counts and labels."""
+        return components(self._counts(self.rows), seed=self.seed) if self._counts is not None and self.labels else None
+
+    def _fidelity(self, i: int) -> list[Metric]:
+        concepts = self.dictionaries[CONCEPTS]
+        if i >= len(concepts):
+            return []  # the held-out cells do not depend on the seed, so there is nothing new to measure
+
+        def of(dictionary: Dictionary) -> Fidelity:
+            return fidelity(dictionary, _batches(self.read, self.heldout))
+
+        return fidelity_metrics(of(concepts[i]), of(self.control[i % len(self.control)]) if self.control else None)
+
+    def _of_basis(self, basis: str, codes: sp.csc_matrix, seed: int) -> list[Metric]:
+        metrics = []
+        for name, labels in self.labels.items():
+            if basis == CONCEPTS:
+                of = {"concepts": codes, "site": self.site, "counts": self.components}
+                for what, values in of.items():
+                    if values is not None:
+                        metrics.append(probe_metric(probe(values, labels, seed, name=name), name=name, of=what))
+            metrics += alignment_metrics(codes, labels, seed, name=name, basis=basis)
+        return metrics
+
+
+def evaluate(
+    dictionaries: Mapping[str, Sequence[Dictionary]],
+    read: Read | torch.Tensor,
+    n_rows: int | None = None,
+    *,
+    progress: Progress = silent,
+    **given: Any,
+) -> list[Metric]:
+    """Return every record: fidelity, probes, alignment and stability, with spreads over seeds.
+
+    Parameters
+    ----------
+    dictionaries, read, n_rows, **given
+        As for `Evaluation`.
     progress : Progress
         Told after each basis of each seed.
 
@@ -130,31 +220,10 @@ def evaluate(
     -------
     list of Metric
     """
-    if CONCEPTS not in dictionaries or not all(dictionaries.values()):
-        raise InputError(f"evaluation needs a basis {CONCEPTS!r}, and at least one dictionary of every basis")
-    if isinstance(read, torch.Tensor):
-        n_rows, read = len(read), read.__getitem__
-    seen: CellView = _CellRows(read, n_rows or 0) if view is None else view
-    if seen.n_cells != len(labels):
-        raise InputError(
-            f"there are activations of {seen.n_cells} cells and labels of {len(labels)}; give both for the same cells"
-        )
-    setting = _setting(read, seen, counts, labels, np.sort(np.asarray(heldout)), seed)
-    n_seeds = max(len(group) for group in dictionaries.values())
-    total, runs = n_seeds * len(dictionaries), []
-    stable: dict[str, _Kept] = {basis: _Kept(seed) for basis, group in dictionaries.items() if len(group) > 1}
-    for i in range(n_seeds):
-        run: list[Metric] = []
-        for j, (basis, group) in enumerate(dictionaries.items()):
-            codes = setting.view.codes(group[i % len(group)], setting.rows)
-            if basis in stable and i < len(group):
-                stable[basis].add(group[i], codes)
-            run += _of_basis(basis, codes, setting, derive(seed, "evaluation", i))
-            progress("evaluation", i * len(dictionaries) + j + 1, total)
-        runs.append(_fidelity(dictionaries[CONCEPTS], control, setting, i) + run)
-    metrics = over_seeds(runs)
-    for basis, kept in stable.items():
-        metrics += stability_metrics(kept.latents, seed, basis=basis)
+    evaluation = Evaluation(dictionaries, read, n_rows, **given)
+    metrics = over_seeds([evaluation.of_seed(i, progress) for i in range(evaluation.n_seeds)])
+    for basis in evaluation.seeded:
+        metrics += evaluation.stability(basis)
     return metrics
 
 
@@ -184,48 +253,6 @@ class _Kept:
         self.latents.append(Latents(dictionary.directions.detach().cpu().numpy(), few))
 
 
-def _setting(
-    read: Read,
-    view: CellView,
-    counts: Callable[[Array], sp.csr_matrix] | None,
-    labels: pd.DataFrame,
-    heldout: Array,
-    seed: int,
-) -> _Setting:
-    rows = sample_rows(view.n_cells, seed)
-    encoded = {}
-    for name in labels.columns:
-        try:
-            encoded[str(name)] = encode_labels(labels[name].iloc[rows])
-        except InputError as error:
-            logger.warning("not evaluated: %s", error)
-    site = view.site(rows).detach().cpu().numpy().astype(np.float64)
-    parts = components(counts(rows), seed=seed) if counts is not None and encoded else None
-    return _Setting(read, view, rows, heldout, encoded, site, parts)
-
-
 def _batches(read: Read, rows: Array) -> Iterator[torch.Tensor]:
     for start in range(0, len(rows), _BATCH):
         yield read(rows[start : start + _BATCH])
-
-
-def _fidelity(concepts: Sequence[Dictionary], control: Sequence[Dictionary], setting: _Setting, i: int) -> list[Metric]:
-    if i >= len(concepts):
-        return []  # the held-out cells do not depend on the seed, so there is nothing new to measure
-
-    def of(dictionary: Dictionary) -> Fidelity:
-        return fidelity(dictionary, _batches(setting.read, setting.heldout))
-
-    return fidelity_metrics(of(concepts[i]), of(control[i % len(control)]) if control else None)
-
-
-def _of_basis(basis: str, codes: sp.csc_matrix, setting: _Setting, seed: int) -> list[Metric]:
-    metrics = []
-    for name, labels in setting.labels.items():
-        if basis == CONCEPTS:
-            metrics.append(probe_metric(probe(codes, labels, seed, name=name), name=name, of="concepts"))
-            metrics.append(probe_metric(probe(setting.site, labels, seed, name=name), name=name, of="site"))
-            if setting.counts is not None:
-                metrics.append(probe_metric(probe(setting.counts, labels, seed, name=name), name=name, of="counts"))
-        metrics += alignment_metrics(codes, labels, seed, name=name, basis=basis)
-    return metrics

@@ -12,6 +12,7 @@ feature that says which gene the token is, 0 where genes do not matter. Sums are
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,32 @@ class GeneSums:
         self.active = self.active + (by_latent > 0).astype(np.float64) @ which
         self.squares += np.asarray(by_latent.multiply(by_latent).sum(axis=1)).ravel()
         self.tokens += np.bincount(gene, minlength=self.n_genes)
+
+    def merge(self, other: GeneSums) -> None:
+        """Add the tokens that `other` has seen."""
+        self.total, self.active = self.total + other.total, self.active + other.active
+        self.squares += other.squares
+        self.tokens += other.tokens
+
+    def save(self, path: Path) -> None:
+        """Write the sums as plain arrays."""
+        arrays: dict[str, Any] = {"squares": self.squares, "tokens": self.tokens}
+        for name in ("total", "active"):
+            matrix = getattr(self, name)
+            arrays |= {f"{name}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> GeneSums:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as kept:
+            sums = cls(len(kept["squares"]), len(kept["tokens"]))
+            sums.squares, sums.tokens = kept["squares"], kept["tokens"]
+            for name in ("total", "active"):
+                parts = tuple(kept[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
+                setattr(sums, name, sp.csr_matrix(parts, shape=(sums.n_latents, sums.n_genes)))
+        return sums
 
     def identity(self) -> Array:
         """Return, for each latent, the share of variance that gene identity explains; NaN where it never varies."""

@@ -29,7 +29,7 @@ class CellsConfig:
     gene_ids: str | None = None
     """Column of `var` with the gene ids; by default its index."""
     labels: tuple[str, ...] = ()
-    """Columns of `obs` that the concepts are held against (cell type, phase, ...)."""
+    """Columns of `obs` (such as cell type) to compare concepts with."""
     batch: str | None = None
     """Column of `obs` with the batch or donor, given to the model as a covariate."""
 
@@ -139,7 +139,7 @@ class RunConfig:
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     enrichment: EnrichmentConfig = field(default_factory=EnrichmentConfig)
     seed: int = 0
-    """The one seed of all randomness."""
+    """Random seed."""
 
     def __post_init__(self) -> None:
         _at_least("", self, seed=0)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellglass.errors import InputError
 from cellglass.pipeline.config import RunConfig, make_config
-from cellglass.pipeline.runner import Run, Stage, run_stages
-from cellglass.pipeline.stages import (
-    activations as activate,
-)
-from cellglass.pipeline.stages import (
-    atlas as finish,
-)
-from cellglass.pipeline.stages import (
-    dictionaries as learn,
-)
-from cellglass.pipeline.stages import (
-    genes as interpret,
-)
-from cellglass.pipeline.stages import (
-    model as prepare,
-)
-from cellglass.pipeline.stages import (
-    tokens,
-)
+from cellglass.pipeline.run import Run
+from cellglass.pipeline.runner import run_stages
+from cellglass.pipeline.stage import Stage
+from cellglass.pipeline.stages.activations import ActivationsStage
+from cellglass.pipeline.stages.atlas import AtlasStage
+from cellglass.pipeline.stages.cells import CellsStage
+from cellglass.pipeline.stages.codes import CodesStage
+from cellglass.pipeline.stages.consensus import ConsensusStage
+from cellglass.pipeline.stages.dictionaries import DictionariesStage
+from cellglass.pipeline.stages.evaluation import EvaluationStage
+from cellglass.pipeline.stages.genes import GenesStage
+from cellglass.pipeline.stages.layout import LayoutStage
+from cellglass.pipeline.stages.model import ModelStage
+from cellglass.pipeline.stages.pathways import PathwaysStage
+from cellglass.pipeline.stages.report import ReportStage
 from cellglass.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -36,66 +31,19 @@ if TYPE_CHECKING:
     from cellglass.models.base import CellModel
 
 
-def _table(name: str, *, seeded: bool = True) -> Any:
-    """Return a function that gives one table of the settings, with the seed where the stage draws."""
-
-    def settings(run: Run) -> Any:
-        table = dataclasses.asdict(getattr(run.config, name))
-        return {**table, "seed": run.config.seed} if seeded else table
-
-    return settings
-
-
-STAGES: tuple[Stage, ...] = (
-    Stage("cells", "read the cells", prepare.make_cells, (prepare.CELLS,), (), prepare.cells_settings, quick=True),
-    Stage(
-        "model", "fit or load the model", prepare.make_model, (prepare.EXPLAINED, prepare.MODEL), ("cells",),
-        prepare.model_settings, optional=(prepare.COVERAGE,),
-    ),
-    Stage(
-        "activations", "run the cells through the model", activate.make_activations, (activate.ACTIVATIONS,),
-        ("model",), activate.activation_settings,
-    ),
-    Stage(
-        "layout", "draw the cells", activate.make_layout, (activate.LAYOUT,), ("activations",),
-        lambda run: {"seed": run.config.seed},
-    ),
-    Stage(
-        "dictionaries", "train the dictionaries", learn.make_dictionaries, (learn.DICTIONARIES,), ("activations",),
-        _table("dictionary"), revision=2,
-    ),
-    Stage(
-        "codes", "encode the cells", learn.make_codes, (learn.CODES,), ("model", "activations", "dictionaries"),
-        optional=(tokens.TOKENS,),
-    ),
-    Stage(
-        "genes", "find the genes behind each concept", interpret.make_genes,
-        ("genes.parquet", interpret.PAIRS, interpret.ATTRIBUTION), ("model", "activations", "dictionaries", "codes"),
-        _table("attribution"),
-    ),
-    Stage(
-        "pathways", "test what the genes mean", interpret.make_pathways, ("pathways.parquet", interpret.RATES),
-        ("model", "genes"), interpret.pathway_settings,
-    ),
-    Stage(
-        "evaluation", "measure how good it is", finish.make_evaluation, ("evaluation.json",),
-        ("model", "activations", "dictionaries", "genes", "pathways"), finish.atlas_settings, revision=3,
-    ),
-    Stage(
-        "consensus", "look for the concepts in the other seeds", finish.make_consensus, (finish.CONSENSUS,),
-        ("activations", "dictionaries"), finish.consensus_settings,
-    ),
-    Stage(
-        "atlas", "name the concepts", finish.make_atlas, ("concepts.zarr", "expression.zarr"),
-        ("model", "activations", "layout", "codes", "genes", "pathways", "consensus"), finish.atlas_settings,
-        revision=2, optional=("tokens.parquet",),
-    ),
-)  # fmt: skip
-
-REPORT = Stage(
-    "report", "write the report", finish.make_report, ("report.html",),
-    ("dictionaries", "genes", "pathways", "evaluation", "atlas"),
-)  # fmt: skip
+STAGES: tuple[type[Stage], ...] = (
+    CellsStage,
+    ModelStage,
+    ActivationsStage,
+    LayoutStage,
+    DictionariesStage,
+    CodesStage,
+    GenesStage,
+    PathwaysStage,
+    EvaluationStage,
+    ConsensusStage,
+    AtlasStage,
+)
 
 
 def run_pipeline(
@@ -127,7 +75,7 @@ def run_pipeline(
     from cellglass.atlas import open_atlas
 
     run = Run(Path(out), config, {"cells": cells, "model": model}, progress)
-    run_stages(run, [*STAGES, REPORT] if report else STAGES)
+    run_stages(run, [*STAGES, ReportStage] if report else STAGES)
     return open_atlas(run.folder)
 
 

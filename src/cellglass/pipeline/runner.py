@@ -3,10 +3,11 @@
 A stage's *fingerprint* is the sha256 of its name, its revision, its settings and the digests of what the stages before
 it made. It is written to the manifest with the digests of the stage's own outputs when the stage is finished; at the
 next start a stage is passed over if its fingerprint is the same and its outputs are still there, whole. A stage that is
-killed leaves its finished *units* (one file each) under ``work/units`` and goes on from them. One process at a time
+killed leaves its finished *units* (one folder each) under ``work/units`` and goes on from them. One process at a time
 works on a folder: the lock goes with the process, however it ends.
 
-Knows nothing of what the stages do.
+The same input gives the same bytes on one machine with the same libraries, whether a run was killed or not; on another
+processor the last bits of products differ.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from filelock import FileLock, Timeout
 
 from cellglass.atlas.manifest import artefact_digest, new_manifest, read_manifest, write_manifest
 from cellglass.errors import InputError
-from cellglass.files import atomic_path, remove_leftovers
-from cellglass.pipeline.config import RunConfig
-from cellglass.progress import Progress, silent
+from cellglass.files import remove_leftovers
+from cellglass.pipeline.backends.base import Backend
+from cellglass.pipeline.backends.local import Local
+from cellglass.pipeline.run import Run
+from cellglass.pipeline.stage import Stage, Unit
 
 log = logging.getLogger(__name__)
 
@@ -36,92 +38,17 @@ LOCK = ".lock"
 MANIFEST = "manifest.json"
 
 
-@dataclass
-class Run:
-    """One run: where it writes, what it was told, and what its stages hand on.
-
-    Attributes
-    ----------
-    folder : Path
-        The atlas.
-    config : RunConfig
-        What the stages read their settings from.
-    inputs : dict
-        Objects that the caller brings, such as a model or cells in memory.
-    progress : Progress
-        Told how far each stage is.
-    """
-
-    folder: Path
-    config: RunConfig
-    inputs: dict[str, Any] = field(default_factory=dict)
-    progress: Progress = silent
-    fingerprints: dict[str, str] = field(default_factory=dict)
-
-    def path(self, *parts: str) -> Path:
-        """Return a path inside the atlas."""
-        return self.folder.joinpath(*parts)
-
-    def unit_folder(self, stage: str) -> Path:
-        """Return the folder of finished units of `stage` for its present fingerprint."""
-        return self.path("work", "units", f"{stage}-{self.fingerprints[stage][:12]}")
-
-    def units(self, stage: str, names: Sequence[str], work: Callable[[str, Path], None]) -> dict[str, Path]:
-        """Do ``work(name, path)`` for each unit that has no file yet; return the file or folder of every unit.
-
-        Each unit is written under a temporary name and renamed when it is whole, so a kill loses at most one unit.
-        """
-        folder = self.unit_folder(stage)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = {name: folder / name for name in names}
-        for done, (name, path) in enumerate(paths.items()):
-            self.progress(stage, done, len(paths))
-            if not path.exists():
-                with atomic_path(path) as temporary:
-                    work(name, temporary)
-        self.progress(stage, len(paths), len(paths))
-        return paths
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step on the way to an atlas.
-
-    Attributes
-    ----------
-    name : str
-        As in the manifest.
-    does : str
-        What a person is told.
-    run : callable
-        Makes the outputs.
-    outputs : tuple of str
-        Paths inside the atlas that it makes, each a file or a folder.
-    needs : tuple of str
-        Stages whose outputs it reads.
-    settings : callable
-        Everything else that its result depends on, as JSON can hold it.
-    revision : int
-        Counted up when the code of the stage gives another result than before.
-    optional : tuple of str
-        Paths that it makes for some inputs only; what an earlier run left of them is removed before it runs.
-    quick : bool
-        What it makes is made again in seconds, so it need not be kept if wrong input is found next.
-    """
-
-    name: str
-    does: str
-    run: Callable[[Run], None]
-    outputs: tuple[str, ...]
-    needs: tuple[str, ...] = ()
-    settings: Callable[[Run], Any] = lambda _run: None
-    revision: int = 1
-    optional: tuple[str, ...] = ()
-    quick: bool = False
-
-
-def run_stages(run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
+def run_stages(run: Run, stages: Sequence[type[Stage]], backend: Backend | None = None) -> dict[str, Any]:
     """Run `stages` in order into ``run.folder`` and return the manifest.
+
+    Parameters
+    ----------
+    run
+        Where, and what it was told.
+    stages
+        In order; each reads only what those before it make.
+    backend
+        Where units are done; this process by default.
 
     Raises
     ------
@@ -131,10 +58,11 @@ def run_stages(run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     """
     made = not run.folder.exists()
     check_folder(run.folder)
-    settings = {stage.name: stage.settings(run) for stage in stages}  # finds wrong input before anything is written
+    opened = [stage(run) for stage in stages]
+    settings = {stage.name: stage.settings() for stage in opened}  # finds wrong input before anything is written
     try:
         with _lock(run.folder):
-            return _run_stages(run, stages, settings)
+            return _run_stages(run, opened, settings, backend or Local())
     except InputError:
         if made and not _worth_keeping(run.folder, stages):
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -159,7 +87,7 @@ def check_folder(folder: Path) -> None:
         read_manifest(folder)
 
 
-def _run_stages(run: Run, stages: Sequence[Stage], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _run_stages(run: Run, stages: Sequence[Stage], settings: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
     remove_leftovers(run.folder)
     present = (run.folder / MANIFEST).exists()
     manifest = read_manifest(run.folder) if present else new_manifest(run.config.seed, run.config.as_dict())
@@ -178,18 +106,21 @@ def _run_stages(run: Run, stages: Sequence[Stage], settings: Mapping[str, Any]) 
             log.info("%s: its inputs changed, run again", stage.name)
         manifest["stages"][stage.name] = {"fingerprint": fingerprint, "state": "running", "seconds": 0.0, "outputs": {}}
         write_manifest(run.folder, manifest)
-        _run_stage(run, stage, manifest)
+        _run_stage(run, stage, manifest, backend)
     return manifest
 
 
-def _run_stage(run: Run, stage: Stage, manifest: dict[str, Any]) -> None:
+def _run_stage(run: Run, stage: Stage, manifest: dict[str, Any], backend: Backend) -> None:
     start = time.monotonic()
     log.info("%s: %s", stage.name, stage.does)
     run.progress(stage.name, 0, 0)
     for path in map(run.path, stage.optional):
         if path.exists():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    stage.run(run)
+    folder = run.unit_folder(stage.name)
+    units = [Unit(stage, name, folder / name) for name in stage.units()]
+    (Local() if stage.in_memory() else backend).run(units, run.progress)
+    stage.join({unit.name: unit.folder for unit in units})
     made = [*stage.outputs, *(output for output in stage.optional if run.path(output).exists())]
     record = manifest["stages"][stage.name]
     record["outputs"] = {output: artefact_digest(run.path(output)) for output in made}
@@ -197,7 +128,7 @@ def _run_stage(run: Run, stage: Stage, manifest: dict[str, Any]) -> None:
     record["state"] = "done"
     write_manifest(run.folder, manifest)
     run.progress(stage.name, 1, 1)
-    shutil.rmtree(run.unit_folder(stage.name), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fingerprint(stage: Stage, settings: Any, before: Mapping[str, Any]) -> str:
@@ -217,7 +148,7 @@ def _drop_stale_units(run: Run, stage: Stage) -> None:
             shutil.rmtree(folder)
 
 
-def _worth_keeping(folder: Path, stages: Sequence[Stage]) -> bool:
+def _worth_keeping(folder: Path, stages: Sequence[type[Stage]]) -> bool:
     """Say whether a stage that takes long is finished."""
     if not (folder / MANIFEST).exists():
         return False

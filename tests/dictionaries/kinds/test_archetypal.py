@@ -5,9 +5,8 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from cellglass.dictionaries import Archetypal, ArchetypalConfig, TrainConfig
+from cellglass.dictionaries import Archetypal, ArchetypalConfig, TrainConfig, train
 from cellglass.dictionaries.kinds.archetypal import centres
-from cellglass.dictionaries.training import train
 from cellglass.errors import InputError
 
 QUICK = TrainConfig(steps=80, batch_size=64, check_every=20)

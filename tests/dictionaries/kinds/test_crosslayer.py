@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from cellglass.dictionaries import CrossLayerConfig, CrossLayerTranscoder, TrainConfig, load
+from cellglass.dictionaries import CrossLayerConfig, CrossLayerTranscoder, TrainConfig, load, train
 from cellglass.dictionaries.base import Codes, Dictionary
-from cellglass.dictionaries.training import train
 from cellglass.errors import InputError
 
 LAYERS, D, OUT, M, K = 3, 4, 5, 7, 2

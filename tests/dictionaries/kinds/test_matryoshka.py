@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from cellglass.dictionaries import Matryoshka, MatryoshkaConfig, TopK, TopKConfig, TrainConfig
+from cellglass.dictionaries import Matryoshka, MatryoshkaConfig, TopK, TopKConfig, TrainConfig, train
 from cellglass.dictionaries.base import Dictionary
-from cellglass.dictionaries.training import train
 from cellglass.errors import InputError
 
 

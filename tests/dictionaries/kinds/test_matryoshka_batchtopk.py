@@ -9,8 +9,8 @@ from cellglass.dictionaries import (
     MatryoshkaBatchTopK,
     MatryoshkaBatchTopKConfig,
     TrainConfig,
+    train,
 )
-from cellglass.dictionaries.training import train
 from cellglass.errors import InputError
 
 PREFIXES = (6, 12, 40)

@@ -13,9 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cellglass.dictionaries import TopK, TopKConfig, TrainConfig, train_many
+from cellglass.dictionaries import TopK, TopKConfig, TrainConfig, train, train_many
 from cellglass.dictionaries.registry import JOINT, TRAINED
-from cellglass.dictionaries.training import train
 from cellglass.errors import InputError
 
 KINDS = {**TRAINED, **JOINT}

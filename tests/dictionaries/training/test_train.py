@@ -14,9 +14,8 @@ import torch
 
 from cellglass.activations import MemoryRows, SiteBatch, Writer, open_store
 from cellglass.activations.manifest import StoredSite
-from cellglass.dictionaries import BatchTopK, BatchTopKConfig, TopK, TopKConfig, TrainConfig, train_many
+from cellglass.dictionaries import BatchTopK, BatchTopKConfig, TopK, TopKConfig, TrainConfig, train, train_many
 from cellglass.dictionaries.registry import KINDS, TRAINED
-from cellglass.dictionaries.training import train
 from cellglass.errors import InputError
 
 

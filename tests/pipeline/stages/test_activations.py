@@ -1,65 +1,18 @@
-"""Activations and layout of a run: what lies on disk is what the parts give by hand."""
+"""Activations of a run: what lies on disk is what the model gives."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
-import pytest
-import scipy.sparse as sp
 
-from cellglass.cells import Cells
-from cellglass.enrichment import GeneSets, write_gmt
-from cellglass.pipeline.config import make_config
-from cellglass.pipeline.explain import STAGES
-from cellglass.pipeline.runner import Run, run_stages
-from cellglass.pipeline.stages import activations as activate
-from cellglass.pipeline.stages import model as prepare
+from cellglass.pipeline import workspace
+from cellglass.pipeline.run import Run
 
 
 def test_the_activations_on_disk_are_the_models(small_run: Run) -> None:
-    model = prepare.open_model(small_run)
-    store, site = activate.open_activations(small_run)
+    model = workspace.open_model(small_run)
+    store, site = workspace.open_activations(small_run)
     rows = np.array([0, 7, 399])
-    expected = model.activations(prepare.open_explained(small_run)[rows], [site])[site]
+    expected = model.activations(workspace.open_explained(small_run)[rows], [site])[site]
     assert site == "z"
     np.testing.assert_allclose(store.read(site, rows), expected, atol=1e-5)
     assert store.spread(site, rows).min() > 0
-
-
-def test_the_layout_keeps_neighbours(small_run: Run) -> None:
-    """Cells that are near in the site are near in the drawing, much more than by chance."""
-    store, site = activate.open_activations(small_run)
-    drawn = np.load(small_run.path(activate.LAYOUT), allow_pickle=False)
-    z = store.read(site, np.arange(400)).numpy()
-
-    def neighbours(x: np.ndarray) -> np.ndarray:
-        distance = ((x[:, None] - x[None]) ** 2).sum(-1)
-        np.fill_diagonal(distance, np.inf)
-        return np.argsort(distance, axis=1)[:, :15]
-
-    shared = [len(set(a) & set(b)) / 15 for a, b in zip(neighbours(z), neighbours(drawn), strict=True)]
-    assert drawn.shape == (400, 2)
-    assert np.mean(shared) > 0.3  # by chance: 15 / 399
-
-
-@pytest.mark.slow
-def test_more_cells_than_scanpy_searches_one_by_one_are_laid_out_too(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0)
-    group = noise.integers(0, 3, 9000)
-    counts = sp.csr_matrix(noise.poisson(1 + 3 * (np.arange(12) % 3 == group[:, None])).astype(np.float32))
-    ids = [f"g{i}" for i in range(12)]
-    embedded = (10 * np.eye(3)[group] + noise.standard_normal((9000, 3))).astype(np.float32)
-    cells = Cells(
-        counts, pd.DataFrame({"symbol": ids}, index=ids), pd.DataFrame(index=[f"c{i}" for i in range(9000)]),
-        obsm={"X_three": embedded},
-    )  # fmt: skip
-    write_gmt(GeneSets("sets", {"first": tuple(ids[:6])}), tmp_path / "sets.gmt")
-    tables = {"model": {"path": "obsm:X_three"}, "enrichment": {"gene_sets": [str(tmp_path / "sets.gmt")]}}
-    run = Run(tmp_path / "atlas", make_config(tables), {"cells": cells})
-    run_stages(run, [stage for stage in STAGES if stage.name in ("cells", "model", "activations", "layout")])
-    layout = np.load(run.path(activate.LAYOUT))
-    middle = np.stack([layout[group == i].mean(0) for i in range(3)])
-    nearest = np.linalg.norm(layout[:, None] - middle[None], axis=2).argmin(1)
-    assert (nearest == group).mean() > 0.98

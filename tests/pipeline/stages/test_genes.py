@@ -1,33 +1,26 @@
-"""Genes and pathways of a run: the tables hold what the parts give, and planted programs are found."""
+"""Genes of a run: the tables hold what attribution gives."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pandas as pd
 
 from cellglass.attribution import attribute
-from cellglass.cells import Simulated
-from cellglass.enrichment.normal_scores import normal_scores
-from cellglass.pipeline.runner import Run
-from cellglass.pipeline.stages import genes as interpret
-from cellglass.pipeline.stages.activations import open_activations
-from cellglass.pipeline.stages.dictionaries import open_codes, open_concepts
-from cellglass.pipeline.stages.model import open_explained, open_model
+from cellglass.pipeline import workspace
+from cellglass.pipeline.run import Run
 from cellglass.seeds import derive
 
 
 def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
     """One concept, attributed by hand and alone."""
-    codes, (store, site) = open_codes(small_run), open_activations(small_run)
+    codes, (store, site) = workspace.open_codes(small_run), workspace.open_activations(small_run)
     concept = int(np.argmax(np.diff(codes.indptr) > 20))
     config = small_run.config.attribution
     by_hand = attribute(
-        open_model(small_run),
-        open_explained(small_run),
+        workspace.open_model(small_run),
+        workspace.open_explained(small_run),
         site,
-        open_concepts(small_run),
+        workspace.open_concepts(small_run),
         codes,
         store,
         [concept],
@@ -47,39 +40,9 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
 
 
 def test_prototypes_and_partners_are_kept(small_run: Run) -> None:
-    pairs = pd.read_parquet(small_run.path(interpret.PAIRS))
-    codes = open_codes(small_run).toarray()
+    pairs = pd.read_parquet(small_run.path(workspace.PAIRS))
+    codes = workspace.open_codes(small_run).toarray()
     real = pairs[pairs["kind"] == "real"]
     assert len(real) > 0
     assert np.all(codes[real["prototype"], real["concept"]] > 0)
     assert np.all(codes[real["partner"], real["concept"]] == 0)
-
-
-def test_rankings_are_dense_tables_of_scores(small_run: Run) -> None:
-    ranked = dict(interpret.rankings(small_run))
-    table = pd.read_parquet(small_run.path("genes.parquet"))
-    assert list(ranked) == ["path", "swap", "de"]
-    row = table[(table["method"] == "path") & (table["on"] == "activation")].iloc[5]
-    assert ranked["path"].loc[row["concept"], row["gene"]] == row["score"]
-    assert ranked["path"].shape[1] == open_explained(small_run).n_genes
-
-
-def test_effects_are_tested_on_normal_scores_and_lists_and_t_as_they_are(small_run: Run) -> None:
-    scores = dict(interpret.rankings(small_run))["swap"]
-    assert interpret.on_scale(scores, "swap", "ora") is scores
-    assert interpret.on_scale(scores, "de", "gsea") is scores
-    for test in ("gsea", "ulm"):
-        np.testing.assert_array_equal(interpret.on_scale(scores, "swap", test), normal_scores(scores.to_numpy()))
-
-
-def test_planted_programs_are_found_by_differential_expression_of_concepts(small_run: Run, planted: Simulated) -> None:
-    pathways = pd.read_parquet(small_run.path("pathways.parquet"))
-    assert set(pathways["source"]) == {"planted"}
-    assert set(pathways["test"]) == {"gsea", "ulm", "ora"}
-    found = pathways[(pathways["ranking"] == "de") & (pathways["test"] == "ulm") & (pathways["q"] < 0.05)]
-    assert found["term"].nunique() >= 4
-    rates = json.loads(small_run.path(interpret.RATES).read_text())
-    assert len(rates) == 9
-    assert all(0 <= rate["value"] <= 1 for rate in rates)
-    on_lists = next(rate for rate in rates if (rate["ranking"], rate["test"]) == ("path", "ora"))
-    assert on_lists["value"] > on_lists["null"]

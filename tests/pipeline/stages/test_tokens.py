@@ -14,11 +14,17 @@ from cellglass.atlas.report.collect import collect
 from cellglass.cells import Simulated
 from cellglass.pipeline.config import RunConfig, make_config
 from cellglass.pipeline.explain import run_pipeline
-from cellglass.pipeline.runner import Run
-from cellglass.pipeline.stages.activations import cell_site, open_activations
-from cellglass.pipeline.stages.dictionaries import held_out, held_out_rows, open_concepts
-from cellglass.pipeline.stages.model import open_explained, open_model
+from cellglass.pipeline.run import Run
 from cellglass.pipeline.stages.tokens import upper_half
+from cellglass.pipeline.workspace import (
+    cell_site,
+    held_out,
+    held_out_rows,
+    open_activations,
+    open_concepts,
+    open_explained,
+    open_model,
+)
 from cellglass.progress import silent
 
 SITE = "layers.1.mlp.out"

@@ -1,27 +1,32 @@
-"""The stages that say what concepts are made of: their genes, and the pathways of those genes.
-
-A block of concepts, and a source of gene sets with one test on one ranking, is one unit of work and one folder on disk.
-"""
+"""The stage that attributes every live concept to genes; a block of concepts is one unit."""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
-from cellglass.atlas.summary import RANKINGS
 from cellglass.files import atomic_path
-from cellglass.pipeline.runner import Run
-from cellglass.pipeline.stages.activations import cell_site, open_activations
-from cellglass.pipeline.stages.dictionaries import open_codes, open_concepts
-from cellglass.pipeline.stages.model import open_explained, open_model
-from cellglass.pipeline.stages.tokens import of_tokens, upper_half
+from cellglass.pipeline.stage import Stage
+from cellglass.pipeline.stages.tokens import upper_half
+from cellglass.pipeline.workspace import (
+    ATTRIBUTION,
+    PAIRS,
+    cell_site,
+    of_tokens,
+    open_activations,
+    open_codes,
+    open_concepts,
+    open_explained,
+    open_model,
+)
 from cellglass.seeds import derive
 from cellglass.threads import threads
 
@@ -31,37 +36,33 @@ if TYPE_CHECKING:
     from cellglass.dictionaries.base import Dictionary
     from cellglass.models.base import CellModel
 
-ATTRIBUTION = "work/attribution"
-RATES = "work/rates.json"
-PAIRS = "pairs.parquet"
 BLOCK = 16
 FEW_GENES = 50
 """Swapped genes of a concept by default where each swap is a run of a deep model."""
-
-# -- genes -----------------------------------------------------------------------------------------------------------
-
-
-def make_genes(run: Run) -> None:
-    """Attribute every live concept to genes; write genes.parquet, and pairs.parquet with prototypes and partners."""
-    from cellglass.atlas.write import write_genes
-
-    codes = open_codes(run)
-    alive = np.flatnonzero(np.diff(codes.indptr)).tolist()
-    blocks = {f"{start // BLOCK:04d}": alive[start : start + BLOCK] for start in range(0, len(alive), BLOCK)}
-    work = _Attribution(run, codes)
-    with threads(1):
-        folders = run.units("genes", list(blocks), lambda name, path: work(blocks[name], path))
-    cells = open_explained(run)
-    symbols = dict(zip(cells.genes.index, cells.symbols, strict=True))
-    write_genes(run.folder, (pd.read_parquet(folder / "genes.parquet") for folder in folders.values()), symbols)
-    _join(folders.values(), run)
+_TABLES = ("genes", "pairs", "concepts", "gaps")
 
 
-class _Attribution:
-    """Attributes blocks of concepts; opens model, cells and dictionary when the first block is asked for."""
+class GenesStage(Stage):
+    """Attributes concepts to genes; writes genes.parquet, and pairs.parquet with prototypes and partners."""
 
-    def __init__(self, run: Run, codes: Any) -> None:
-        self.run, self.all_codes = run, codes
+    name = "genes"
+    does = "find the genes behind each concept"
+    outputs = ("genes.parquet", PAIRS, ATTRIBUTION)
+    needs = ("model", "activations", "dictionaries", "codes")
+
+    def settings(self) -> Any:
+        """Return how concepts are attributed."""
+        return {**dataclasses.asdict(self.run.config.attribution), "seed": self.run.config.seed}
+
+    @cached_property
+    def all_codes(self) -> sp.csc_matrix:
+        """Which cells have which concepts, and how strongly."""
+        return open_codes(self.run)
+
+    @cached_property
+    def codes(self) -> sp.csc_matrix:
+        """The same, for gene tokens without what does not exceed the concept's median."""
+        return upper_half(self.all_codes) if of_tokens(*open_activations(self.run)) else self.all_codes
 
     @cached_property
     def cells(self) -> Cells:
@@ -81,12 +82,6 @@ class _Attribution:
         return TokenConcepts(model, site, dictionary), MAXIMA, Maxima(dictionary.n_latents), _CellSpace(store)
 
     @cached_property
-    def codes(self) -> Any:
-        """Which cells have which concepts, and how strongly."""
-        store, site = open_activations(self.run)
-        return upper_half(self.all_codes) if of_tokens(store, site) else self.all_codes
-
-    @cached_property
     def methods(self) -> tuple[tuple[str, ...], list[str]]:
         """What the model can do of what was asked for, and why not the rest; said once."""
         from cellglass.attribution.run import possible_methods
@@ -94,7 +89,12 @@ class _Attribution:
         model, site, _, _ = self.opened
         return possible_methods(model, self.cells, site, self.run.config.attribution.methods)
 
-    def __call__(self, concepts: list[int], folder: Path) -> None:
+    def units(self) -> Sequence[str]:
+        """Return the number of each block of live concepts."""
+        return [f"{number:04d}" for number in range(-(-len(self._alive) // BLOCK))]
+
+    def do(self, name: str, folder: Path) -> None:
+        """Attribute the concepts of a block."""
         from cellglass.attribution import attribute
         from cellglass.attribution.block import READOUTS
         from cellglass.attribution.tokens import MAXIMA
@@ -102,27 +102,48 @@ class _Attribution:
         model, site, dictionary, activations = self.opened
         methods, notes = self.methods
         config = self.run.config.attribution
-        found = attribute(
-            model,
-            self.cells,
-            site,
-            dictionary,
-            self.codes,
-            activations,
-            concepts,
-            methods=methods,
-            on=("activation",) if site == MAXIMA else READOUTS,
-            n_prototypes=config.prototypes,
-            n_partners=config.partners,
-            match=config.match,
-            max_genes=_most_genes(model, site, config.genes),
-            steps=config.steps,
-            seed=derive(self.run.config.seed, "attribution"),
-        )
-        folder.mkdir()
-        for name in ("genes", "pairs", "concepts", "gaps"):
-            getattr(found, name).to_parquet(folder / f"{name}.parquet", index=False)
+        with threads(1):
+            found = attribute(
+                model,
+                self.cells,
+                site,
+                dictionary,
+                self.codes,
+                activations,
+                self._alive[int(name) * BLOCK : (int(name) + 1) * BLOCK],
+                methods=methods,
+                on=("activation",) if site == MAXIMA else READOUTS,
+                n_prototypes=config.prototypes,
+                n_partners=config.partners,
+                match=config.match,
+                max_genes=_most_genes(model, site, config.genes),
+                steps=config.steps,
+                seed=derive(self.run.config.seed, "attribution"),
+            )
+        for table in _TABLES:
+            getattr(found, table).to_parquet(folder / f"{table}.parquet", index=False)
         (folder / "notes.json").write_text(json.dumps([*notes, *found.notes]))
+
+    def join(self, made: Mapping[str, Path]) -> None:
+        """Write the genes and pairs of all blocks; gaps, skipped concepts and notes."""
+        from cellglass.atlas.write import write_genes
+
+        folders = list(made.values())
+        symbols = dict(zip(self.cells.genes.index, self.cells.symbols, strict=True))
+        write_genes(self.run.folder, (pd.read_parquet(folder / "genes.parquet") for folder in folders), symbols)
+        with atomic_path(self.run.path(PAIRS)) as temporary:
+            _joined(folders, "pairs").to_parquet(temporary, index=False)
+        notes = sorted({note for folder in folders for note in json.loads((folder / "notes.json").read_text())})
+        with atomic_path(self.run.path(ATTRIBUTION)) as temporary:
+            temporary.mkdir()
+            for table in ("gaps", "concepts"):
+                _joined(folders, table).to_parquet(temporary / f"{table}.parquet", index=False)
+            (temporary / "notes.json").write_text(json.dumps(notes, indent=1))
+
+    @cached_property
+    def _alive(self) -> list[int]:
+        alive: list[int] = np.flatnonzero(np.diff(self.all_codes.indptr)).tolist()
+        return alive
 
 
 class _CellSpace:
@@ -141,100 +162,6 @@ def _most_genes(model: CellModel, site: str, asked: int | None) -> int | None:
     return asked or (None if model.linear_front(site) is not None else FEW_GENES)
 
 
-def _join(folders: Any, run: Run) -> None:
-    """Write what the blocks found beside genes: pairs for the atlas; gaps, skipped concepts and notes."""
-    folders = list(folders)
-
-    def joined(name: str) -> pd.DataFrame:
-        tables = [pd.read_parquet(folder / f"{name}.parquet") for folder in folders]
-        return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
-
-    with atomic_path(run.path(PAIRS)) as temporary:
-        joined("pairs").to_parquet(temporary, index=False)
-    notes = sorted({note for folder in folders for note in json.loads((folder / "notes.json").read_text())})
-    with atomic_path(run.path(ATTRIBUTION)) as temporary:
-        temporary.mkdir()
-        joined("gaps").to_parquet(temporary / "gaps.parquet", index=False)
-        joined("concepts").to_parquet(temporary / "concepts.parquet", index=False)
-        (temporary / "notes.json").write_text(json.dumps(notes, indent=1))
-
-
-def rankings(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield each ranking's name and its scores: a table of concepts x genes with 0 where a gene was not measured."""
-    import pyarrow.parquet as pq
-
-    from cellglass.atlas.schema import GENES
-
-    genes = open_explained(run).genes.index
-    for method, on in RANKINGS:
-        conditions = [("method", "=", method), ("on", "=", on)]
-        table = pq.read_table(run.path(GENES), filters=conditions, columns=["concept", "gene", "score"]).to_pandas()
-        if len(table):
-            yield method, _dense(table, genes)
-
-
-def _dense(table: pd.DataFrame, genes: pd.Index[Any]) -> pd.DataFrame:
-    concepts, row = np.unique(table["concept"].to_numpy(), return_inverse=True)
-    scores = np.zeros((len(concepts), len(genes)), dtype=np.float32)
-    scores[row, genes.get_indexer(pd.Index(table["gene"]))] = np.nan_to_num(table["score"].to_numpy())
-    return pd.DataFrame(scores, index=pd.Index(concepts, name="concept"), columns=genes)
-
-
-# -- pathways --------------------------------------------------------------------------------------------------------
-
-
-def pathway_settings(run: Run) -> Any:
-    """Return how gene sets are tested, with the sha256 of each source; one that is not there is found here."""
-    from cellglass.enrichment import load_source
-
-    config = run.config.enrichment
-    sources = [load_source(name) for name in config.gene_sets]
-    digests = [hashlib.sha256(repr(sorted(source.sets.items())).encode()).hexdigest() for source in sources]
-    asked = {key: getattr(config, key) for key in ("tests", "min_size", "max_size", "permutations")}
-    return {**asked, "seed": run.config.seed, "sources": dict(zip([s.name for s in sources], digests, strict=True))}
-
-
-def on_scale(scores: pd.DataFrame, ranking: str, test: str) -> pd.DataFrame:
-    """Return what is tested: t statistics and gene lists as they are, effects as normal scores."""
-    from cellglass.enrichment.normal_scores import normal_scores
-
-    if ranking == "de" or test == "ora":
-        return scores
-    return pd.DataFrame(normal_scores(scores.to_numpy()), index=scores.index, columns=scores.columns)
-
-
-def make_pathways(run: Run) -> None:
-    """Test each source of gene sets, by each test, on each ranking of genes; write pathways and null rates."""
-    from cellglass.atlas.write import write_pathways
-    from cellglass.enrichment import enrich, load_source
-
-    config = run.config.enrichment
-    sources = {f"{number:02d}": load_source(name) for number, name in enumerate(config.gene_sets)}
-    ranked = dict(rankings(run))
-    cells = open_explained(run)
-    mean_expression = np.asarray(cells.counts.mean(axis=0)).ravel()
-    names = [f"{ranking}.{source}.{test}" for ranking in ranked for source in sources for test in config.tests]
-
-    def work(name: str, folder: Path) -> None:
-        ranking, source, test = name.split(".")
-        found = enrich(
-            on_scale(ranked[ranking], ranking, test),
-            list(cells.symbols),
-            mean_expression,
-            [sources[source]],
-            tests=[test],
-            n_permutations=config.permutations,
-            min_size=config.min_size,
-            max_size=config.max_size,
-            seed=run.config.seed,
-            ranking=ranking,
-        )
-        folder.mkdir()
-        found.pathways.to_parquet(folder / "pathways.parquet", index=False)
-        (folder / "rates.json").write_text(json.dumps(found.rates))
-
-    folders = run.units("pathways", names, work).values()
-    write_pathways(run.folder, (pd.read_parquet(folder / "pathways.parquet") for folder in folders))
-    rates = [rate for folder in folders for rate in json.loads((folder / "rates.json").read_text())]
-    with atomic_path(run.path(RATES)) as temporary:
-        temporary.write_text(json.dumps(rates, indent=1))
+def _joined(folders: Sequence[Path], name: str) -> pd.DataFrame:
+    tables = [pd.read_parquet(folder / f"{name}.parquet") for folder in folders]
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)

@@ -1,0 +1,94 @@
+"""The first stage: cells onto disk, with all that could be found wrong later looked at first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellglass.files import sha256
+from cellglass.pipeline.stage import Stage
+from cellglass.pipeline.workspace import CELLS
+
+if TYPE_CHECKING:
+    from cellglass.cells import Cells
+
+
+class CellsStage(Stage):
+    """Reads the cells, refuses what is no counts, and keeps them memory-mapped on disk."""
+
+    name = "cells"
+    does = "read the cells"
+    outputs = (CELLS,)
+    quick = True
+
+    def in_memory(self) -> bool:
+        """Say whether the cells lie in the caller's memory."""
+        return not isinstance(self.run.inputs.get("cells"), Path | None)
+
+    def settings(self) -> Any:
+        """Return what the cells are: the sha256 of their file or of their content, and which parts are read."""
+        source, config = self.run.inputs.get("cells"), self.run.config.cells
+        read = {"counts": config.counts, "gene_ids": config.gene_ids, "columns": self._columns()}
+        if source is None:
+            return {"cells": "demo", **read}
+        if isinstance(source, Path):
+            return {"cells": sha256(source) if source.exists() else None, **read}
+        return {"cells": cells_fingerprint(source), **read}
+
+    def do(self, name: str, folder: Path) -> None:  # noqa: ARG002 (there is one unit)
+        """Write the cells."""
+        from cellglass.cells import demo_cells, read_cells, write_cells
+
+        source, config = self.run.inputs.get("cells"), self.run.config.cells
+        target, columns = folder / Path(CELLS).name, self._columns()
+        if isinstance(source, Path):
+            cells = read_cells(source, counts=config.counts, gene_ids=config.gene_ids, columns=columns, spool=target)
+            if target.exists():
+                return
+        else:
+            cells = demo_cells() if source is None else source
+            for column in columns:
+                cells.column(column)
+        write_cells(cells, target)  # among others, cells that write_cells wrote: those are opened where they are
+
+    def join(self, made: Mapping[str, Path]) -> None:
+        """Put the cells in their place, and refuse now what would be found wrong only at the end."""
+        super().join(made)
+        self._refuse_early()
+
+    def _columns(self) -> list[str]:
+        config = self.run.config
+        return [*config.cells.labels, *config.attribution.match, *([config.cells.batch] if config.cells.batch else [])]
+
+    def _refuse_early(self) -> None:
+        from cellglass.cells import open_cells
+        from cellglass.enrichment import load_source, restrict
+        from cellglass.models.embedding import EmbeddingModel
+        from cellglass.pipeline.stages.model import EMBEDDING
+
+        cells = open_cells(self.run.path(CELLS))
+        path, config = self.run.config.model.path, self.run.config.enrichment
+        if path.startswith(EMBEDDING):
+            EmbeddingModel.of(cells, [path.removeprefix(EMBEDDING)])
+        for name in config.gene_sets:
+            restrict(load_source(name), list(cells.symbols), min_size=config.min_size, max_size=config.max_size)
+
+
+def cells_fingerprint(cells: Cells) -> str:
+    """Return a sha256 of counts, genes, metadata and embeddings."""
+    digest = hashlib.sha256()
+    for array in (cells.counts.indptr, cells.counts.indices, cells.counts.data):
+        digest.update(np.ascontiguousarray(array).data)
+    for table in (cells.genes, cells.obs):
+        digest.update(json.dumps([*map(str, table.columns)]).encode())
+        digest.update(pd.util.hash_pandas_object(table.astype(str), index=True).to_numpy().data)
+    for key in sorted(cells.obsm):
+        digest.update(key.encode())
+        digest.update(np.ascontiguousarray(cells.obsm[key]).data)
+    return digest.hexdigest()

@@ -1,0 +1,166 @@
+"""The stage that measures: every metric with its spread over seeds and its null. Each seed is one unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellglass.evaluation.metric import Metric, from_records, over_seeds, to_records
+from cellglass.pipeline.stage import Stage
+from cellglass.pipeline.workspace import (
+    ATTRIBUTION,
+    BASES,
+    CONTROL,
+    RATES,
+    held_out_rows,
+    of_tokens,
+    open_activations,
+    open_dictionaries,
+    open_explained,
+    open_labels,
+)
+from cellglass.seeds import derive
+from cellglass.threads import threads
+
+if TYPE_CHECKING:
+    from cellglass.dictionaries.base import Dictionary
+    from cellglass.evaluation.run import Evaluation
+    from cellglass.evaluation.tokens import TokenCells
+
+_RECORDS = "records.json"
+_SEED, _STABILITY, _IDENTITY = "seed-", "stability-", "identity"
+
+
+class EvaluationStage(Stage):
+    """Writes fidelity, probes, alignment, stability, annotation rates, completeness of path effects."""
+
+    name = "evaluation"
+    does = "measure how good it is"
+    outputs = ("evaluation.json",)
+    needs = ("model", "activations", "dictionaries", "genes", "pathways")
+    revision = 3
+
+    def settings(self) -> Any:
+        """Return the labels, and the seed of all samples."""
+        return {"labels": list(self.run.config.cells.labels), "seed": self.run.config.seed}
+
+    @cached_property
+    def dictionaries(self) -> dict[str, list[Dictionary]]:
+        """The dictionaries of each basis that there is, one a seed."""
+        return {basis: found for basis in BASES if (found := open_dictionaries(self.run, basis))}
+
+    @cached_property
+    def view(self) -> TokenCells | None:
+        """How rows become rows of cells, where the site has one row for each gene of a cell."""
+        from cellglass.evaluation.tokens import TokenCells
+
+        store, site = open_activations(self.run)
+        return TokenCells(store, site) if of_tokens(store, site) else None
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """What all measures share."""
+        from cellglass.evaluation.run import Evaluation
+
+        store, site = open_activations(self.run)
+        counts = open_explained(self.run).counts
+        return Evaluation(
+            self.dictionaries,
+            partial(store.read, site),
+            store.n_rows(site),
+            labels=open_labels(self.run),
+            heldout=held_out_rows(self.run, store, site)[1],
+            seed=derive(self.run.config.seed, "evaluation"),
+            control=open_dictionaries(self.run, CONTROL),
+            view=self.view,
+            counts=lambda rows: counts[rows],
+        )
+
+    def units(self) -> Sequence[str]:
+        """Return each seed, each basis whose stability is measured, and gene identity where there are tokens."""
+        seeds = [f"{_SEED}{i}" for i in range(self.evaluation.n_seeds)]
+        stability = [f"{_STABILITY}{basis}" for basis in self.evaluation.seeded]
+        return [*seeds, *stability, *([_IDENTITY] if self.view is not None else [])]
+
+    def do(self, name: str, folder: Path) -> None:
+        """Measure what the unit is for."""
+        with threads(1):
+            if name.startswith(_SEED):
+                metrics = self.evaluation.of_seed(int(name.removeprefix(_SEED)), self.run.progress)
+            elif name.startswith(_STABILITY):
+                metrics = self.evaluation.stability(name.removeprefix(_STABILITY))
+            else:
+                metrics = self._identity()
+        (folder / _RECORDS).write_text(json.dumps(to_records(metrics)))
+
+    def join(self, made: Mapping[str, Path]) -> None:
+        """Write all metrics, merged over seeds."""
+        from cellglass.atlas.write import write_evaluation
+
+        found = {name: from_records(json.loads((folder / _RECORDS).read_text())) for name, folder in made.items()}
+        metrics = over_seeds([metrics for name, metrics in found.items() if name.startswith(_SEED)])
+        metrics += [metric for name, metrics in found.items() if not name.startswith(_SEED) for metric in metrics]
+        rates, gaps = json.loads(self.run.path(RATES).read_text()), self.run.path(ATTRIBUTION, "gaps.parquet")
+        metrics += [*annotation(rates), *completeness(pd.read_parquet(gaps))]
+        write_evaluation(self.run.folder, to_records(metrics))
+
+    def _identity(self) -> list[Metric]:
+        """Return how far gene identity explains the concepts, and the neurons, on the kept tokens."""
+        from cellglass.evaluation.run import encode_rows
+        from cellglass.evaluation.tokens import GeneSums, identity_metric
+
+        assert self.view is not None, "it is a unit of token sites"  # noqa: S101
+        n_genes, view, shares = open_explained(self.run).n_genes, self.view, {}
+        for basis in ("concepts", "neurons"):
+            if basis in self.dictionaries:
+                dictionary = self.dictionaries[basis][0]
+                sums = GeneSums(dictionary.n_latents, n_genes)
+                for rows in np.array_split(np.arange(view.rows.n_rows), -(-view.rows.n_rows // 8192)):
+                    sums.add(encode_rows(dictionary, view.rows.read, rows).tocsr(), view.rows.genes(rows))
+                shares[basis] = sums.identity()
+        return identity_metric(shares["concepts"], shares.get("neurons"), view.rows.n_rows)
+
+
+def annotation(rates: Sequence[Mapping[str, Any]]) -> list[Metric]:
+    """Return ``annotation.SOURCE.TEST`` on the first ranking, ``annotation.SOURCE.TEST.RANKING`` on the others."""
+    first = rates[0]["ranking"] if rates else ""
+    metrics = []
+    for rate in rates:
+        suffix = "" if rate["ranking"] == first else f".{rate['ranking']}"
+        name = f"annotation.{rate['source']}.{rate['test']}{suffix}"
+        ranked = f"{rate['test']} on genes ranked by {rate['ranking']}"
+        on = f"at least one of {rate['n_terms']} terms enriched by {ranked}"
+        matched = f"genes exchanged for genes of like mean expression, mean of {rate['draws']} draws"
+        plain = f"Share of concepts with {on}, at q < {rate['alpha']} (BH over concepts and terms); null: {matched}"
+        strict = (
+            f"Share of concepts with {on}, at null_q < {rate['alpha']}, which compares each term with what it gets "
+        )
+        strict += f"from matched random genes; null: {matched}"
+        n = rate["n_concepts"]
+        metrics.append(Metric(name, rate["value"], None, rate["null"], n, plain))
+        metrics.append(Metric(f"{name}.calibrated", rate["calibrated"], None, rate["calibrated_null"], n, strict))
+    return metrics
+
+
+def completeness(gaps: pd.DataFrame) -> list[Metric]:
+    """Return ``attribution.path.gap``, where paths were run."""
+    real = gaps[(gaps["kind"] == "real") & (gaps["on"] == "activation")] if len(gaps) else gaps
+    if not len(real):
+        return []
+    return [
+        Metric(
+            metric="attribution.path.gap",
+            value=float(real["median"].median()),
+            n=int(real["n"].sum()),
+            definition=(
+                "Completeness gap of path effects, |sum of effects - difference in activation| / |difference|: the "
+                "median over a concept's pairs, of which the median over concepts"
+            ),
+        )
+    ]

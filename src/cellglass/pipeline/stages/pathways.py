@@ -1,0 +1,123 @@
+"""The stage that tests what the genes mean: a source of gene sets with one test on one ranking is one unit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellglass.atlas.summary import RANKINGS
+from cellglass.files import atomic_path
+from cellglass.pipeline.stage import Stage
+from cellglass.pipeline.workspace import RATES, open_explained
+
+if TYPE_CHECKING:
+    from cellglass.cells import Cells
+    from cellglass.enrichment import GeneSets
+
+
+class PathwaysStage(Stage):
+    """Tests each source of gene sets, by each test, on each ranking of genes; writes pathways and null rates."""
+
+    name = "pathways"
+    does = "test what the genes mean"
+    outputs = ("pathways.parquet", RATES)
+    needs = ("model", "genes")
+
+    def settings(self) -> Any:
+        """Return how gene sets are tested, with the sha256 of each source; one that is not there is found here."""
+        config = self.run.config.enrichment
+        sources = self.sources.values()
+        digests = {s.name: hashlib.sha256(repr(sorted(s.sets.items())).encode()).hexdigest() for s in sources}
+        asked = {key: getattr(config, key) for key in ("tests", "min_size", "max_size", "permutations")}
+        return {**asked, "seed": self.run.config.seed, "sources": digests}
+
+    @cached_property
+    def sources(self) -> dict[str, GeneSets]:
+        """The gene sets, by their number."""
+        from cellglass.enrichment import load_source
+
+        return {f"{i:02d}": load_source(name) for i, name in enumerate(self.run.config.enrichment.gene_sets)}
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The cells that are explained."""
+        return open_explained(self.run)
+
+    @cached_property
+    def mean_expression(self) -> np.ndarray[Any, Any]:
+        """Mean count of each gene, by which random genes are matched, (n_genes,)."""
+        return np.asarray(self.cells.counts.mean(axis=0)).ravel()
+
+    @cached_property
+    def _ranked(self) -> dict[str, pd.DataFrame]:
+        return {}
+
+    def ranked(self, method: str) -> pd.DataFrame:
+        """Return the scores of a ranking: concepts x genes, with 0 where a gene was not measured; empty if none was."""
+        if method not in self._ranked:
+            self._ranked[method] = ranking(self.run.path("genes.parquet"), method, self.cells.genes.index)
+        return self._ranked[method]
+
+    def units(self) -> Sequence[str]:
+        """Return ranking, source and test of each unit."""
+        methods = [method for method, _ in RANKINGS if len(self.ranked(method))]
+        tests = self.run.config.enrichment.tests
+        return [f"{method}.{source}.{test}" for method in methods for source in self.sources for test in tests]
+
+    def do(self, name: str, folder: Path) -> None:
+        """Test one source by one test on one ranking."""
+        from cellglass.enrichment import enrich
+
+        method, source, test = name.split(".")
+        config = self.run.config.enrichment
+        found = enrich(
+            on_scale(self.ranked(method), method, test),
+            list(self.cells.symbols),
+            self.mean_expression,
+            [self.sources[source]],
+            tests=[test],
+            n_permutations=config.permutations,
+            min_size=config.min_size,
+            max_size=config.max_size,
+            seed=self.run.config.seed,
+            ranking=method,
+        )
+        found.pathways.to_parquet(folder / "pathways.parquet", index=False)
+        (folder / "rates.json").write_text(json.dumps(found.rates))
+
+    def join(self, made: Mapping[str, Path]) -> None:
+        """Write the rows and the rates of all units."""
+        from cellglass.atlas.write import write_pathways
+
+        write_pathways(self.run.folder, (pd.read_parquet(folder / "pathways.parquet") for folder in made.values()))
+        rates = [rate for folder in made.values() for rate in json.loads((folder / "rates.json").read_text())]
+        with atomic_path(self.run.path(RATES)) as temporary:
+            temporary.write_text(json.dumps(rates, indent=1))
+
+
+def ranking(genes_table: Path, method: str, genes: pd.Index[Any]) -> pd.DataFrame:
+    """Return the scores of `method` in the table at `genes_table`, float32 (concepts, genes); 0 where not measured."""
+    import pyarrow.parquet as pq
+
+    conditions = [("method", "=", method), ("on", "=", dict(RANKINGS)[method])]
+    table = pq.read_table(genes_table, filters=conditions, columns=["concept", "gene", "score"]).to_pandas()
+    concepts, row = np.unique(table["concept"].to_numpy(), return_inverse=True)
+    scores = np.zeros((len(concepts), len(genes)), dtype=np.float32)
+    scores[row, genes.get_indexer(pd.Index(table["gene"]))] = np.nan_to_num(table["score"].to_numpy())
+    return pd.DataFrame(scores, index=pd.Index(concepts, name="concept"), columns=genes)
+
+
+def on_scale(scores: pd.DataFrame, method: str, test: str) -> pd.DataFrame:
+    """Return what is tested: t statistics and gene lists as they are, effects as normal scores."""
+    from cellglass.enrichment.normal_scores import normal_scores
+
+    if method == "de" or test == "ora":
+        return scores
+    return pd.DataFrame(normal_scores(scores.to_numpy()), index=scores.index, columns=scores.columns)

@@ -1,0 +1,45 @@
+"""Metrics of a run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cellglass.atlas import open_atlas
+from cellglass.pipeline import workspace
+from cellglass.pipeline.run import Run
+
+
+def test_the_metrics_are_all_there_with_their_definitions(small_run: Run) -> None:
+    table = open_atlas(small_run.folder).evaluation
+    for name in (
+        "fidelity.variance_explained",
+        "fidelity.l0",
+        "fidelity.dead_share",
+        "probe.cell_type.concepts",
+        "probe.cell_type.site",
+        "stability.concepts",
+        "stability.concepts.coactivation",
+        "stability.concepts.coactivation.above_0.7",
+        "stability.concepts.consensus",
+        "annotation.planted.ora",
+        "annotation.planted.ora.de",
+        "attribution.path.gap",
+    ):
+        assert name in table.index
+    for basis in ("concepts", "neurons", "pca", "ica", "random"):
+        assert f"alignment.cell_type.type_0.{basis}" in table.index
+    assert (table["definition"].str.len() > 30).all()
+    assert table.loc["fidelity.variance_explained", "spread"] > 0
+
+
+def test_fidelity_is_that_of_cells_that_no_dictionary_saw(small_run: Run) -> None:
+    store, site = workspace.open_activations(small_run)
+    dictionary = workspace.open_concepts(small_run)
+    x = store.read(site, workspace.held_out(small_run, 400)[1]).double()
+    with torch.no_grad():
+        x_hat = dictionary.decode(dictionary.encode(x.float())).double()
+    explained = 1 - ((x - x_hat) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+    record = open_atlas(small_run.folder).evaluation.loc["fidelity.variance_explained"]
+    assert record["value"] == pytest.approx(float(explained), abs=1e-5)
+    assert record["null"] < record["value"]
