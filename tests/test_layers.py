@@ -10,9 +10,11 @@ import cellglass
 PACKAGE = Path(cellglass.__file__).parent
 LAYERS = (
     "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "evaluation", "atlas", "pipeline",
-    "explorer",
+    "explorer", "cli",
 )  # fmt: skip
-LEAVES = {"_version", "compiled", "errors", "files", "progress", "seeds", "threads"}
+LEAVES = {
+    "_version", "compiled", "errors", "files", "lazy", "progress", "registry", "seeds", "settings", "threads", "vocabulary",
+}  # fmt: skip
 
 
 def _imported(file: Path) -> set[str]:

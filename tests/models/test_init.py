@@ -38,7 +38,7 @@ def test_wrong_paths_are_refused_in_one_line(tmp_path):
         "nowhere": "there is no folder",
         "file": "is a file",
         "empty": "holds no model",
-        "strange": "kind 'oracle'; this version reads: cell2sentence, embedding",
+        "strange": "kind 'oracle'; this version reads: scvi, scgpt, geneformer, cell2sentence, embedding",
     }.items():
         with pytest.raises(InputError, match=message) as error:
             models.load(tmp_path / name)

@@ -40,7 +40,7 @@ def test_the_sites_of_the_defaults_are_those_of_no_settings(name):
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_sites_say_whether_they_have_a_row_for_each_gene(name, cells):
-    model = fit(name, cells, FitConfig(layers=1, width=16, epochs=0))
+    model = fit(name, cells, FitConfig(layers=1, width=32, epochs=0))
     assert isinstance(model, TransformerModel)
     of_cells = [site.name for site in model.sites.values() if site.granularity == "cell"]
     assert of_cells == list(model.sites)[: len(of_cells)] == list(model.cell_sites)

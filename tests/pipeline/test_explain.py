@@ -59,10 +59,13 @@ def test_scanpy_draws_concepts_by_name(small_run: Run) -> None:
     assert [axis.get_title() for axis in axes[:3]] == ["cell_type", *names]
 
 
-def test_explain_takes_a_model_in_memory(small_run: Run, planted: Simulated, gmt: Path, tmp_path: Path) -> None:
+def test_explain_takes_an_anndata_and_a_model_in_memory(
+    small_run: Run, planted: Simulated, gmt: Path, tmp_path: Path
+) -> None:
+    adata = planted.cells.to_anndata()
     atlas = explain(
+        adata,
         open_model(small_run),
-        planted.cells,
         out=tmp_path / "atlas",
         labels=["cell_type"],
         gene_sets=[str(gmt)],
@@ -73,8 +76,21 @@ def test_explain_takes_a_model_in_memory(small_run: Run, planted: Simulated, gmt
     )
     assert atlas.concepts.shape == (400, 16)
     assert set(atlas.genes()["method"]) == {"swap"}
-    with pytest.raises(InputError, match="read them first"):
-        explain(None, "my.h5ad", out=tmp_path / "other")  # type: ignore[arg-type]
+    again = explain(
+        planted.cells,
+        open_model(small_run),
+        out=tmp_path / "again",
+        config=make_config({**atlas.manifest["config"], "seed": 1}),
+        seed=0,
+        report=False,
+    )
+    digests = [_digests(one.path) for one in (atlas, again)]
+    differ = {name for name in digests[0] if digests[0][name] != digests[1][name]}
+    assert differ <= {"work/cells", "work/explained", "concepts.zarr"}  # which say where the cells came from
+    with pytest.raises(InputError, match="there is no such file or folder"):
+        explain(tmp_path / "my.h5ad", out=tmp_path / "other")
+    with pytest.raises(InputError, match="takes the cells first"):
+        explain(open_model(small_run), planted.cells, out=tmp_path / "other")  # type: ignore[arg-type]
 
 
 def test_an_embedding_gets_what_needs_no_model(planted: Simulated, gmt: Path, tmp_path: Path) -> None:

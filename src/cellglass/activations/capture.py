@@ -22,7 +22,8 @@ from cellglass.activations.rows import Ints
 from cellglass.activations.shards import DType
 from cellglass.activations.store import Store, open_store
 from cellglass.activations.writer import SHARD_BYTES, SiteBatch, Writer
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
+from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.models.base import CellModel, TokenRows
 from cellglass.models.transformer.model import TransformerModel
@@ -36,7 +37,7 @@ _FLOATS = 1 << 26
 
 def capture(
     model: CellModel,
-    cells: Cells,
+    cells: CellsLike,
     sites: Sequence[str],
     folder: Path | str,
     *,
@@ -87,6 +88,7 @@ def capture(
     InputError
         An unknown site, no cells, activations that are not finite, or a folder that holds something else.
     """
+    cells = as_cells(cells)
     if not len(sites) or len(set(sites)) != len(sites):
         raise InputError(f"sites to capture are {list(sites)}; name each of at least one site once")
     if not cells.n_cells:

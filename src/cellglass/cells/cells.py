@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -110,3 +110,7 @@ class Cells:
 
     def __repr__(self) -> str:
         return f"Cells({self.n_cells} cells x {self.n_genes} genes from {self.source})"
+
+
+CellsLike: TypeAlias = "Cells | AnnData"
+"""What may be given wherever cells are; `cellglass.cells.as_cells` reads it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.collect import collect
 from cellglass.cells.contents import Contents, Slot
 from cellglass.cells.counts import NotCountsError
@@ -89,6 +89,11 @@ def cells_from_anndata(
     from cellglass.cells.h5ad import in_memory
 
     return _cells(in_memory(adata, name), name, counts, gene_ids, columns, None if spool is None else Path(spool))
+
+
+def as_cells(cells: CellsLike) -> Cells:
+    """Return cells as they are, and an AnnData read as `cells_from_anndata` does, so that either may be given."""
+    return cells if isinstance(cells, Cells) else cells_from_anndata(cells)
 
 
 def _cells(

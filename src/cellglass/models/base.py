@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
+from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.files import sha256
 from cellglass.models.edits import edited_cells
@@ -88,7 +89,7 @@ class CellModel(ABC):
     # -- what an adapter must give ---------------------------------------------------------------------------------
 
     @abstractmethod
-    def activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, torch.Tensor]:
+    def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the activations of aligned `cells` (see `align`): one float32 (n_cells, width) tensor a site.
 
         For at most a few thousand cells: it holds everything in memory. `cellglass.activations.capture` is the way to
@@ -101,11 +102,11 @@ class CellModel(ABC):
 
     # -- what an adapter may give ----------------------------------------------------------------------------------
 
-    def posterior(self, cells: Cells, site: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+    def posterior(self, cells: CellsLike, site: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return mean and standard deviation of the model's posterior at `site`, or None where it has none."""
         return None
 
-    def token_activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, TokenRows]:
+    def token_activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, TokenRows]:
         """Return activations at sites with one row for each gene of a cell; as much in memory as `activations`."""
         raise InputError(f"the {self.kind} model has no sites with one row for each gene of a cell")
 
@@ -161,8 +162,9 @@ class CellModel(ABC):
         """Say whether `cells` have exactly this model's genes, in its order."""
         return cells.genes.index is self.genes or bool(cells.genes.index.equals(self.genes))
 
-    def align(self, cells: Cells) -> Cells:
+    def align(self, cells: CellsLike) -> Cells:
         """Return `cells` with this model's genes in this model's order; genes that the cells lack get count 0."""
+        cells = as_cells(cells)
         if self.is_aligned(cells):
             return cells
         from cellglass.cells.genes import align_genes
@@ -175,7 +177,7 @@ class CellModel(ABC):
             raise InputError(f"the {self.kind} model has no site {name!r}; its sites are: {', '.join(self.sites)}")
         return self.sites[name]
 
-    def prepare(self, cells: Cells) -> Any:
+    def prepare(self, cells: CellsLike) -> Any:
         """Return what `read` is given of `cells`: aligned cells, or a transformer's tokens.
 
         It runs no network, so that it can be done for the next cells while the network runs on these.
@@ -191,7 +193,7 @@ class CellModel(ABC):
                 found |= get(prepared, names)
         return {name: found[name] for name in sites}
 
-    def for_cells(self, cells: Cells) -> CellModel:
+    def for_cells(self, cells: CellsLike) -> CellModel:
         """Return the model as it reads these cells: one with a vocabulary narrows it to the genes that they hold.
 
         Activations of such cells are the same. A vocabulary may hold 60,000 genes, and whatever is a table of genes

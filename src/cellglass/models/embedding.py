@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
+from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.models.base import CellModel, Floats, Ints, Site
 from cellglass.models.folder import CFG, digest, read_cfg, write_model
@@ -42,8 +43,9 @@ class EmbeddingModel(CellModel):
         self.sites = {key: Site(key, width) for key, width in widths.items()}
 
     @classmethod
-    def of(cls, cells: Cells, keys: Sequence[str] | None = None) -> EmbeddingModel:
+    def of(cls, cells: CellsLike, keys: Sequence[str] | None = None) -> EmbeddingModel:
         """Return the model for the matrices `keys` of `cells` (all by default); InputError where one is not there."""
+        cells = as_cells(cells)
         keys = list(cells.obsm) if keys is None else list(keys)
         if not keys:
             raise InputError(f"{cells.source}: there is no embedding in obsm; add one, or give a model")
@@ -68,13 +70,13 @@ class EmbeddingModel(CellModel):
         """Return a sha256 of genes, keys and widths; the matrices belong to the fingerprint of the cells."""
         return digest(self._cfg(), {})
 
-    def align(self, cells: Cells) -> Cells:
+    def align(self, cells: CellsLike) -> Cells:
         """Return `cells` as they are: no gene enters an embedding."""
-        return cells
+        return as_cells(cells)
 
-    def activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, torch.Tensor]:
+    def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the rows of ``cells.obsm`` as float32; InputError where a matrix is missing, or is not finite."""
-        found = {}
+        found, cells = {}, as_cells(cells)
         for name in sites:
             site = self.site(name)
             matrix = np.asarray(_matrix(cells, name), dtype=np.float32)

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
 from cellglass.errors import InputError
 from cellglass.models.base import CellModel, Site
 from cellglass.models.folder import write_net
@@ -48,7 +48,7 @@ class ModuleModel(CellModel):
     Examples
     --------
     >>> model = ModuleModel(net, genes, {"z": "encoder"}, torch.log1p)  # doctest: +SKIP
-    >>> cellglass.explain(model, cells, out="atlas/")  # doctest: +SKIP
+    >>> cellglass.explain(cells, model, out="atlas/")  # doctest: +SKIP
     """
 
     kind = "module"
@@ -67,7 +67,7 @@ class ModuleModel(CellModel):
                 raise InputError(f"site {name!r}: the network has no submodule {point.module!r}; it has: {_few(known)}")
         self.sites, self.differentiable = self._try()
 
-    def activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, torch.Tensor]:
+    def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the activations of aligned `cells`, float32 (n_cells, width)."""
         names = [self.site(name).name for name in sites]
         cells = self.align(cells)

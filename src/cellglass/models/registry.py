@@ -16,7 +16,7 @@ from cellglass.registry import Registry
 from cellglass.vocabulary import MODELS
 
 if TYPE_CHECKING:
-    from cellglass.cells import Cells
+    from cellglass.cells.cells import CellsLike
     from cellglass.models.base import CellModel
 
 KINDS: Registry[ModelKind] = Registry("kind of model", "cellglass.models", ModelKind, MODELS)
@@ -34,14 +34,14 @@ def kind_to_fit(name: str) -> ModelKind:
     return KINDS[name]
 
 
-def fit(name: str, cells: Cells, config: FitConfig | None = None) -> CellModel:
+def fit(name: str, cells: CellsLike, config: FitConfig | None = None) -> CellModel:
     """Fit a model of the kind called `name` to raw counts.
 
     Parameters
     ----------
     name : str
         One of `fittable`.
-    cells : Cells
+    cells : Cells or AnnData
         Raw counts of all genes that were measured (of scVI, of the genes that it is to read).
     config : FitConfig, optional
         What it leaves at None is the kind's default.
@@ -51,12 +51,14 @@ def fit(name: str, cells: Cells, config: FitConfig | None = None) -> CellModel:
     InputError
         If there is no such kind, or a setting cannot be.
     """
+    from cellglass.cells import as_cells
+
     kind = kind_to_fit(name)
     config = config or FitConfig()
     kind.check_fit(config, None)
     assert kind.fitting is not None, "kind_to_fit looked"  # noqa: S101
     given = {key: value for key, value in kind.fitting.defaults.items() if getattr(config, key) is None}
-    return kind.fitting.fit(cells, replace(config, **given))  # type: ignore[arg-type]  # fields of FitConfig
+    return kind.fitting.fit(as_cells(cells), replace(config, **given))  # type: ignore[arg-type]  # fields of FitConfig
 
 
 def load(path: Path | str) -> CellModel:

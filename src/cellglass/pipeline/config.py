@@ -144,6 +144,11 @@ class RunConfig:
     def __post_init__(self) -> None:
         _at_least("", self, seed=0)
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of obs that the run reads."""
+        return [*self.cells.labels, *self.attribution.match, *([self.cells.batch] if self.cells.batch else [])]
+
     def as_dict(self) -> dict[str, Any]:
         """Return nested plain dicts and lists, as JSON holds them."""
         return dataclasses.asdict(self)

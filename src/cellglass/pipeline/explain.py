@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellglass.errors import InputError
-from cellglass.pipeline.config import RunConfig, make_config
+from cellglass.pipeline.config import RunConfig, make_config, merge
 from cellglass.pipeline.run import Run
 from cellglass.pipeline.runner import run_stages
 from cellglass.pipeline.stage import Stage
@@ -28,6 +28,7 @@ from cellglass.progress import Progress, silent
 if TYPE_CHECKING:
     from cellglass.atlas import Atlas
     from cellglass.cells import Cells
+    from cellglass.cells.cells import CellsLike
     from cellglass.models.base import CellModel
 
 
@@ -70,7 +71,7 @@ def run_pipeline(
     report
         Write ``report.html`` too.
     progress
-        Hears how far each stage is.
+        Told how far each stage is.
     """
     from cellglass.atlas import open_atlas
 
@@ -80,40 +81,44 @@ def run_pipeline(
 
 
 def explain(
-    model: CellModel | None,
-    cells: Cells,
+    cells: CellsLike | Path | str,
+    model: CellModel | None = None,
     *,
     out: Path | str,
-    labels: Sequence[str] = (),
-    match: Sequence[str] = (),
-    gene_sets: Sequence[str] = ("bundled",),
-    seed: int = 0,
+    config: RunConfig | None = None,
     report: bool = True,
     progress: Progress = silent,
+    labels: Sequence[str] = (),
+    match: Sequence[str] = (),
+    gene_sets: Sequence[str] = (),
+    seed: int | None = None,
     **tables: dict[str, Any],
 ) -> Atlas:
     """Find the concepts that a model computes with, the genes behind them and what those mean.
 
     Parameters
     ----------
-    model : CellModel or None
-        Such as ``cellglass.models.scvi.fit(cells)`` or ``cellglass.models.load(folder)``; None fits scVI to the cells.
-    cells : Cells
-        Such as ``cellglass.read_cells("my.h5ad")``; from an AnnData, ``cellglass.cells_from_anndata(adata)``.
+    cells : AnnData, Cells or path
+        Cells with raw counts.
+    model : CellModel, optional
+        Such as ``cellglass.models.scvi.fit(adata)`` or ``cellglass.models.load(folder)``; by default what `config`
+        says, or scVI, fitted to the cells.
     out : path
-        Folder of the atlas. The same call goes on where a stopped one was.
-    labels : sequence of str
-        Columns of obs that the concepts are held against; never used to find them.
-    match : sequence of str
-        Columns of obs in which the partner of a counterfactual must equal its prototype.
-    gene_sets : sequence of str
-        Named sources (``bundled``, ``hallmark``, ``reactome``, ``go-bp``) and GMT files.
-    seed : int
-        The one seed of all randomness.
+        Folder of the atlas. The same call resumes one that was stopped.
+    config : RunConfig, optional
+        All settings; what follows is put on top of it.
     report : bool
         Write ``report.html`` beside the atlas.
     progress : Progress
-        Hears how far each stage is.
+        Told how far each stage is.
+    labels : sequence of str
+        Columns of obs (such as cell type) to compare concepts with; never used to find them.
+    match : sequence of str
+        Columns of obs in which the partner of a counterfactual must equal its prototype.
+    gene_sets : sequence of str
+        Named sources (``bundled``, ``hallmark``, ``reactome``, ``go-bp``) and GMT files; by default ``bundled``.
+    seed : int, optional
+        Random seed; by default 0.
     **tables : dict
         Further settings by table, as in the TOML file: ``dictionary={"latents": 256}``.
 
@@ -128,19 +133,28 @@ def explain(
 
     Examples
     --------
-    >>> cells = cellglass.read_cells("my.h5ad")  # doctest: +SKIP
-    >>> model = cellglass.models.scvi.fit(cells, batch="donor")  # doctest: +SKIP
-    >>> atlas = cellglass.explain(model, cells, out="atlas/", labels=["celltype"])  # doctest: +SKIP
+    >>> adata = anndata.read_h5ad("my.h5ad")  # doctest: +SKIP
+    >>> model = cellglass.models.scvi.fit(adata, batch="donor")  # doctest: +SKIP
+    >>> atlas = cellglass.explain(adata, model, out="atlas/", labels=["celltype"])  # doctest: +SKIP
     """
-    from cellglass.pipeline.config import merge
+    from cellglass.cells import Cells, cells_from_anndata
+    from cellglass.models.base import CellModel
 
-    if isinstance(cells, str | Path):
-        raise InputError("explain takes cells, not a path; read them first: cellglass.read_cells(path)")
+    if isinstance(cells, CellModel):
+        raise InputError("explain takes the cells first, then the model: cellglass.explain(cells, model, out=...)")
     given = {
         "seed": seed,
         "cells": {"labels": list(labels)},
         "attribution": {"match": list(match)},
         "enrichment": {"gene_sets": list(gene_sets)},
     }
-    config = make_config(merge(tables, given), where="explain")
-    return run_pipeline(cells, config, out, model=model, report=report, progress=progress)
+    whole = make_config(merge(merge(config.as_dict() if config else {}, tables), given), where="explain")
+    source: Path | Cells
+    if isinstance(cells, str | Path):
+        source = Path(cells)
+    elif isinstance(cells, Cells):
+        source = cells
+    else:
+        read = whole.cells
+        source = cells_from_anndata(cells, counts=read.counts, gene_ids=read.gene_ids, columns=whole.columns)
+    return run_pipeline(source, whole, out, model=model, report=report, progress=progress)

@@ -60,7 +60,9 @@ def test_a_step_asks_for_the_bins_of_hidden_tokens_and_of_genes(cells, model, ce
 def test_heads_trained_in_units_give_bins(cells, model):
     """A loss in units before the change is the loss in bins after it."""
     aligned, rng = model.align(cells), np.random.default_rng(0)
-    step = draw(model, model.tokenise(aligned), aligned.counts, np.arange(9), Training(tokens=9), rng)
+    step = draw(
+        model.cfg, model.gene_ids, model.tokenise(aligned), aligned.counts, np.arange(9), Training(tokens=9), rng
+    )
     unit = unit_of(model.cfg)
     assert unit == pytest.approx(np.std(np.linspace(0, 50, 100_001)), rel=1e-4)
     before = losses(model.net, step, unit)
@@ -82,9 +84,8 @@ def test_drawn_tokens_differ_from_step_to_step_and_cover_the_cell(cells, model):
 
 
 def test_a_fresh_cell_head_says_little(cells, model):
-    step = draw(
-        model, model.tokenise(model.align(cells)), cells.counts, np.arange(50), Training(), np.random.default_rng(0)
-    )
+    tokens, rng = model.tokenise(model.align(cells)), np.random.default_rng(0)
+    step = draw(model.cfg, model.gene_ids, tokens, cells.counts, np.arange(50), Training(), rng)
     before = losses(model.net, step, 14.4)[1]
     start_small(model.net)
     after = losses(model.net, step, 14.4)[1]

@@ -31,8 +31,9 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.genes import align_genes
+from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.files import atomic_path
 from cellglass.models.base import TokenRows
@@ -133,7 +134,7 @@ class Cell2SentenceModel(TransformerModel):
     @classmethod
     def fit(
         cls,
-        cells: Cells,
+        cells: CellsLike,
         *,
         layers: int = 4,
         width: int = 128,
@@ -150,6 +151,7 @@ class Cell2SentenceModel(TransformerModel):
         """Train a small model on `cells`; see `cellglass.models.cell2sentence.training.fit_checkpoint`."""
         from cellglass.models.cell2sentence.training import fit_checkpoint
 
+        cells = as_cells(cells)
         trained, settings = fit_checkpoint(
             cells,
             layers=layers,
@@ -166,9 +168,9 @@ class Cell2SentenceModel(TransformerModel):
         )
         return cls(trained, cells.genes, settings)
 
-    def for_cells(self, cells: Cells) -> Cell2SentenceModel:
+    def for_cells(self, cells: CellsLike) -> Cell2SentenceModel:
         """Return the same network for the genes of `cells`."""
-        return Cell2SentenceModel(self.checkpoint, cells.genes, self.settings)
+        return Cell2SentenceModel(self.checkpoint, as_cells(cells).genes, self.settings)
 
     def with_settings(self, **changes: Any) -> Cell2SentenceModel:
         """Return the same network with some `SentenceSettings` changed."""
@@ -200,7 +202,7 @@ class Cell2SentenceModel(TransformerModel):
 
     # -- cells and tokens --------------------------------------------------------------------------------------------
 
-    def align(self, cells: Cells) -> Cells:
+    def align(self, cells: CellsLike) -> Cells:
         """Return `cells` with this model's genes in its order; genes that the cells lack get count 0.
 
         `coverage` keeps how many genes were found, missing and unknown, which is logged once for each table of genes.
@@ -210,6 +212,7 @@ class Cell2SentenceModel(TransformerModel):
                 f"the {self.kind} model was read from a published folder, which lists no genes; "
                 "use model.for_cells(cells), or load(folder, cells)"
             )
+        cells = as_cells(cells)
         if self.is_aligned(cells):
             return cells
         given = cells.genes

@@ -32,8 +32,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.genes import GeneMap, align_genes, clean_ids
+from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.models.base import TokenRows
 from cellglass.models.folder import digest
@@ -116,7 +117,7 @@ class GeneformerModel(TransformerModel):
     @classmethod
     def fit(
         cls,
-        cells: Cells,
+        cells: CellsLike,
         *,
         layers: int = 4,
         width: int = 128,
@@ -131,7 +132,7 @@ class GeneformerModel(TransformerModel):
         """Train a small Geneformer on `cells`; see `cellglass.models.geneformer.training.fit_weights`."""
         return cls(
             *fit_weights(
-                cells,
+                as_cells(cells),
                 layers=layers,
                 width=width,
                 heads=heads,
@@ -155,7 +156,7 @@ class GeneformerModel(TransformerModel):
 
     # -- cells -------------------------------------------------------------------------------------------------------
 
-    def align(self, cells: Cells) -> Cells:
+    def align(self, cells: CellsLike) -> Cells:
         """Return `cells` with this model's genes in its order, sparse; genes that the cells lack get count 0.
 
         A gene goes to the token of its (cleaned) id or, in V2, of the id that this one was collapsed into. A token to
@@ -168,6 +169,7 @@ class GeneformerModel(TransformerModel):
         InputError
             If no gene is found.
         """
+        cells = as_cells(cells)
         if self.is_aligned(cells):
             return cells
         if self._aligned is None or self._aligned[0] is not cells.genes:
@@ -177,7 +179,7 @@ class GeneformerModel(TransformerModel):
         _, found, self.coverage = self._aligned
         return Cells(found.apply(cells.counts), found.genes, cells.obs, cells.obsm, cells.source)
 
-    def for_cells(self, cells: Cells) -> GeneformerModel:
+    def for_cells(self, cells: CellsLike) -> GeneformerModel:
         """Return the same network reading only those of its genes that `cells` hold, in its order.
 
         Activations of such cells are the same. A published model has 20,000 genes and more, and attribution and tables

@@ -23,7 +23,8 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
+from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.models.edits import names_of
 from cellglass.models.folder import CFG, digest, read_cfg
@@ -100,7 +101,7 @@ class ScgptModel(TransformerModel):
     @classmethod
     def fit(
         cls,
-        cells: Cells,
+        cells: CellsLike,
         *,
         layers: int = 4,
         width: int = 128,
@@ -113,7 +114,7 @@ class ScgptModel(TransformerModel):
         """
         from cellglass.models.scgpt.training import fit_weights
 
-        return cls(*fit_weights(cells, layers=layers, width=width, heads=heads, **training))
+        return cls(*fit_weights(as_cells(cells), layers=layers, width=width, heads=heads, **training))
 
     @classmethod
     def load(cls, folder: Path | str) -> ScgptModel:
@@ -152,7 +153,7 @@ class ScgptModel(TransformerModel):
         """Say which of the model's genes each gene of `cells` is, and how many are unknown; see `match_genes`."""
         return match_genes(cells, self.genes)
 
-    def align(self, cells: Cells) -> Cells:
+    def align(self, cells: CellsLike) -> Cells:
         """Return `cells` with this model's genes, sparse as they were; genes that the cells lack count 0.
 
         `coverage` keeps how many genes were found, missing and unknown, which is logged once for each table of genes.
@@ -162,6 +163,7 @@ class ScgptModel(TransformerModel):
         InputError
             If none of the genes is in the vocabulary.
         """
+        cells = as_cells(cells)
         if self.is_aligned(cells):
             return cells
         if self._matched is None or self._matched[0] is not cells.genes:
@@ -173,7 +175,7 @@ class ScgptModel(TransformerModel):
         self.coverage = found.coverage
         return in_order(cells, found, self._gene_table)
 
-    def for_cells(self, cells: Cells) -> ScgptModel:
+    def for_cells(self, cells: CellsLike) -> ScgptModel:
         """Return the same network reading only those of its genes that `cells` hold, in the order of their ids.
 
         Activations of such cells are the same. A vocabulary holds 60,000 genes; attribution, decoding and tables of
@@ -184,6 +186,7 @@ class ScgptModel(TransformerModel):
         InputError
             If none of the genes is in the vocabulary.
         """
+        cells = as_cells(cells)
         found = self.match(cells)
         check_known(cells, found)
         held = np.unique(found.target[found.target >= 0])

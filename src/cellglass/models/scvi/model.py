@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
+from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.models.base import CellModel, LinearFront, Site
 from cellglass.models.folder import digest, write_model
@@ -66,7 +67,7 @@ class ScviModel(CellModel):
     @classmethod
     def fit(
         cls,
-        cells: Cells,
+        cells: CellsLike,
         *,
         n_latent: int = 20,
         n_hidden: int = 128,
@@ -110,6 +111,7 @@ class ScviModel(CellModel):
         """
         from cellglass.models.scvi.training import fit
 
+        cells = as_cells(cells)
         covariates = (Covariate.of(cells, batch),) if batch is not None else ()
         cfg = ScviConfig(
             n_genes=cells.n_genes,
@@ -149,7 +151,7 @@ class ScviModel(CellModel):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, torch.Tensor]:
+    def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the activations of `cells` at `sites`; the cells are aligned where they are not."""
         names = [self.site(name).name for name in sites]
         cells = self.align(cells)
@@ -158,7 +160,7 @@ class ScviModel(CellModel):
             h = self._preactivations(cells, covariates)
             return {name: self._activation(name, h, covariates) for name in names}
 
-    def posterior(self, cells: Cells, site: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+    def posterior(self, cells: CellsLike, site: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return mean and standard deviation of q(z | counts); None at other sites, which have no distribution."""
         if self.site(site).name != "z":
             return None

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cellglass.cells.cells import Cells
+from cellglass.cells.cells import Cells, CellsLike
 from cellglass.errors import InputError
 from cellglass.models.base import CellModel, Floats, TokenRows
 from cellglass.models.edits import edited_cells
@@ -130,20 +130,20 @@ class TransformerModel(CellModel):
         self.net.to(device=device, dtype=dtype)
         return self
 
-    def cover(self, cells: Cells) -> GeneCoverage | None:
+    def cover(self, cells: CellsLike) -> GeneCoverage | None:
         """Return how the genes of `cells` meet the model's, or None where the model does not count them."""
         if self.is_aligned(cells):
             return GeneCoverage(len(self.genes), 0, 0)
         self.align(cells[:1])
         return self.coverage
 
-    def activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, torch.Tensor]:
+    def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the activations of `cells` at sites with one row for each cell, float32 (n_cells, width)."""
         names = [self._cell_site(name) for name in sites]
         found: Any = self.read(self.prepare(cells), names)
         return dict(found)
 
-    def token_activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, TokenRows]:
+    def token_activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, TokenRows]:
         """Return the activations at sites with one row for each gene of a cell, in the order of the cells."""
         names = [self.site(name).name for name in sites]
         for name in names:
@@ -173,7 +173,7 @@ class TransformerModel(CellModel):
             )
         return name
 
-    def prepare(self, cells: Cells) -> TokenLists:
+    def prepare(self, cells: CellsLike) -> TokenLists:
         """Return the tokens of `cells`."""
         return self.tokenise(self.align(cells))
 

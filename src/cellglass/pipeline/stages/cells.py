@@ -34,7 +34,7 @@ class CellsStage(Stage):
     def settings(self) -> Any:
         """Return what the cells are: the sha256 of their file or of their content, and which parts are read."""
         source, config = self.run.inputs.get("cells"), self.run.config.cells
-        read = {"counts": config.counts, "gene_ids": config.gene_ids, "columns": self._columns()}
+        read = {"counts": config.counts, "gene_ids": config.gene_ids, "columns": self.run.config.columns}
         if source is None:
             return {"cells": "demo", **read}
         if isinstance(source, Path):
@@ -46,7 +46,7 @@ class CellsStage(Stage):
         from cellglass.cells import demo_cells, read_cells, write_cells
 
         source, config = self.run.inputs.get("cells"), self.run.config.cells
-        target, columns = folder / Path(CELLS).name, self._columns()
+        target, columns = folder / Path(CELLS).name, self.run.config.columns
         if isinstance(source, Path):
             cells = read_cells(source, counts=config.counts, gene_ids=config.gene_ids, columns=columns, spool=target)
             if target.exists():
@@ -61,10 +61,6 @@ class CellsStage(Stage):
         """Put the cells in their place, and refuse now what would be found wrong only at the end."""
         super().join(made)
         self._refuse_early()
-
-    def _columns(self) -> list[str]:
-        config = self.run.config
-        return [*config.cells.labels, *config.attribution.match, *([config.cells.batch] if config.cells.batch else [])]
 
     def _refuse_early(self) -> None:
         from cellglass.cells import open_cells
