@@ -13,7 +13,8 @@ LAYERS = (
     "explorer", "cli",
 )  # fmt: skip
 LEAVES = {
-    "_version", "compiled", "errors", "files", "lazy", "progress", "registry", "seeds", "settings", "threads", "vocabulary",
+    "_version", "compiled", "errors", "files", "lazy", "progress", "registry", "seeds", "settings", "threads",
+    "vocabulary",
 }  # fmt: skip
 
 
