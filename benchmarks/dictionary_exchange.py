@@ -98,7 +98,7 @@ def target(x: torch.Tensor, d_out: int) -> torch.Tensor:
 
 def draw(kind: str, d_out: int | None, skip: bool, seed: int) -> SparseDictionary:
     """Return a dictionary with random weights whose statistics fit `inputs`."""
-    cls = dictionaries.KINDS[kind]
+    cls = dictionaries.KINDS[kind].cls
     dictionary = cls(cls.config_class(D, M, d_out=d_out, skip=skip, k=K, **CONFIGS.get(kind, {})))
     noise = torch.Generator().manual_seed(seed)
     sizes = {

@@ -34,7 +34,7 @@ from cellglass.activations import capture, open_store
 from cellglass.cells import align_genes, variable_genes
 from cellglass.cells.cells import Cells
 from cellglass.dictionaries import default_config, fit
-from cellglass.dictionaries.registry import TRAINED
+from cellglass.dictionaries.registry import trained
 from cellglass.evaluation import evaluate
 from cellglass.evaluation.alignment import align
 from cellglass.evaluation.labels import encode_labels
@@ -72,7 +72,7 @@ def main() -> None:
     _site(cells, folder, epochs=20 if options.quick else 100)
     widths, active, seeds = ((64,), (8,), 2) if options.quick else (WIDTHS, ACTIVE, SEEDS)
     jobs = [(basis, 0, 0) for basis in BASELINES]
-    jobs += [(kind, width, k) for kind in TRAINED for width in widths for k in active]
+    jobs += [(kind, width, k) for kind in trained() for width in widths for k in active]
     context = multiprocessing.get_context("spawn")
     work = partial(_one, folder, seeds, label, cells.obs[[label]])
     results: dict[tuple[str, int, int], dict[str, Any]] = {}
@@ -120,7 +120,7 @@ def _one(folder: Path, seeds: int, label: str, labels: pd.DataFrame, job: tuple[
     start = time.perf_counter()
     made = []
     for seed in range(seeds):
-        config = default_config(rows.width, len(seen), kind=kind, n_latents=width, k=k) if kind in TRAINED else None
+        config = default_config(rows.width, len(seen), kind=kind, n_latents=width, k=k) if kind in trained() else None
         made.append(fit(kind, rows, config=config, rows_train=seen, rows_valid=valid, seed=derive(0, "kinds", seed)))
     seconds = (time.perf_counter() - start) / seeds
     metrics = evaluate({"concepts": made}, rows.read, rows.n_rows, labels=labels, heldout=test, seed=0)

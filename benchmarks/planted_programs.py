@@ -36,8 +36,8 @@ from cellglass.attribution.expression import Expressed
 from cellglass.attribution.run import AttributionResult, attribute
 from cellglass.cells.cells import Cells
 from cellglass.cells.simulate import Simulated, simulate
+from cellglass.dictionaries import fit
 from cellglass.dictionaries.base import Codes, Dictionary
-from cellglass.dictionaries.registry import fit
 from cellglass.dictionaries.training.train import split_rows
 from cellglass.evaluation.fidelity import fidelity
 from cellglass.evaluation.recovery import match_programs, recovery, summary

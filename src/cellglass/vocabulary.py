@@ -16,3 +16,12 @@ MODELS: Mapping[str, str] = {
     "embedding": "cellglass.models.kind_others:EMBEDDING",
     "module": "cellglass.models.kind_others:MODULE",
 }
+
+DICTIONARIES: Mapping[str, str] = {
+    name: f"cellglass.dictionaries.kinds.{name}:ENTRY"
+    for name in ("matryoshka", "matryoshka_batchtopk", "topk", "batchtopk", "jumprelu", "gated", "archetypal")
+}
+JOINT: Mapping[str, str] = {"crosslayer": "cellglass.dictionaries.kinds.crosslayer:ENTRY"}
+BASELINES: Mapping[str, str] = {
+    name: f"cellglass.dictionaries.baselines.{name}:ENTRY" for name in ("neurons", "pca", "ica", "nmf", "random")
+}

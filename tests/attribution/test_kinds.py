@@ -7,16 +7,16 @@ import torch
 from cellglass.attribution import attribute, swaps
 from cellglass.attribution.path import path_effects
 from cellglass.dictionaries import TrainConfig, default_config, train
-from cellglass.dictionaries.registry import TRAINED
+from cellglass.dictionaries.registry import KINDS, trained
 
 QUICK = TrainConfig(steps=60, batch_size=32, check_every=20)
 
 
-@pytest.fixture(params=TRAINED)
+@pytest.fixture(params=trained())
 def fitted(request, toy):
     """The toy model with a trained dictionary of each kind, its codes, and a latent that some cells have."""
     config = default_config(6, 160, kind=request.param, n_latents=24, k=4)
-    toy.dictionary = train(TRAINED[request.param](config), torch.from_numpy(toy.z), QUICK, seed=0)
+    toy.dictionary = train(KINDS[request.param].cls(config), torch.from_numpy(toy.z), QUICK, seed=0)
     toy.codes = toy.dictionary.encode(torch.from_numpy(toy.z)).to_csr().tocsc()
     active = np.diff(toy.codes.indptr)
     return toy, np.flatnonzero((active >= 12) & (active <= 140))[:3]

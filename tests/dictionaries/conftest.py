@@ -9,8 +9,8 @@ import torch
 
 from cellglass import dictionaries
 from cellglass.dictionaries import CrossLayerConfig, Dictionary, TrainConfig, default_config
-from cellglass.dictionaries.registry import JOINT
 from cellglass.dictionaries.sparse import SparseConfig
+from cellglass.vocabulary import JOINT
 
 ALONE = [kind for kind in dictionaries.KINDS if kind not in JOINT]
 """Kinds that read and write one site."""

@@ -17,10 +17,11 @@ from cellglass.dictionaries.kinds.jumprelu import JumpReLUConfig
 from cellglass.dictionaries.kinds.matryoshka import MatryoshkaConfig
 from cellglass.dictionaries.kinds.matryoshka_batchtopk import MatryoshkaBatchTopKConfig
 from cellglass.dictionaries.kinds.topk import TopKConfig
-from cellglass.dictionaries.registry import JOINT, TRAINED
+from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.dictionaries.sparse_ops import products
-from cellglass.dictionaries.sparse_ops.losses import auxiliary_loss
+from cellglass.dictionaries.training.revival import auxiliary_loss
 from cellglass.dictionaries.sparse_ops.selection import LargestOfRow
+from cellglass.vocabulary import JOINT
 
 N, D_IN, D_OUT, M, K = 24, 7, 5, 90, 3
 CONFIGS = {
@@ -34,14 +35,14 @@ CONFIGS = {
     "crosslayer": lambda **o: CrossLayerConfig(3 * D_IN, 3 * M, K, n_layers=3, d_out=3 * D_OUT),
 }
 ROLES = {"autoencoder": {}, "transcoder": {"d_out": D_OUT}, "with skip": {"d_out": D_OUT, "skip": True}}
-CASES = [(kind, role) for kind in TRAINED for role in ROLES] + [(kind, "transcoder") for kind in JOINT]
+CASES = [(kind, role) for kind in trained() for role in ROLES] + [(kind, "transcoder") for kind in JOINT]
 
 
 def made(kind: str, role: str):
     """A dictionary in float64 with random weights of every kind, and rows for it."""
     noise = torch.Generator().manual_seed(3)
     config = CONFIGS[kind](**ROLES[role])
-    dictionary = {**TRAINED, **JOINT}[kind](config).double()
+    dictionary = KINDS[kind].cls(config).double()
     with torch.no_grad():
         for name, weight in [*dictionary.named_parameters(), *dictionary.named_buffers()]:
             if weight.ndim:
@@ -156,10 +157,10 @@ def test_the_loss_of_dead_latents_equals_dense_autograd(kind: str, role: str) ->
         out = f @ torch.cat(rows)
     else:
         out = f @ (d.mixing @ d.points if kind == "archetypal" else d.decoder)
-    wanted = mse(out, -losses.miss) / losses.miss.square().mean()
+    wanted = mse(out, -losses.residual) / losses.residual.square().mean()
     weights = dict(d.named_parameters())
     reference = torch.autograd.grad(wanted, weights.values(), allow_unused=True)
-    loss = auxiliary_loss(d, u, losses.miss, chosen)
+    loss = auxiliary_loss(d, u, losses.residual, chosen)
     found = torch.autograd.grad(loss, weights.values(), allow_unused=True)
     assert float((loss - wanted).detach().abs()) < 1e-10
     for name, a, b in zip(weights, found, reference, strict=True):
@@ -186,7 +187,7 @@ def test_a_narrow_product_chooses_alone_and_values_are_exact() -> None:
 def test_a_choice_does_not_depend_on_the_blocks(monkeypatch) -> None:
     from cellglass.dictionaries import sparse
 
-    for kind in TRAINED:
+    for kind in trained():
         d, u, _ = made(kind, "autoencoder")
         whole = d.choose(u, d.training_rules(N))
         monkeypatch.setattr(sparse, "BLOCK_FLOATS", 5 * M)

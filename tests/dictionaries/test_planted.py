@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cellglass.dictionaries import CrossLayerConfig, TrainConfig, default_config, default_training, train
-from cellglass.dictionaries.registry import KINDS, TRAINED
+from cellglass.dictionaries.registry import KINDS, trained
 
 TRAINING = TrainConfig(steps=200, batch_size=256, learning_rate=1.2e-2, dead_after=4000, patience=1000)
 WIDTH, PLANTED, ACTIVE, WRITTEN, LATENTS = 20, 24, 2, 14, 36
@@ -39,10 +39,10 @@ def dense(codes) -> torch.Tensor:
     return torch.from_numpy(codes.to_csr().toarray())
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", trained())
 def test_an_autoencoder_finds_directions_and_rows(kind: str, planted, small_config) -> None:
     config = small_config(kind, WIDTH, LATENTS, ACTIVE)
-    dictionary = train(TRAINED[kind](config), planted.x, TRAINING, seed=0)
+    dictionary = train(KINDS[kind].cls(config), planted.x, TRAINING, seed=0)
     codes = dictionary.encode(planted.x)
     cosine = recovered(dictionary.directions, planted.directions)
     assert float(cosine.mean()) > 0.93
@@ -52,25 +52,25 @@ def test_an_autoencoder_finds_directions_and_rows(kind: str, planted, small_conf
     assert dense(codes).count_nonzero() / len(planted.x) == pytest.approx(ACTIVE, rel=0.1)
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", trained())
 def test_a_transcoder_finds_what_is_written(kind: str, planted, small_config) -> None:
     written = directions(PLANTED, WRITTEN, 9)
     y = planted.codes @ written - 3
     config = small_config(kind, WIDTH, LATENTS, ACTIVE, d_out=WRITTEN)
-    dictionary = train(TRAINED[kind](config), planted.x, TRAINING, target=y, seed=0)
+    dictionary = train(KINDS[kind].cls(config), planted.x, TRAINING, target=y, seed=0)
     codes = dictionary.encode(planted.x)
     assert float(recovered(dictionary.directions, written).mean()) > 0.93
     assert float(best_f1(dense(codes), planted.codes).mean()) > 0.88
     assert explained(dictionary.decode(codes), y) > 0.93
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", trained())
 def test_a_skip_takes_the_linear_part_and_latents_the_rest(kind: str, planted, small_config) -> None:
     # What latents and the skip write cannot be told apart (rows are sums of the planted directions), their sum can.
     written, line = directions(PLANTED, WRITTEN, 9), 0.1 * directions(WIDTH, WRITTEN, 10) * WRITTEN**0.5
     y = planted.codes @ written + planted.x @ line - 3
     config = small_config(kind, WIDTH, LATENTS, ACTIVE, d_out=WRITTEN, skip=True)
-    dictionary = train(TRAINED[kind](config), planted.x, replace(TRAINING, steps=150), target=y, seed=0)
+    dictionary = train(KINDS[kind].cls(config), planted.x, replace(TRAINING, steps=150), target=y, seed=0)
 
     def answer(x: torch.Tensor) -> torch.Tensor:
         return dictionary.decode(dictionary.encode(x), x)
@@ -101,7 +101,7 @@ def test_a_cross_layer_transcoder_finds_which_layers_a_latent_writes_to() -> Non
     y = sum(f @ w for f, w in zip(codes, written, strict=True)) - 1
     x, y = (rows + 0.01 * torch.randn(rows.shape, generator=noise) for rows in (x, y))
     config = CrossLayerConfig(layers * d, layers * latents, ACTIVE, n_layers=layers, d_out=layers * d)
-    dictionary = train(KINDS["crosslayer"](config), x, TRAINING, target=y, seed=0)
+    dictionary = train(KINDS["crosslayer"].cls(config), x, TRAINING, target=y, seed=0)
     found = dictionary.encode(x)
     assert explained(dictionary.decode(found), y) > 0.95
     for layer in range(layers):
@@ -116,7 +116,7 @@ def test_a_cross_layer_transcoder_finds_which_layers_a_latent_writes_to() -> Non
         assert not bool(rows[:, : layer * d].any())
 
 
-@pytest.mark.parametrize("kind", sorted(set(TRAINED) - {"topk", "matryoshka", "archetypal"}))
+@pytest.mark.parametrize("kind", sorted(set(trained()) - {"topk", "matryoshka", "archetypal"}))
 @pytest.mark.parametrize(
     ("n_latents", "k", "quick"), [(48, 8, True), pytest.param(None, None, False, marks=pytest.mark.slow)]
 )
@@ -127,6 +127,6 @@ def test_the_mean_number_of_active_latents_comes_to_k(kind: str, n_latents, k, q
     training = default_training(config.n_latents)
     if quick:
         training = replace(training, steps=200, batch_size=256)
-    dictionary = train(TRAINED[kind](config), x, training, seed=0)
+    dictionary = train(KINDS[kind].cls(config), x, training, seed=0)
     new = torch.randn(4000, 24, generator=noise) * torch.linspace(2, 0.3, 24)
     assert dictionary.encode(new).to_csr().nnz / 4000 == pytest.approx(config.k, rel=0.15)

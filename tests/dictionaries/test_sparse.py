@@ -6,7 +6,7 @@ import torch
 
 from cellglass.dictionaries.base import Codes
 from cellglass.dictionaries.kinds.topk import TopK, TopKConfig
-from cellglass.dictionaries.registry import TRAINED
+from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.dictionaries.sparse import NARROW, SparseConfig, combine, draw
 from cellglass.errors import InputError
 
@@ -86,9 +86,9 @@ def test_wrong_sizes_are_named(width: int, latents: int, message: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", trained())
 def test_what_every_role_reads_and_writes(kind: str, role: str, small_config) -> None:
-    dictionary = filled(TRAINED[kind](small_config(kind, 8, 30, 4, **ROLES[role])))
+    dictionary = filled(KINDS[kind].cls(small_config(kind, 8, 30, 4, **ROLES[role])))
     x = torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
     codes = dictionary.encode(x)
     f = torch.from_numpy(codes.to_csr().toarray())
@@ -109,9 +109,9 @@ def test_what_every_role_reads_and_writes(kind: str, role: str, small_config) ->
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", trained())
 def test_codes_with_a_gradient_equal_those_without_and_float64s(kind: str, role: str, small_config) -> None:
-    dictionary = filled(TRAINED[kind](small_config(kind, 8, 30, 4, **ROLES[role])))
+    dictionary = filled(KINDS[kind].cls(small_config(kind, 8, 30, 4, **ROLES[role])))
     x = torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
     plain, moved = dictionary.encode(x), x.clone().requires_grad_()
     codes = dictionary.encode(moved)
@@ -187,4 +187,4 @@ def test_rows_are_drawn_as_often_as_each_other() -> None:
 @pytest.mark.parametrize("kind", ["topk", "batchtopk", "jumprelu", "gated", "archetypal"])
 def test_a_wrong_config_of_any_kind_is_named(kind: str, options, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        TRAINED[kind].config_class(**{"d_in": 4, "n_latents": 8, "k": 2, **options})
+        KINDS[kind].cls.config_class(**{"d_in": 4, "n_latents": 8, "k": 2, **options})

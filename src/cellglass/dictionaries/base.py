@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import scipy.sparse as sp
 import torch
+
+from cellglass.errors import InputError
 
 
 class Codes(NamedTuple):
@@ -83,6 +85,11 @@ class Dictionary(ABC):
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write ``cfg.json`` and ``weights.safetensors``; `cellglass.dictionaries.load` reads them back."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read back what `save` wrote; a kind that is made anew each time has nothing to read."""
+        raise InputError(f"{folder}: a dictionary of kind {cls.kind} is made, not loaded")
 
     def activations_of(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
         """Return, for each row of `x`, the activation of the one latent ``latent[i]`` after selection, float32 (n,)."""

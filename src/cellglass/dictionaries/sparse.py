@@ -98,8 +98,8 @@ class SparseDictionary(nn.Module, Dictionary):
     """Weights that no gradient reaches."""
 
     config: SparseConfig
-    steered: ClassVar[bool] = False
-    """Whether training steers the number of active latents, so that errors of different steps do not compare."""
+    targets_l0: ClassVar[bool] = False
+    """Whether it is trained to a target L0 (`k`), so that errors of different steps do not compare."""
 
     encoder: nn.Parameter
     encoder_bias: nn.Parameter
@@ -163,9 +163,9 @@ class SparseDictionary(nn.Module, Dictionary):
         errors = []
         for found in chosen:
             f = self.activation(self.respond(u, found), found.pattern.latent)
-            error, miss = self.error(found.pattern, f, u, target)
+            error, residual = self.error(found.pattern, f, u, target)
             errors.append(error)
-        return Losses(torch.stack(errors).mean(), None, miss, found.pattern, f.detach())
+        return Losses(torch.stack(errors).mean(), None, residual, found.pattern, f.detach())
 
     def error(
         self, pattern: Pattern, f: torch.Tensor, u: torch.Tensor, target: torch.Tensor
@@ -348,7 +348,7 @@ class SparseDictionary(nn.Module, Dictionary):
         return [self.decoder]
 
     @torch.no_grad()
-    def stay_on_sphere(self) -> None:
+    def project_out_row_gradient(self) -> None:
         """Take out of the gradient of what latents write what would only change the rows' norms."""
         for rows in self.written_rows():
             if rows.grad is not None:

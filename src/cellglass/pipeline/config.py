@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from cellglass.dictionaries.registry import trained
 from cellglass.errors import InputError
+from cellglass.vocabulary import DICTIONARIES
 
 METHODS = ("path", "swap", "knockout", "de")
-KINDS = ("matryoshka", "matryoshka_batchtopk", "topk", "batchtopk", "jumprelu", "gated", "archetypal")
 TESTS = ("gsea", "ulm", "ora")
 
 
@@ -77,8 +78,8 @@ class DictionaryConfig:
     """Dictionaries trained, from seeds 0, 1, ...: the first is shown, all give the spread of each metric."""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"dictionary.kind is {self.kind!r}; it can be {', '.join(KINDS)}")
+        if self.kind not in DICTIONARIES and self.kind not in trained():
+            raise InputError(f"dictionary.kind is {self.kind!r}; it can be {', '.join(trained())}")
         _at_least("dictionary", self, seeds=1, latents=2, k=1)
         if self.k is not None and self.latents is not None and self.k > self.latents:
             raise InputError(f"dictionary.k is {self.k}, but there are {self.latents} latents; k can be at most that")

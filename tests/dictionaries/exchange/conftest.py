@@ -27,7 +27,7 @@ Draw = Callable[..., SparseDictionary]
 
 
 def _draw(kind: str, form: str = "autoencoder", seed: int = 0) -> SparseDictionary:
-    cls, (d_out, skip) = KINDS[kind], FORMS[form]
+    cls, (d_out, skip) = KINDS[kind].cls, FORMS[form]
     dictionary = cls(cls.config_class(D, M, d_out=d_out, skip=skip, k=K, **CONFIGS.get(kind, {})))
     noise = torch.Generator().manual_seed(seed)
     weights = {

@@ -50,7 +50,7 @@ def test_the_loss_is_the_mean_over_prefixes_of_one_choice() -> None:
     f = chosen[0].pattern.dense(chosen[0].value)
     wanted = [(f[:, :size] @ dictionary.decoder[:size] + dictionary.bias - u).square().mean() for size in PREFIXES]
     assert torch.allclose(losses.total, torch.stack(wanted).mean(), rtol=1e-5)
-    assert torch.allclose(losses.miss, f @ dictionary.decoder + dictionary.bias - u, atol=1e-4)
+    assert torch.allclose(losses.residual, f @ dictionary.decoder + dictionary.bias - u, atol=1e-4)
 
 
 @pytest.mark.parametrize(

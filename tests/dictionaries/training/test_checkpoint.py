@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cellglass.dictionaries import TopK, TopKConfig, TrainConfig, train, train_many
-from cellglass.dictionaries.registry import JOINT, TRAINED
+from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.errors import InputError
+from cellglass.vocabulary import JOINT
 
-KINDS = {**TRAINED, **JOINT}
+MADE = [*trained(), *JOINT]
 TRAINING = TrainConfig(
     steps=50,
     batch_size=32,
@@ -59,7 +60,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MADE)
 def test_stopped_and_run_again_equals_uninterrupted(kind: str, small_config, tmp_path) -> None:
     x, y = data(kind)
     path = tmp_path / "deep" / "checkpoint.safetensors"
@@ -67,12 +68,12 @@ def test_stopped_and_run_again_equals_uninterrupted(kind: str, small_config, tmp
     heard: list[tuple[int, int]] = []
 
     def made(**options):
-        return train(KINDS[kind](config), x, TRAINING, target=y, seed=3, **options)
+        return train(KINDS[kind].cls(config), x, TRAINING, target=y, seed=3, **options)
 
     whole = weights(made(progress=lambda _what, done, total: heard.append((done, total))))
     end = heard[-1][1]
     early = [done for done, total in heard if total < TRAINING.steps]
-    assert bool(early) != KINDS[kind].steered, "the data no longer make it stop early"
+    assert bool(early) != KINDS[kind].cls.targets_l0, "the data no longer make it stop early"
     # A stop at step s leaves the state after s - 1 steps: the first, both sides of a pass's end, cool-down, end.
     stops = sorted({1, 2, PASS, PASS + 1, PASS + 2, 2 * PASS + 1, *early[:2], *early[-1:], end - 1, end})
     for step in [s for s in stops if s <= end]:
@@ -140,7 +141,7 @@ def test_several_trainings_go_on_together(small_config, tmp_path) -> None:
 
     def made(**options):
         configs = [small_config("topk", 8, 20, 3), small_config("gated", 8, 16, 3), small_config("batchtopk", 8, 12, 2)]
-        return train_many([KINDS[c.kind](c) for c in configs], x, TRAINING, seeds=[1, 2, 3], **options)
+        return train_many([KINDS[c.kind].cls(c) for c in configs], x, TRAINING, seeds=[1, 2, 3], **options)
 
     whole = [weights(d) for d in made()]
     for step in (2, 9, 30, 47, 50):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cellglass.dictionaries import MatryoshkaConfig, TrainConfig, default_config, default_training
-from cellglass.dictionaries.registry import TRAINED
+from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.errors import InputError
 
 
@@ -15,13 +15,13 @@ def test_the_measured_default() -> None:
 
 @pytest.mark.parametrize("width", [1, 5, 10, 30, 64, 65, 512, 2048])
 @pytest.mark.parametrize("n", [3, 40, 560, 5000, 10**7])
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", trained())
 def test_any_site_gets_a_valid_config(width: int, n: int, kind: str) -> None:
     config = default_config(width, n, kind=kind)
     assert config.kind == kind
     assert config.n_latents <= max(32, n / 12)
     assert 1 <= config.k <= config.n_latents / 2
-    assert isinstance(config, TRAINED[kind].config_class)
+    assert isinstance(config, KINDS[kind].cls.config_class)
 
 
 def test_training_sees_enough_rows_for_each_latent() -> None:

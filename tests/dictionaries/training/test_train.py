@@ -15,7 +15,7 @@ import torch
 from cellglass.activations import MemoryRows, SiteBatch, Writer, open_store
 from cellglass.activations.manifest import StoredSite
 from cellglass.dictionaries import BatchTopK, BatchTopKConfig, TopK, TopKConfig, TrainConfig, train, train_many
-from cellglass.dictionaries.registry import KINDS, TRAINED
+from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.errors import InputError
 
 
@@ -149,7 +149,7 @@ def test_several_in_one_pass_equal_each_alone(planted, small_config) -> None:
     seeds = [4, 5, 6, 7]
 
     def several(x) -> list:
-        return train_many([KINDS[c.kind](c) for c in configs], x, config, seeds=seeds)
+        return train_many([KINDS[c.kind].cls(c) for c in configs], x, config, seeds=seeds)
 
     ours = several(planted.x)
     assert same(ours[0], train(TopK(configs[0]), planted.x, config, seed=4))
@@ -157,7 +157,7 @@ def test_several_in_one_pass_equal_each_alone(planted, small_config) -> None:
     # The batches of a stream do not depend on a seed: there each equals its own training.
     stream = torch.split(planted.x, 300)
     for made, c, seed in zip(several(stream), configs, seeds, strict=True):
-        assert same(made, train(KINDS[c.kind](c), stream, config, seed=seed))
+        assert same(made, train(KINDS[c.kind].cls(c), stream, config, seed=seed))
     # With rows, the others do not depend on what is trained beside them.
     pair = train_many([TopK(TopKConfig(20, 8, 1)), TopK(configs[2])], planted.x, config, seeds=[4, 6])
     assert same(pair[1], ours[2])
@@ -184,11 +184,13 @@ def test_a_seed_for_each_is_asked_for(planted) -> None:
 # -- what is not asked for -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", trained())
 def test_a_narrow_product_trains_nearly_as_well(kind: str, planted, small_config) -> None:
     config = TrainConfig(steps=100, batch_size=128, learning_rate=1e-2, patience=100)
     wide, narrow = (
-        explained(train(TRAINED[kind](small_config(kind, 20, 32, 3)), planted.x, replace(config, product=p)), planted.x)
+        explained(
+            train(KINDS[kind].cls(small_config(kind, 20, 32, 3)), planted.x, replace(config, product=p)), planted.x
+        )
         for p in ("float32", "bfloat16")
     )
     assert narrow > wide - 0.03

@@ -63,7 +63,7 @@ def test_latents_are_counted_silent_until_they_answer() -> None:
     with torch.no_grad():
         work.dictionary.encoder_bias[10:] = -100
     run(work, 3)
-    silent = work.silent_for
+    silent = work.rows_since_active
     assert (silent[10:] == 96).all()
     assert (silent[:10] < 96).any()
 

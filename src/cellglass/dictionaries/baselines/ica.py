@@ -11,6 +11,7 @@ import torch
 
 from cellglass.activations.rows import Ints, Rows
 from cellglass.dictionaries.baselines.linear import LinearDictionary
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.errors import InputError
 from cellglass.seeds import derive, generator
 
@@ -56,3 +57,6 @@ def fit_ica(rows: Rows, chosen: Ints, n_components: int | None = None, seed: int
             f"ICA with {q} components has no finite answer: the site has fewer independent directions; lower it"
         )
     return ICA(*(torch.from_numpy(np.ascontiguousarray(a)) for a in (model.mean_, model.components_, model.mixing_.T)))
+
+
+ENTRY = DictionaryKind(ICA, "baseline", fit=fit_ica)

@@ -8,6 +8,7 @@ import torch
 
 from cellglass.activations.rows import Ints, Rows
 from cellglass.dictionaries.baselines.linear import LinearDictionary
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.training.batches import mean_and_variance
 
 
@@ -21,3 +22,6 @@ def fit_neurons(rows: Rows, chosen: Ints) -> Neurons:
     """Centre the axes on the mean of the `chosen` rows."""
     axes = torch.eye(rows.width)
     return Neurons(mean_and_variance(rows, chosen)[0], axes, axes)
+
+
+ENTRY = DictionaryKind(Neurons, "baseline", fit=lambda rows, chosen, _count, _seed: fit_neurons(rows, chosen))

@@ -18,6 +18,7 @@ import torch
 from cellglass.activations.rows import Ints, Rows
 from cellglass.dictionaries.base import Codes, Dictionary
 from cellglass.dictionaries.files import read_config, read_weights, write_dictionary
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.errors import InputError
 from cellglass.seeds import derive, generator
 
@@ -112,3 +113,6 @@ def fit_nmf(rows: Rows, chosen: Ints, n_components: int | None = None, seed: int
     if model.n_iter_ >= _FIT_ITERATIONS:
         logger.info("NMF with %d parts did not settle within %d iterations; used as it is", q, _FIT_ITERATIONS)
     return NMF(torch.nn.functional.normalize(torch.from_numpy(model.components_), dim=1))
+
+
+ENTRY = DictionaryKind(NMF, "baseline", fit=fit_nmf)

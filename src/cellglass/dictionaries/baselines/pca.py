@@ -8,6 +8,7 @@ import torch
 
 from cellglass.activations.rows import Ints, Rows
 from cellglass.dictionaries.baselines.linear import LinearDictionary
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.training.batches import mean_and_variance
 from cellglass.errors import InputError
 
@@ -38,3 +39,6 @@ def fit_pca(rows: Rows, chosen: Ints, n_components: int | None = None) -> PCA:
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
     components = (axes * largest.sign()).float()
     return PCA(mean, components, components)
+
+
+ENTRY = DictionaryKind(PCA, "baseline", fit=lambda rows, chosen, count, _seed: fit_pca(rows, chosen, count))

@@ -8,6 +8,7 @@ import torch
 
 from cellglass.activations.rows import Ints, Rows
 from cellglass.dictionaries.baselines.linear import LinearDictionary
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.training.batches import mean_and_variance
 from cellglass.errors import InputError
 from cellglass.seeds import derive
@@ -31,3 +32,6 @@ def fit_random(rows: Rows, chosen: Ints, n_components: int | None = None, seed: 
     noise = torch.Generator().manual_seed(derive(seed, "random directions"))
     axes = torch.nn.functional.normalize(torch.randn(q, rows.width, generator=noise, dtype=torch.float64), dim=1)
     return RandomDirections(mean_and_variance(rows, chosen)[0], axes, torch.linalg.pinv(axes).T)
+
+
+ENTRY = DictionaryKind(RandomDirections, "baseline", fit=fit_random)

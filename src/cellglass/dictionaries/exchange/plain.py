@@ -151,11 +151,11 @@ def plain_of(dictionary: Dictionary, target: str) -> Plain:
 def build(plain: Plain, place: str) -> SparseDictionary:
     """Return the dictionary; InputError, which begins with `place`, where its config cannot be."""
     try:
-        dictionary = KINDS[plain.kind](_config_of(plain))
+        dictionary = _class_of(plain)(_config_of(plain))
     except (InputError, TypeError) as error:
         raise InputError(f"{place}: {error}") from error
     dictionary.load_state_dict(unfold(plain))
-    return cast(SparseDictionary, dictionary.freeze())
+    return dictionary.freeze()
 
 
 def remembered(plain: Plain, note: object) -> Plain:
@@ -176,7 +176,7 @@ def remembered(plain: Plain, note: object) -> Plain:
     config = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
     other = replace(plain, kind=str(kind), config=config)
     try:
-        needed = KINDS[other.kind].shapes(_config_of(other))
+        needed = _class_of(other).shapes(_config_of(other))
     except (InputError, TypeError):
         return plain
     return other if set(needed) == set(unfold(other)) else plain  # an archetypal one has lost its points
@@ -192,8 +192,11 @@ def _config_of(plain: Plain) -> SparseConfig:
     sizes: dict[str, Any] = {"d_in": d_in, "n_latents": m}
     if plain.transcodes:
         sizes |= {"d_out": plain.decoder.shape[1], "skip": plain.skip is not None}
-    config: SparseConfig = KINDS[plain.kind].config_class(**sizes, **plain.config)
-    return config
+    return _class_of(plain).config_class(**sizes, **plain.config)
+
+
+def _class_of(plain: Plain) -> type[SparseDictionary]:
+    return cast(type[SparseDictionary], KINDS[plain.kind].cls)
 
 
 def _moved(plain: Plain, by: torch.Tensor) -> dict[str, Any]:

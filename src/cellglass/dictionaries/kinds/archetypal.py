@@ -15,6 +15,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.kinds.topk import TopK
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary, draw
 from cellglass.dictionaries.sparse_ops.losses import Losses
@@ -53,9 +54,6 @@ class Archetypal(TopK):
     mixing: nn.Parameter
     points: torch.Tensor
 
-    def __init__(self, config: ArchetypalConfig) -> None:
-        super().__init__(config)
-
     @classmethod
     def shapes(cls, config: SparseConfig) -> dict[str, tuple[int, ...]]:
         """Return the shape of each weight and stored statistic."""
@@ -87,7 +85,7 @@ class Archetypal(TopK):
         self.mixing.div_(self.mixing.sum(1, keepdim=True).clamp_min(1e-12))
         self.decoder.copy_(self.mixing @ self.points)
 
-    def stay_on_sphere(self) -> None:
+    def project_out_row_gradient(self) -> None:
         """Do nothing: these rows are held in a hull, not on a sphere."""
 
     def settle(self, chosen: Sequence[Chosen], losses: Losses, mean: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -112,3 +110,10 @@ def centres(x: torch.Tensor, n: int, seed: int) -> torch.Tensor:
     empty = count == 0
     total[empty], count[empty] = x[: int(empty.sum())], 1
     return total / count[:, None]
+
+
+def _default(width: int, n_rows: int, n_latents: int, k: int) -> ArchetypalConfig:
+    return ArchetypalConfig(width, n_latents, k, n_points=max(2, min(4 * n_latents, n_rows // 2)))
+
+
+ENTRY = DictionaryKind(Archetypal, "trained", _default)

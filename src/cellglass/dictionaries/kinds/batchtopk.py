@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import torch
 
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.kinds.thresholds import Thresholded, threshold_for
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.dictionaries.sparse_ops.losses import Losses
@@ -38,9 +39,6 @@ class BatchTopK(Thresholded):
     not_learned: ClassVar[frozenset[str]] = SparseDictionary.not_learned | {"threshold"}
     config: SparseConfig
 
-    def __init__(self, config: SparseConfig) -> None:
-        super().__init__(config)
-
     @classmethod
     def shapes(cls, config: SparseConfig) -> dict[str, tuple[int, ...]]:
         """Return the shape of each weight and stored statistic."""
@@ -64,3 +62,6 @@ class BatchTopK(Thresholded):
         kept = chosen[-1].value
         if len(kept):
             self.threshold.lerp_(mean(kept.min().clamp_min(0)), 1 - _KEPT)
+
+
+ENTRY = DictionaryKind(BatchTopK, "trained", lambda width, _rows, m, k: BatchTopKConfig(width, m, k))

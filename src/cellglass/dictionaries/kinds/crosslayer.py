@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from cellglass.dictionaries.base import Codes
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary, draw, unit
 from cellglass.dictionaries.sparse_ops import products
 from cellglass.dictionaries.sparse_ops.losses import Losses
@@ -222,3 +223,6 @@ def _join(chosen: Sequence[Chosen], n_latents: int) -> Chosen:
     value = torch.cat([found.value.view(n, -1) for found in chosen], dim=1)
     start = torch.arange(0, latent.numel() + 1, latent.shape[1], dtype=torch.int32, device=latent.device)
     return Chosen(Pattern(start, latent.reshape(-1), n_latents), value.reshape(-1))
+
+
+ENTRY = DictionaryKind(CrossLayerTranscoder, "joint")

@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.kinds.thresholds import threshold_for
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.dictionaries.sparse_ops import products
@@ -40,7 +41,7 @@ class Gated(SparseDictionary):
 
     kind: ClassVar[str] = "gated"
     config_class: ClassVar[type[SparseConfig]] = GatedConfig
-    steered: ClassVar[bool] = True
+    targets_l0: ClassVar[bool] = True
     config: GatedConfig
     gate_bias: nn.Parameter
     log_magnitude: nn.Parameter
@@ -104,12 +105,12 @@ class Gated(SparseDictionary):
         gate_bias = self.gate_bias.index_select(0, latent)
         q = products.encode(pattern, found.value - gate_bias.detach(), u, self.encoder, None, self.bias_before)
         f = self._magnitude(q, latent)
-        error, miss = self.error(pattern, f, u, target)
+        error, residual = self.error(pattern, f, u, target)
         gate = (q + gate_bias).relu()
         wanted = target - u @ self.skip.detach().T if self.config.skip else target
         from_gate, _ = products.squared_error(pattern, gate, self.decoder.detach(), self.bias.detach(), wanted)
         penalty = from_gate + self.pressure[0] * gate.sum() / (len(u) * self.d_out)
-        return Losses(error, penalty, miss, pattern, f.detach())
+        return Losses(error, penalty, residual, pattern, f.detach())
 
     def respond(self, u: torch.Tensor, chosen: Chosen) -> torch.Tensor:
         """Return π at the chosen entries with its gradient, (entries,)."""
@@ -123,3 +124,6 @@ class Gated(SparseDictionary):
         self.pressure[1].lerp_(active, 1 - _SLOW)
         step = _GAIN * (self.pressure[1] / self.config.k - 1).clamp(-1, 1)
         self.pressure[0].mul_(step.exp()).clamp_(*_BOUNDS)
+
+
+ENTRY = DictionaryKind(Gated, "trained", lambda width, _rows, m, k: GatedConfig(width, m, k))

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import torch
 
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.kinds.thresholds import Thresholded, threshold_for
 from cellglass.dictionaries.sparse import SparseConfig
 from cellglass.dictionaries.sparse_ops.losses import Losses
@@ -53,11 +54,8 @@ class JumpReLU(Thresholded):
 
     kind: ClassVar[str] = "jumprelu"
     config_class: ClassVar[type[SparseConfig]] = JumpReLUConfig
-    steered: ClassVar[bool] = True
+    targets_l0: ClassVar[bool] = True
     config: JumpReLUConfig
-
-    def __init__(self, config: JumpReLUConfig) -> None:
-        super().__init__(config)
 
     @classmethod
     def shapes(cls, config: SparseConfig) -> dict[str, tuple[int, ...]]:
@@ -88,12 +86,15 @@ class JumpReLU(Thresholded):
         moved = (threshold - bar) * window  # 0, with the gradient of the window
         f = p * on - moved * bar
         active = (on - moved).sum() / len(u)
-        error, miss = self.error(pattern, f, u, target)
+        error, residual = self.error(pattern, f, u, target)
         penalty = config.weight * (active / config.k - 1).square()
-        return Losses(error, penalty, miss, pattern, f.detach())
+        return Losses(error, penalty, residual, pattern, f.detach())
 
     def settle(self, chosen: Sequence[Chosen], losses: Losses, mean: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Keep thresholds at 0 or above."""
         super().settle(chosen, losses, mean)
         with torch.no_grad():
             self.threshold.clamp_min_(0)
+
+
+ENTRY = DictionaryKind(JumpReLU, "trained", lambda width, _rows, m, k: JumpReLUConfig(width, m, k))

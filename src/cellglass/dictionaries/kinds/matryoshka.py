@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import torch
 
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.kinds.topk import TopK, TopKConfig
 from cellglass.dictionaries.sparse import SparseConfig
 from cellglass.dictionaries.sparse_ops.selection import LargestOfRow, Rule
@@ -71,9 +72,6 @@ class Matryoshka(TopK):
     config_class: ClassVar[type[SparseConfig]] = MatryoshkaConfig
     config: MatryoshkaConfig
 
-    def __init__(self, config: MatryoshkaConfig) -> None:
-        super().__init__(config)
-
     def training_rules(self, n_rows: int) -> Sequence[Rule]:
         """Keep the k largest of each prefix, each prefix for itself."""
         return [LargestOfRow(k, 0, size) for size, k in zip(self.config.prefixes, self.config.prefix_k, strict=True)]
@@ -91,3 +89,26 @@ class Matryoshka(TopK):
             weights[name] = weights[name][:size]
         part.load_state_dict({name: torch.clone(value) for name, value in weights.items()})
         return part.freeze()
+
+
+_CLUSTERS = (5, 10, 20, 40)
+_MANY, _BLOCK = 512, 128
+
+
+def default_levels(n_latents: int, k: int) -> list[tuple[int, int]]:
+    """Return the prefixes and their k: 5, 10, 20 and 40 latents with one active, where they are at most half; all.
+
+    From 512 latents on also a prefix of 128 with 12 active in between.
+    """
+    levels = [(prefix, 1) for prefix in _CLUSTERS if 2 * prefix <= n_latents]
+    if n_latents >= _MANY:
+        levels.append((_BLOCK, min(12, k)))
+    return [*levels, (n_latents, k)]
+
+
+def _default(width: int, _rows: int, n_latents: int, k: int) -> MatryoshkaConfig:
+    prefixes, prefix_k = zip(*default_levels(n_latents, k), strict=True)
+    return MatryoshkaConfig(width, n_latents, k, prefixes, prefix_k)
+
+
+ENTRY = DictionaryKind(Matryoshka, "trained", _default)

@@ -12,8 +12,9 @@ from typing import ClassVar
 
 import torch
 
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.kinds.batchtopk import BatchTopK
-from cellglass.dictionaries.kinds.matryoshka import check_prefixes
+from cellglass.dictionaries.kinds.matryoshka import check_prefixes, default_levels
 from cellglass.dictionaries.sparse import SparseConfig
 from cellglass.dictionaries.sparse_ops import products
 from cellglass.dictionaries.sparse_ops.losses import Losses
@@ -46,9 +47,6 @@ class MatryoshkaBatchTopK(BatchTopK):
     config_class: ClassVar[type[SparseConfig]] = MatryoshkaBatchTopKConfig
     config: MatryoshkaBatchTopKConfig
 
-    def __init__(self, config: MatryoshkaBatchTopKConfig) -> None:
-        super().__init__(config)
-
     def training_loss(self, u: torch.Tensor, target: torch.Tensor, chosen: Sequence[Chosen]) -> Losses:
         """Return the mean over prefixes of the mean squared error.
 
@@ -66,3 +64,10 @@ class MatryoshkaBatchTopK(BatchTopK):
             errors.append(torch.nn.functional.mse_loss(out, target))
             begin = end
         return Losses(torch.stack(errors).mean(), None, (out - target).detach(), pattern, f.detach())
+
+
+def _default(width: int, _rows: int, n_latents: int, k: int) -> MatryoshkaBatchTopKConfig:
+    return MatryoshkaBatchTopKConfig(width, n_latents, k, tuple(size for size, _ in default_levels(n_latents, k)))
+
+
+ENTRY = DictionaryKind(MatryoshkaBatchTopK, "trained", _default)

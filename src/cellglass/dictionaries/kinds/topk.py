@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import torch
 
+from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.dictionaries.sparse_ops.selection import LargestOfRow, Rule
 
@@ -33,9 +34,6 @@ class TopK(SparseDictionary):
     kind: ClassVar[str] = "topk"
     config_class: ClassVar[type[SparseConfig]] = TopKConfig
     config: SparseConfig
-
-    def __init__(self, config: SparseConfig) -> None:
-        super().__init__(config)
 
     def rules(self) -> Sequence[Rule]:
         """Keep the k largest of each row."""
@@ -58,3 +56,6 @@ class TopK(SparseDictionary):
         # In place where no gradient needs the pre-activations: twice as fast as a comparison with booleans.
         larger = pre.detach().gt(own.detach()).float() if pre.requires_grad else pre.gt_(own)
         return torch.where(larger @ ones < self.config.k, own[:, 0].relu(), 0.0)
+
+
+ENTRY = DictionaryKind(TopK, "trained", lambda width, _rows, m, k: TopKConfig(width, m, k))

@@ -193,20 +193,20 @@ def squared_errors(
     decoder: Array,
     bias: Array,
     target: Array,
-    miss: Array,
+    residual: Array,
     total: Array,
     slope: Array,
     first: int,
     last: int,
 ) -> None:
-    """Write f D + b - target to `miss` (n, d), its sum of squares to `total` (n,), miss . D_l to `slope` (entries,).
+    """Write f D + b - target to `residual` (n, d), its sum of squares to `total` (n,), residual . D_l to `slope`.
 
     The decoder rows of a row's entries are read for the first and are still in the cache for the last.
     """
     d = decoder.shape[1]
     zero = decoder.dtype.type(0)  # of the matrix's type: sums in a wider one take half as long again
     for r in range(first, last):
-        out = miss[r]
+        out = residual[r]
         wanted = target[r]
         for c in range(d):
             out[c] = bias[c] - wanted[c]

@@ -168,8 +168,8 @@ def squared_error(
     The same as `decode` and a mean square, but the gradient of the codes is found while the decoder rows that they need
     are still at hand. Gradients go to `values`, `decoder`, `bias` and `target`.
     """
-    loss, miss = _SquaredError.apply(pattern, values, decoder, bias, target)  # type: ignore[no-untyped-call]
-    return loss, miss
+    loss, residual = _SquaredError.apply(pattern, values, decoder, bias, target)  # type: ignore[no-untyped-call]
+    return loss, residual
 
 
 class _SquaredError(torch.autograd.Function):
@@ -177,29 +177,29 @@ class _SquaredError(torch.autograd.Function):
     def forward(ctx: Any, *given: Any) -> tuple[torch.Tensor, torch.Tensor]:
         pattern, values, decoder, bias, target = given
         if pattern.crowded or values.is_cuda:
-            miss = combine(pattern, values, decoder).add_(bias).sub_(target)
-            loss, slope = miss.square().mean(), dots(pattern, miss, decoder)
+            residual = combine(pattern, values, decoder).add_(bias).sub_(target)
+            loss, slope = residual.square().mean(), dots(pattern, residual, decoder)
         else:
-            miss, slope = torch.empty_like(target), torch.empty_like(values)
+            residual, slope = torch.empty_like(target), torch.empty_like(values)
             total = np.empty(pattern.n_rows)
             work = compiled(_kernels.squared_errors, any_order=True)
             read = [x.contiguous().numpy() for x in (pattern.start, pattern.latent, values, decoder, bias, target)]
-            written = miss.numpy(), total, slope.numpy()
+            written = residual.numpy(), total, slope.numpy()
             over_rows(pattern.n_rows, target.numel(), lambda a, b: work(*read, *written, a, b))
             loss = values.new_tensor(total.sum() / target.numel())
         ctx.pattern, ctx.scale = pattern, 2 / target.numel()
-        ctx.save_for_backward(values, slope, miss)
-        ctx.mark_non_differentiable(miss)
-        return loss, miss
+        ctx.save_for_backward(values, slope, residual)
+        ctx.mark_non_differentiable(residual)
+        return loss, residual
 
     @staticmethod
     def backward(ctx: Any, *grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        values, slope, miss = ctx.saved_tensors
+        values, slope, residual = ctx.saved_tensors
         scale = grad[0] * ctx.scale
         wanted = ctx.needs_input_grad
-        to_decoder = spread(ctx.pattern, values * scale, miss) if wanted[2] else None
-        to_bias = miss.sum(0) * scale if wanted[3] else None
-        return None, slope * scale, to_decoder, to_bias, miss * -scale if wanted[4] else None
+        to_decoder = spread(ctx.pattern, values * scale, residual) if wanted[2] else None
+        to_bias = residual.sum(0) * scale if wanted[3] else None
+        return None, slope * scale, to_decoder, to_bias, residual * -scale if wanted[4] else None
 
 
 class _Encode(torch.autograd.Function):

@@ -7,27 +7,17 @@ the last level, with about 0.6 active latents a dimension, keeps 0.91 of the var
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from cellglass.dictionaries.kinds.archetypal import ArchetypalConfig
-from cellglass.dictionaries.kinds.batchtopk import BatchTopKConfig
-from cellglass.dictionaries.kinds.gated import GatedConfig
-from cellglass.dictionaries.kinds.jumprelu import JumpReLUConfig
-from cellglass.dictionaries.kinds.matryoshka import MatryoshkaConfig
-from cellglass.dictionaries.kinds.matryoshka_batchtopk import MatryoshkaBatchTopKConfig
-from cellglass.dictionaries.kinds.topk import TopKConfig
-from cellglass.dictionaries.sparse import SparseConfig
+from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.errors import InputError
 
-_PLAIN: Mapping[str, type[SparseConfig]] = {
-    cls.kind: cls for cls in (TopKConfig, BatchTopKConfig, JumpReLUConfig, GatedConfig)
-}
+if TYPE_CHECKING:
+    from cellglass.dictionaries.sparse import SparseConfig
 
 _FEWEST, _FEWEST_CELLS_A_LATENT = 32, 12
-_CLUSTERS = (5, 10, 20, 40)
-_MANY, _BLOCK = 512, 128
 _BIG, _BATCH, _BIG_BATCH = 1024, 512, 4096
 _STEPS, _ROWS_A_LATENT = 800, 1500
 
@@ -44,18 +34,12 @@ def default_config(
     n_cells
         Rows to train on.
     kind
-        One of the trained kinds: ``matryoshka``, ``matryoshka_batchtopk``, ``topk``, ``batchtopk``, ``jumprelu``,
-        ``gated`` or ``archetypal``.
+        One of the trained kinds, `registry.trained`; what is special to it is said in its file.
     n_latents
         None: four times the width, at least 128, in powers of two, and at most one for each 12 rows (at least 32).
     k
         Latents active in a row. None: 0.6 of the width, within 8 and 16, up to width 64; from there on the square
         root of twice the latents (32 of 512, 64 of 2,048). Never more than half the latents.
-
-    Notes
-    -----
-    A nested dictionary gets prefixes of 5, 10, 20 and 40 latents with one active, where they are at most
-    half of the latents, then all latents; from 512 latents on also a prefix of 128 with 12 active in between.
     """
     if width < 1 or n_cells < 1:
         raise InputError(f"a dictionary for width {width} and {n_cells} cells cannot be made; both must be at least 1")
@@ -65,21 +49,10 @@ def default_config(
     if k is None:
         k = min(16, max(8, round(0.6 * width))) if width <= 64 else max(16, round((2 * n_latents) ** 0.5))
         k = max(1, min(k, n_latents // 2))
-    if kind in _PLAIN:
-        return _PLAIN[kind](width, n_latents, k)
-    if kind == "archetypal":
-        return ArchetypalConfig(width, n_latents, k, n_points=max(2, min(4 * n_latents, n_cells // 2)))
-    levels = [(prefix, 1) for prefix in _CLUSTERS if 2 * prefix <= n_latents]
-    if n_latents >= _MANY:
-        levels.append((_BLOCK, min(12, k)))
-    levels.append((n_latents, k))
-    prefixes = tuple(size for size, _ in levels)
-    if kind == "matryoshka_batchtopk":
-        return MatryoshkaBatchTopKConfig(width, n_latents, k, prefixes)
-    if kind != "matryoshka":
-        known = ", ".join([*_PLAIN, "archetypal", "matryoshka_batchtopk", "matryoshka"])
-        raise InputError(f"dictionary kind {kind!r} has no default config; choose one of: {known}")
-    return MatryoshkaConfig(width, n_latents, k, prefixes, tuple(active for _, active in levels))
+    make = KINDS.find(kind, "default_config").default_config
+    if make is None:
+        raise InputError(f"dictionary kind {kind!r} has no default config; choose one of: {', '.join(trained())}")
+    return make(width, n_cells, n_latents, k)
 
 
 def default_training(n_latents: int) -> TrainConfig:

@@ -13,16 +13,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 import torch
 
-from cellglass.activations.rows import Ints, Rows, SideBySide, as_rows
+from cellglass.activations.rows import SideBySide, as_rows
 from cellglass.dictionaries.sparse import SparseDictionary
 from cellglass.dictionaries.training import checkpoint as checkpoints
 from cellglass.dictionaries.training.batches import Batches, Feed, RowFeed, StreamFeed, is_stream, split_rows
 from cellglass.dictionaries.training.config import TrainConfig
+from cellglass.dictionaries.training.options import Data, ManyOptions, TrainOptions, check_options
 from cellglass.dictionaries.training.parallel import Parallel
 from cellglass.dictionaries.training.trainer import Training, scaled
 from cellglass.errors import InputError
@@ -30,24 +31,12 @@ from cellglass.progress import Progress, silent
 from cellglass.threads import threads
 
 D = TypeVar("D", bound=SparseDictionary)
-Data = Rows | torch.Tensor | np.ndarray[Any, Any]
 
 logger = logging.getLogger(__name__)
 
 
-def train(
-    dictionary: D,
-    x: Data | Batches,
-    config: TrainConfig | None = None,
-    *,
-    target: Data | None = None,
-    rows_train: Ints | Sequence[int] | None = None,
-    rows_valid: Ints | Sequence[int] | None = None,
-    seed: int = 0,
-    checkpoint: Path | str | None = None,
-    progress: Progress = silent,
-) -> D:
-    """Train a new `dictionary` on `x` and return it, frozen; its weights are set from `seed` and the data.
+def train(dictionary: D, x: Data | Batches, config: TrainConfig | None = None, **options: Unpack[TrainOptions]) -> D:
+    """Train a new `dictionary` on `x` and return it, frozen; its weights are set from the seed and the data.
 
     Parameters
     ----------
@@ -59,17 +48,8 @@ def train(
         out. For a transcoder, a stream gives inputs and outputs side by side.
     config
         How; None means `TrainConfig`'s defaults.
-    target
-        Of a transcoder: rows of the site that is written, of the same cells.
-    rows_train, rows_valid
-        Rows to learn from and rows to hold out. None for both: a tenth, drawn with `seed`, is held out (at most
-        65,536). None for one: all the others.
-    seed
-        Of the first weights, the order of rows and the draws.
-    checkpoint
-        A file from which an interrupted training goes on; removed at the end. None keeps none.
-    progress
-        Hears the steps.
+    **options
+        See `TrainOptions`.
 
     Raises
     ------
@@ -77,10 +57,9 @@ def train(
         Rows of another width, too few rows, activations that are all equal, a training that runs away, or a checkpoint
         of another training.
     """
-    (done,) = train_many(
-        [dictionary], x, config, target=target, rows_train=rows_train, rows_valid=rows_valid, seeds=[seed],
-        checkpoint=checkpoint, progress=progress,
-    )  # fmt: skip
+    check_options(options)
+    many: Any = {name: value for name, value in options.items() if name != "seed"}
+    (done,) = train_many([dictionary], x, config, seeds=[options.get("seed", 0)], **many)
     return done
 
 
@@ -90,11 +69,7 @@ def train_many(
     config: TrainConfig | None = None,
     *,
     seeds: Sequence[int],
-    target: Data | None = None,
-    rows_train: Ints | Sequence[int] | None = None,
-    rows_valid: Ints | Sequence[int] | None = None,
-    checkpoint: Path | str | None = None,
-    progress: Progress = silent,
+    **options: Unpack[ManyOptions],
 ) -> list[D]:
     """Train several dictionaries, such as several seeds, k or kinds, in one pass over the rows.
 
@@ -106,9 +81,14 @@ def train_many(
         What to train; all read (and write) the same width.
     seeds
         Of the first weights of each; the first is also that of the order of rows and of the draws.
-    x, config, target, rows_train, rows_valid, checkpoint, progress
+    x, config
         As for `train`.
+    **options
+        See `ManyOptions`.
     """
+    check_options(options, ManyOptions)
+    target, checkpoint = options.get("target"), options.get("checkpoint")
+    progress = options.get("progress", silent)
     config = config or TrainConfig()
     if not dictionaries or len(seeds) != len(dictionaries):
         raise InputError(f"there are {len(dictionaries)} dictionaries and {len(seeds)} seeds; give one seed for each")
@@ -116,7 +96,7 @@ def train_many(
     width = max(biggest.d_in, biggest.d_out)
     device = config.torch_device(biggest.n_latents, width)
     parallel = Parallel()
-    feed = _feed(x, target, rows_train, rows_valid, config, seeds[0], parallel)
+    feed = _feed(x, options, config, seeds[0], parallel)
     for dictionary in dictionaries:
         _check_width(dictionary, feed, target)
     with threads(config.thread_count(biggest.n_latents, width)):
@@ -133,15 +113,8 @@ def train_many(
     return [dictionary.cpu().freeze() for dictionary in dictionaries]
 
 
-def _feed(
-    x: Data | Batches,
-    target: Data | None,
-    rows_train: Any,
-    rows_valid: Any,
-    config: TrainConfig,
-    seed: int,
-    parallel: Parallel,
-) -> Feed:
+def _feed(x: Data | Batches, options: ManyOptions, config: TrainConfig, seed: int, parallel: Parallel) -> Feed:
+    target, rows_train, rows_valid = options.get("target"), options.get("rows_train"), options.get("rows_valid")
     if is_stream(x):
         if target is not None or rows_train is not None or rows_valid is not None:
             raise InputError("a stream has no rows to name and gives inputs and outputs side by side; pass x alone")

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from cellglass.dictionaries.sparse import SparseDictionary
-from cellglass.dictionaries.sparse_ops.losses import auxiliary_loss
 from cellglass.dictionaries.sparse_ops.selection import LargestOfRow, Rule
 from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.dictionaries.training.parallel import Parallel
+from cellglass.dictionaries.training.revival import auxiliary_loss
 from cellglass.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Training:
         self.optimiser = torch.optim.Adam(self.weights, lr=config.learning_rate, fused=True)
         self.product = config.product_type(device)
         self.dead_after = config.dead_after or _DEAD_BATCHES * config.batch_size
-        self.silent_for = torch.zeros(dictionary.n_latents, device=device)
+        self.rows_since_active = torch.zeros(dictionary.n_latents, device=device)
         self.step_number, self.end, self.stale = 0, config.steps, 0
         self.best_error = float("inf")
         self.best: dict[str, torch.Tensor] = {}
@@ -79,7 +79,9 @@ class Training:
 
     def _descend(self, u: torch.Tensor, target: torch.Tensor, rate: float) -> None:
         dictionary, config = self.dictionary, self.config
-        dead = torch.nonzero(self.silent_for >= self.dead_after)[:, 0] if config.aux_weight > 0 else self.silent_for[:0]
+        dead = torch.nonzero(self.rows_since_active >= self.dead_after)[:, 0]
+        if config.aux_weight <= 0:
+            dead = dead[:0]
         rules: list[Rule] = list(dictionary.training_rules(len(u)))
         if len(dead):
             rules.append(LargestOfRow(min(config.aux_k, len(dead)), 0, dictionary.n_latents, only=dead))
@@ -88,17 +90,17 @@ class Training:
         losses = dictionary.training_loss(u, target, chosen)
         loss = losses.total
         if revived is not None:
-            loss = loss + config.aux_weight * auxiliary_loss(dictionary, u, losses.miss, revived)
+            loss = loss + config.aux_weight * auxiliary_loss(dictionary, u, losses.residual, revived)
         self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch gives Tensor.backward no types
-        dictionary.stay_on_sphere()
+        dictionary.project_out_row_gradient()
         self.parallel.average_gradients(self.weights)
         self._clip()
         self.optimiser.step()
         dictionary.settle(chosen, losses, self.parallel.mean)
-        self.silent_for += len(u) * self.parallel.world
-        self.silent_for.masked_fill_(self.parallel.any(losses.active_latents()), 0)
+        self.rows_since_active += len(u) * self.parallel.world
+        self.rows_since_active.masked_fill_(self.parallel.any(losses.active_latents()), 0)
 
     @torch.no_grad()
     def _clip(self) -> None:
@@ -122,8 +124,8 @@ class Training:
                 f"training came to an error of {error} at step {self.step_number}; lower learning_rate "
                 f"({self.config.learning_rate}), or look for extreme values in the activations"
             )
-        self.stale = 0 if error < 0.999 * self.best_error or self.dictionary.steered else self.stale + 1
-        if error < self.best_error or self.dictionary.steered:
+        self.stale = 0 if error < 0.999 * self.best_error or self.dictionary.targets_l0 else self.stale + 1
+        if error < self.best_error or self.dictionary.targets_l0:
             self.best_error = error
             self.best = {name: value.clone() for name, value in self.dictionary.state_dict().items()}
 
@@ -138,7 +140,7 @@ class Training:
         """Return everything that the next step depends on, as tensors and as plain numbers."""
         tensors = {f"weight/{name}": value for name, value in self._values().items()}
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
-        tensors["silent_for"] = self.silent_for
+        tensors["rows_since_active"] = self.rows_since_active
         for i, weight in enumerate(self.weights):
             for name, value in self.optimiser.state.get(weight, {}).items():
                 tensors[f"adam/{i}/{name}"] = value
@@ -151,11 +153,11 @@ class Training:
         for name, value in self._values().items():
             value.copy_(tensors[f"weight/{name}"])
         self.best = {
-            name.removeprefix("best/"): value.to(self.silent_for.device)
+            name.removeprefix("best/"): value.to(self.rows_since_active.device)
             for name, value in tensors.items()
             if name.startswith("best/")
         }
-        self.silent_for.copy_(tensors["silent_for"])
+        self.rows_since_active.copy_(tensors["rows_since_active"])
         for i, weight in enumerate(self.weights):
             kept = {name.split("/")[2]: value for name, value in tensors.items() if name.startswith(f"adam/{i}/")}
             if kept:

@@ -1,0 +1,38 @@
+"""What is known of a kind of dictionary: its class, how one is configured or fitted by default, whether it has a seed.
+
+A kind is one entry in the registry (``registry.py``), at the end of the file that holds its class. Another package adds
+one by an entry point of the group ``cellglass.dictionaries``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from cellglass.activations.rows import Ints, Rows
+    from cellglass.dictionaries.base import Dictionary
+    from cellglass.dictionaries.sparse import SparseConfig
+
+
+@dataclass(frozen=True)
+class DictionaryKind:
+    """A kind of dictionary.
+
+    Attributes
+    ----------
+    cls : type
+        Its class; ``cls.kind`` is its name, and ``cls.load`` reads what ``save`` wrote.
+    family : {"trained", "joint", "baseline"}
+        Trained by gradient; trained on several sites at once; or fitted as something to compare with.
+    default_config : callable, (width, n_rows, n_latents, k) -> SparseConfig, optional
+        Of a trained kind: its config for a site of that width, so many rows to train on, and these sizes.
+    fit : callable, (rows, chosen rows, number of components, seed) -> Dictionary, optional
+        Of a baseline.
+    """
+
+    cls: type[Dictionary]
+    family: Literal["trained", "joint", "baseline"]
+    default_config: Callable[[int, int, int, int], SparseConfig] | None = None
+    fit: Callable[[Rows, Ints, int | None, int], Dictionary] | None = None
