@@ -30,7 +30,7 @@ test: $(STAMP)  ## run the tests (under ten minutes)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP)  ## run the tests that take longer
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(STAMP)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
