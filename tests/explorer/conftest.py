@@ -26,7 +26,7 @@ def add_pairs(folder: Path, n_cells: int, concepts: list[int], rng: np.random.Ge
         for kind, others in (("real", rng.choice(n_cells, 3)), ("null", rng.choice(n_cells, 2)))
         for other in others
     ]
-    pd.DataFrame(rows).astype({"concept": "int32", "difference": "float32"}).to_parquet(folder / "pairs.parquet")
+    write.write_pairs(folder, pd.DataFrame(rows))
 
 
 def add_dictionary(folder: Path, n_latents: int) -> None:

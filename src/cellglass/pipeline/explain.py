@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cellglass.atlas.schema import PAIRS
 from cellglass.errors import InputError
 from cellglass.pipeline.config import RunConfig, make_config
 from cellglass.pipeline.runner import Run, Stage, run_stages
@@ -70,7 +71,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "genes", "find the genes behind each concept", interpret.make_genes,
-        ("genes.parquet", interpret.PAIRS, interpret.ATTRIBUTION), ("model", "activations", "dictionaries", "codes"),
+        ("genes.parquet", PAIRS, interpret.ATTRIBUTION), ("model", "activations", "dictionaries", "codes"),
         _table("attribution"),
     ),
     Stage(

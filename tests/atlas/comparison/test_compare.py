@@ -20,7 +20,7 @@ import cellglass
 from cellglass.atlas import manifest as manifests
 from cellglass.atlas import open_atlas, write
 from cellglass.atlas.comparison.compare import compare
-from cellglass.cli.app import app as cli
+from cellglass.cli import app as cli
 from cellglass.dictionaries.kinds.topk import TopK, TopKConfig
 from cellglass.errors import InputError
 from cellglass.files import sha256

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from cellglass.atlas.schema import PAIRS
 from cellglass.attribution import attribute
 from cellglass.cells import Simulated
 from cellglass.enrichment.normal_scores import normal_scores
@@ -47,7 +48,7 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
 
 
 def test_prototypes_and_partners_are_kept(small_run: Run) -> None:
-    pairs = pd.read_parquet(small_run.path(interpret.PAIRS))
+    pairs = pd.read_parquet(small_run.path(PAIRS))
     codes = open_codes(small_run).toarray()
     real = pairs[pairs["kind"] == "real"]
     assert len(real) > 0

@@ -226,7 +226,7 @@ class Review:
         Parameters
         ----------
         early : bool
-            Also of a session that has not ended; for whoever leads the study, never for the page.
+            Also of a session that has not ended; for whoever leads it, never for the page.
 
         Returns
         -------

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 ATTRIBUTION = "work/attribution"
 RATES = "work/rates.json"
-PAIRS = "pairs.parquet"
 BLOCK = 16
 FEW_GENES = 50
 """Swapped genes of a concept by default where each swap is a run of a deep model."""
@@ -143,14 +142,15 @@ def _most_genes(model: CellModel, site: str, asked: int | None) -> int | None:
 
 def _join(folders: Any, run: Run) -> None:
     """Write what the blocks found beside genes: pairs for the atlas; gaps, skipped concepts and notes."""
+    from cellglass.atlas.write import write_pairs
+
     folders = list(folders)
 
     def joined(name: str) -> pd.DataFrame:
         tables = [pd.read_parquet(folder / f"{name}.parquet") for folder in folders]
         return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
-    with atomic_path(run.path(PAIRS)) as temporary:
-        joined("pairs").to_parquet(temporary, index=False)
+    write_pairs(run.folder, joined("pairs"))
     notes = sorted({note for folder in folders for note in json.loads((folder / "notes.json").read_text())})
     with atomic_path(run.path(ATTRIBUTION)) as temporary:
         temporary.mkdir()
