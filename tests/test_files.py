@@ -6,11 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cellglass.errors import InputError
-from cellglass.files import atomic_path, finite_or_none, parse_json, read_json, remove_leftovers, sha256
+from cellglass.files import atomic_path, parse_json, read_json, remove_leftovers, sha256
 
 
 def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -105,11 +104,3 @@ def test_json_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     place.chmod(0)
     with pytest.raises(InputError, match="Permission denied"):
         read_json(place, missing="not this", way_out="copy it again")
-
-
-@pytest.mark.parametrize(
-    ("value", "plain"),
-    [(np.float32(0.5), 0.5), (np.int64(3), 3), (np.nan, None), (np.inf, None), (None, None), (True, 1)],
-)
-def test_numbers_for_json(value: object, plain: object) -> None:
-    assert finite_or_none(value) == plain

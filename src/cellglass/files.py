@@ -1,11 +1,10 @@
 """Files are written whole or not at all: to a temporary name beside the target, synced, then renamed.
 
-JSON is read, or refused in one line; its numbers are finite.
+JSON is read, or refused in one line.
 """
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -95,17 +94,6 @@ def parse_json(content: bytes, place: object, *, way_out: str) -> Any:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place} cannot be read as JSON ({one_line(error)}); {way_out}") from error
-
-
-def finite_or_none(value: Any) -> float | int | None:
-    """Return a plain number, also of NumPy's, for JSON, or None for what is missing or not finite."""
-    if value is None:
-        return None
-    plain = value.item() if hasattr(value, "item") else value
-    if isinstance(plain, int):
-        return int(plain)  # of a truth value 0 or 1
-    number = float(plain)
-    return number if math.isfinite(number) else None
 
 
 def _remove(path: Path) -> None:

@@ -77,6 +77,24 @@ def add_tokens(folder: Path, atlas: Atlas, rng: np.random.Generator) -> None:
     write.write_concepts(folder, table.X, table.obs, table.obsm["X_umap"], var, table.uns)
 
 
+def add_foreign(folder: Path) -> None:
+    """Add what another package may bring: a method, a test, and a basis that no part of cellglass knows."""
+    atlas = open_atlas(folder)
+    genes, pathways = atlas.genes(), atlas.pathways()
+    more = genes[genes["method"] == "swap"].assign(method="a-new-one")
+    write.write_genes(folder, [genes, more])
+    tested = pathways[pathways["test"] == "gsea"].assign(test="fisher", ranking="a-new-one")
+    write.write_pathways(folder, [pathways, tested])
+    records = atlas.evaluation.reset_index().to_dict("records")
+    known = {record["metric"]: record for record in records}
+    for name, like in {
+        "annotation.hallmark.fisher": "annotation.hallmark.gsea",
+        "alignment.cell type.CD19+ B cells.clusters": "alignment.cell type.CD19+ B cells.pca",
+    }.items():
+        records.append({**known[like], "metric": name})
+    write.write_evaluation(folder, records)
+
+
 @pytest.fixture(scope="session")
 def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = make_atlas(tmp_path_factory.mktemp("explorer") / "full")

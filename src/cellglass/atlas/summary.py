@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellglass.atlas.schema import GENES, UNS_CONSENSUS, UNS_MODEL
 from cellglass.atlas.tables import Tables, plain
-from cellglass.files import finite_or_none
+from cellglass.evaluation.metric import finite_or_none
 
 if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas

@@ -20,7 +20,8 @@ import scipy.sparse as sp
 from cellglass.atlas import checks, schema
 from cellglass.atlas.tables import plain
 from cellglass.errors import InputError
-from cellglass.files import atomic_path, finite_or_none
+from cellglass.evaluation.metric import finite_or_none
+from cellglass.files import atomic_path
 
 ROW_GROUP = 1 << 13
 

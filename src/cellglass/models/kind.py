@@ -93,7 +93,7 @@ class ModelKind:
     name : str
         As in the ``kind`` of a saved model.
     title : str
-        As people write it.
+        As people write it; of ours as in `cellglass.vocabulary.TITLES`.
     load : callable, Path -> CellModel
         Reads a saved or published folder.
     recognises : callable, Path -> bool

@@ -13,6 +13,7 @@ from cellglass.atlas import open_atlas, write
 from cellglass.atlas.read import Atlas
 from cellglass.explorer import Tree
 from cellglass.explorer.data import facts
+from explorer.conftest import add_foreign
 
 
 def test_the_manifest_says_what_the_atlas_is(read: Any, atlas: Atlas) -> None:
@@ -30,8 +31,25 @@ def test_the_manifest_says_what_the_atlas_is(read: Any, atlas: Atlas) -> None:
     assert manifest["methods"] == [
         ["path", "preactivation"], ["swap", "activation"], ["knockout", "activation"], ["de", "expression"],
     ]  # fmt: skip
+    assert manifest["titles"] == {
+        "path": "Path", "swap": "Swap", "knockout": "Knock-out", "de": "Expression",
+        "activation": "activation", "preactivation": "pre-activation", "expression": "expression",
+        "gsea": "GSEA", "ulm": "ULM", "ora": "ORA",
+    }  # fmt: skip
     assert len(manifest["metrics"]) == len(atlas.evaluation)
     assert str(atlas.path) not in json.dumps(manifest)
+
+
+def test_names_of_other_packages_come_after_ours_and_are_their_own_titles(full_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(full_folder, tmp_path / "atlas"))
+    add_foreign(folder)
+    manifest = json.loads(Tree(open_atlas(folder)).get("data/manifest.json"))
+    assert manifest["methods"][-1] == ["a-new-one", "activation"]
+    assert (manifest["tests"][-1], manifest["rankings"][-1]) == ("fisher", "a-new-one")
+    assert {name: manifest["titles"][name] for name in ("a-new-one", "fisher")} == {
+        "a-new-one": "a-new-one",
+        "fisher": "fisher",
+    }
 
 
 def test_a_live_tree_says_so(atlas: Atlas) -> None:

@@ -26,7 +26,7 @@ from cellglass.atlas.comparison.matchings import (
 from cellglass.atlas.comparison.overlap import SiteOverlap, cell_overlap, site_overlap, site_width
 from cellglass.atlas.read import Atlas
 from cellglass.errors import InputError
-from cellglass.files import finite_or_none
+from cellglass.evaluation.metric import finite_or_none
 
 Array = np.ndarray[Any, Any]
 

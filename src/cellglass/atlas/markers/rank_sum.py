@@ -29,7 +29,7 @@ from cellglass.atlas.columns import Array, Block, Columns
 from cellglass.atlas.markers.spool import keep
 from cellglass.atlas.read import Atlas
 from cellglass.errors import DamagedError, InputError
-from cellglass.files import finite_or_none
+from cellglass.evaluation.metric import finite_or_none
 
 SCALE = 1e4
 KEPT = 1 << 23

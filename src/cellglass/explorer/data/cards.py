@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from cellglass.atlas.report.collect import METHOD_ORDER
 from cellglass.explorer.data.cells import composition, histogram
 from cellglass.explorer.data.facts import CARD_SHARD
 from cellglass.explorer.data.json import dumps, shorts
 from cellglass.explorer.data.neighbours import Neighbours
 from cellglass.explorer.data.rows import Rows
-from cellglass.explorer.data.search_index import TESTS, SearchIndex, order
+from cellglass.explorer.data.search_index import SearchIndex
 from cellglass.explorer.data.source import Source
+from cellglass.vocabulary import in_order
 
 Array = np.ndarray[Any, Any]
 
@@ -122,7 +122,7 @@ def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]
     blocks = []
     for (origin, test, ranking), places in sorted(
         table.groups(at, "source", "test", "ranking"),
-        key=lambda group: (order(group[0][1], TESTS), order(group[0][2], METHOD_ORDER), group[0][0]),
+        key=lambda group: (in_order(group[0][1]), in_order(group[0][2]), group[0][0]),
     ):
         enriched = places[table["statistic"][places] > 0]
         first = enriched[:TOP_TERMS]

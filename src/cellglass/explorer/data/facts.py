@@ -17,6 +17,7 @@ from cellglass.atlas.report.pack import quantise_layout
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
 from cellglass.explorer.data.source import Source
+from cellglass.vocabulary import TITLES, in_order
 
 SCHEMA = 1
 CELLS = 10_000
@@ -52,6 +53,7 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
             "methods": [list(pair) for pair in index.genes.methods],
             "tests": index.terms.tests,
             "rankings": index.terms.rankings,
+            "titles": titles(index),
             "xy_bounds": shorts(xy, 6),
             "cell_shard": CELLS,
             "card_shard": CARD_SHARD,
@@ -62,6 +64,12 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
             "graphs": [],
         }
     )
+
+
+def titles(index: SearchIndex) -> dict[str, str]:
+    """Return how people read the names of the methods and tests that the atlas has; an unknown one is its own title."""
+    names = [*(name for pair in index.genes.methods for name in pair), *index.terms.tests, *index.terms.rankings]
+    return {name: TITLES.get(name, name) for name in sorted(set(names), key=in_order)}
 
 
 def about(source: Source) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.atlas import schema
-from cellglass.atlas.report.collect import METHOD_ORDER, ON_ORDER
 from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.json import dumps, shorts
 from cellglass.explorer.data.source import Source
 from cellglass.explorer.data.top_k import TopK
+from cellglass.vocabulary import in_order
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +27,6 @@ KEPT = 50
 """Concepts that are listed for a gene and a method, or for a gene set, a test and a ranking."""
 ALIASES = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
 """Columns of the counted genes that are looked for other names of a gene, the first one that is there."""
-TESTS = ("gsea", "ulm", "ora")
 _ENSEMBL = re.compile(r"ENS[A-Z]*G[0-9]{6,}(\.[0-9]+)?")
 
 
@@ -47,11 +46,6 @@ class Terms(NamedTuple):
     number: dict[tuple[str, str], int]
     tests: list[str]
     rankings: list[str]
-
-
-def order(value: str, first: tuple[str, ...]) -> tuple[int, str]:
-    """Return what sorts `value` by its place in `first`, the unknown after the known and by name."""
-    return (first.index(value) if value in first else len(first)), value
 
 
 class SearchIndex:
@@ -81,7 +75,7 @@ class SearchIndex:
                     more |= {str(gene): str(text) for gene, text in zip(rows["gene"], texts, strict=True)}
         symbols |= {gene: more[gene] for gene in sorted(more)}
         ids = list(symbols)
-        methods = sorted(pairs, key=lambda pair: (order(pair[0], METHOD_ORDER), order(pair[1], ON_ORDER)))
+        methods = sorted(pairs, key=lambda pair: (in_order(pair[0]), in_order(pair[1])))
         return Genes(ids, list(symbols.values()), {gene: i for i, gene in enumerate(ids)}, methods)
 
     @cached
@@ -117,8 +111,8 @@ class SearchIndex:
         terms = Terms(
             ordered,
             {pair: number for number, pair in enumerate(ordered)},
-            sorted(map(str, tests), key=lambda test: order(test, TESTS)),
-            sorted(map(str, rankings), key=lambda ranking: order(ranking, METHOD_ORDER)),
+            sorted(map(str, tests), key=in_order),
+            sorted(map(str, rankings), key=in_order),
         )
         return terms, q
 
