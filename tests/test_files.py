@@ -1,13 +1,15 @@
 """Files and folders appear whole or not at all."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cellglass.files import atomic_path, remove_leftovers, sha256
+from cellglass.errors import InputError
+from cellglass.files import atomic_path, parse_json, read_json, remove_leftovers, sha256
 
 
 def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -70,3 +72,35 @@ def test_sha256_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
     (two / "sub" / "x").write_text("x")
     (two / "y").rename(two / "w")
     assert sha256(one) != sha256(two)
+
+
+def test_json_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    place = tmp_path / "cfg.json"
+    for missing, message in (
+        ("no model here; give another folder", "^no model here"),
+        (None, "No such file.*; copy it"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_json(place, missing=missing, way_out="copy it again")
+        with pytest.raises(InputError, match=message if missing else "Not a directory"):
+            read_json(Path(__file__) / "cfg.json", missing=missing, way_out="copy it again")
+    place.write_text('{"a": ["\u00e9", 1]}', encoding="utf-8")
+    assert read_json(place, way_out="") == {"a": ["\u00e9", 1]}
+    for content in (b"", b"{", b"\xff\xfe", b"[" * 100_000):
+        place.write_bytes(content)
+        with pytest.raises(InputError) as raised:
+            read_json(place, missing="not this", way_out="copy it again")
+        assert str(raised.value).startswith(f"{place} cannot be read as JSON (")
+        assert str(raised.value).endswith("; copy it again")
+        assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match=r"^a: b cannot be read as JSON \(Expecting value"):
+        parse_json(b"", "a: b", way_out="copy it again")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_json_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "cfg.json"
+    place.write_text("{}")
+    place.chmod(0)
+    with pytest.raises(InputError, match="Permission denied"):
+        read_json(place, missing="not this", way_out="copy it again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from cellglass import vocabulary
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "src" / "cellglass" / "explorer" / "page"
@@ -38,6 +41,32 @@ def test_the_page_is_small_and_asks_nothing_of_other_hosts() -> None:
     assert "http:" not in html
     assert "https:" not in html
     assert "<script>" not in html
+
+
+def test_the_words_of_the_page_are_those_of_python(tmp_path: Path) -> None:
+    (tmp_path / "src" / "cellglass").mkdir(parents=True)
+    (tmp_path / "web" / "src" / "lib").mkdir(parents=True)
+    shutil.copy(vocabulary.__file__, tmp_path / "src" / "cellglass")
+    program = runpy.run_path(str(ROOT / "web" / "vocabulary.py"))
+    made: Path = program["write"](tmp_path)
+    assert made == tmp_path / "web" / "src" / "lib" / "vocabulary.gen.ts"
+    constants = made.read_text(encoding="utf-8").split("export const ")[1:]
+    found = {one.split(":")[0]: json.loads(one.split(" = ", 1)[1].strip().removesuffix(";")) for one in constants}
+    assert set(found) == set(program["TYPES"])
+    for name, words in found.items():
+        assert words == json.loads(json.dumps(getattr(vocabulary, name)))
+        assert list(words) == list(getattr(vocabulary, name))
+    before = made.stat().st_mtime_ns
+    program["write"](tmp_path)
+    assert made.stat().st_mtime_ns == before, "a page that is newer than its sources is not built again"
+    made.write_text("old")
+    assert "scVI" in program["write"](tmp_path).read_text(encoding="utf-8")
+
+
+def test_the_page_was_built_with_the_words_of_today() -> None:
+    program = "".join(path.read_text(encoding="utf-8") for path in (PAGE / "assets").glob("*.js"))
+    for text in (*vocabulary.SAYS.values(), vocabulary.TITLES["matryoshka"], vocabulary.TITLES["counts"]):
+        assert text in program, "the page is older than its words; build it: pip install -e ."
 
 
 @pytest.mark.slow

@@ -1,11 +1,18 @@
-"""Files are written whole or not at all: to a temporary name beside the target, synced, then renamed."""
+"""Files are written whole or not at all: to a temporary name beside the target, synced, then renamed.
+
+JSON is read, or refused in one line.
+"""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from cellglass.errors import InputError, one_line
 
 _TEMPORARY = ".writing-"
 
@@ -74,6 +81,39 @@ def sha256(path: Path | str) -> str:
             while block := handle.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def read_json(path: Path | str, *, way_out: str, missing: str | None = None) -> Any:
+    """Return what a JSON file holds.
+
+    Parameters
+    ----------
+    path : path
+    way_out : str
+        What to do about a file that is damaged.
+    missing : str, optional
+        The whole message where there is no such file; without it, it cannot be read.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it cannot be read, or it holds no JSON.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        if missing is not None and isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise InputError(missing) from None
+        raise InputError(f"{path} cannot be read ({error.strerror}); {way_out}") from error
+    return parse_json(content, path, way_out=way_out)
+
+
+def parse_json(content: bytes, place: object, *, way_out: str) -> Any:
+    """Return what JSON holds that was read from `place`; InputError where it is none."""
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place} cannot be read as JSON ({one_line(error)}); {way_out}") from error
 
 
 def _remove(path: Path) -> None:

@@ -1,12 +1,100 @@
 """Names that people write and read, each once: models, dictionaries, methods, tests, readouts, baselines.
 
 Registries say which file stands behind a name, configuration and command line offer the names, the atlas stores them,
-and the page's build writes them to its own sources. Imports nothing.
+and the page's build writes them to its own sources (``web/vocabulary.py``, which reads this file by its path). Imports
+nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+TITLES: Mapping[str, str] = {
+    # models
+    "scvi": "scVI",
+    "scgpt": "scGPT",
+    "geneformer": "Geneformer",
+    "cell2sentence": "Cell2Sentence",
+    "embedding": "an embedding",
+    "module": "a PyTorch module",
+    # methods of attribution, and what they are read on
+    "path": "Path",
+    "swap": "Swap",
+    "knockout": "Knock-out",
+    "de": "Expression",
+    "activation": "activation",
+    "preactivation": "pre-activation",
+    "expression": "expression",
+    # tests of gene sets
+    "gsea": "GSEA",
+    "ulm": "ULM",
+    "ora": "ORA",
+    # kinds of dictionaries
+    "matryoshka": "Matryoshka sparse autoencoder",
+    "matryoshka_batchtopk": "Matryoshka BatchTopK sparse autoencoder",
+    "topk": "TopK sparse autoencoder",
+    "batchtopk": "BatchTopK sparse autoencoder",
+    "jumprelu": "JumpReLU sparse autoencoder",
+    "gated": "gated sparse autoencoder",
+    "archetypal": "archetypal sparse autoencoder",
+    "crosslayer": "cross-layer transcoder",
+    # bases: concepts, and what they are compared with
+    "concepts": "concepts",
+    "site": "the whole site",
+    "counts": "PCA of the counts, no model",
+    "neurons": "neurons",
+    "pca": "PCA",
+    "ica": "ICA",
+    "nmf": "NMF",
+    "random": "random directions",
+    "null": "null",
+}
+"""Every name as people read it. Where several stand together, they do so in this order; a name that is not here, as of
+another package's method, stands for itself and comes after them."""
+
+BRIEFS: Mapping[str, str] = {"knockout": "KO", "de": "DE"}
+"""Titles for the heads of narrow columns, where they differ."""
+
+SAYS: Mapping[str, str] = {
+    "path": (
+        "Walking from a cell without the concept to one that has it, the share of the rise that each gene accounts for "
+        "(integrated gradients)."
+    ),
+    "swap": (
+        "The share of the concept’s activation that is lost when this one gene takes the count of a similar cell "
+        "without the concept."
+    ),
+    "knockout": "The share of the concept’s activation that is lost when this one gene’s count is set to zero.",
+    "de": (
+        "Differential expression between cells with and without the concept, as a comparison: it does not ask the "
+        "model. Ranked by its t statistic."
+    ),
+}
+"""What a method of attribution measures."""
+
+READOUTS = ("activation", "preactivation", "expression")
+"""What effects are read on; what is read on ``expression`` does not ask the model."""
+
+BASES = ("concepts", "site", "counts", "neurons", "pca", "ica", "nmf", "random")
+"""What metrics are of: ``probe.LABEL.BASIS``, ``alignment.LABEL.VALUE.BASIS``, ``stability.BASIS``."""
+
+STATUSES = ("open", "agreed", "doubtful", "artefact")
+"""Status of a note."""
+CONFIDENCES = ("a guess", "weak", "fair", "strong", "certain")
+"""Confidence of a note, from 1."""
+ITEMS: Mapping[str, tuple[str, str]] = {
+    "concept": ("concept", "concepts"),
+    "neuron": ("neuron", "neurons"),
+    "random": ("random direction", "random directions"),
+}
+"""Kinds of items of a blind review, one and several."""
+
+
+def in_order(name: str) -> tuple[int, str]:
+    """Return what sorts names by their place in `TITLES`, and those without a title after them and by name."""
+    known = list(TITLES)
+    return (known.index(name) if name in TITLES else len(known)), name
+
 
 MODELS: Mapping[str, str] = {
     "scvi": "cellglass.models.scvi.kind:ENTRY",

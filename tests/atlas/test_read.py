@@ -126,7 +126,7 @@ def test_truncated_artefacts_are_one_line(copy: Path) -> None:
     for read in (
         lambda: atlas.evaluation,
         lambda: atlas.concepts,
-        lambda: atlas.table(schema.GENES, schema.GENES_COLUMNS, {}),
+        lambda: atlas.genes(),
     ):
         with pytest.raises(InputError, match="cannot be read") as raised:
             read()
@@ -142,6 +142,26 @@ def test_an_unfinished_atlas_says_so(copy: Path) -> None:
     with pytest.raises(InputError, match=r"not finished \(stage pathways\); run the same command again; it goes on"):
         open_atlas(copy)
     assert open_atlas(copy, unfinished=True).concepts.n_vars == 24
+
+
+def test_latents_are_those_of_the_table_and_read_without_the_rest(copy: Path) -> None:
+    expected = open_atlas(copy).concepts.var["latent"].to_numpy()
+    shutil.rmtree(copy / schema.CONCEPTS / "X")
+    np.testing.assert_array_equal(open_atlas(copy).latents, expected)
+    (copy / schema.CONCEPTS / "var" / "zarr.json").write_text("{")
+    with pytest.raises(InputError, match=r"concepts\.zarr: it cannot be read"):
+        _ = open_atlas(copy).latents
+
+
+def test_an_evaluation_of_a_newer_cellglass_says_so_and_one_of_an_older_is_read(copy: Path) -> None:
+    manifest = json.loads((copy / schema.MANIFEST).read_text())
+    manifest["encodings"][schema.EVALUATION]["encoding-version"] = "2.0.0"
+    (copy / schema.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"evaluation\.json: it has encoding version 2\.0\.0 .* pip install -U"):
+        _ = open_atlas(copy).evaluation
+    del manifest["encodings"]
+    (copy / schema.MANIFEST).write_text(json.dumps(manifest))
+    assert len(open_atlas(copy).evaluation) > 10
 
 
 def test_a_foreign_table_names_the_column(copy: Path) -> None:

@@ -59,6 +59,14 @@ def test_what_several_seeds_tell_comes_back_and_one_seed_tells_nothing(tmp_path:
         write.write_concepts(tmp_path, codes, obs, np.zeros((3, 2)), half, {})
 
 
+def test_the_q_value_of_the_naming_gene_set_comes_back_where_it_is_given(tmp_path: Path) -> None:
+    codes, obs = sp.csc_matrix((3, 4), dtype=np.float32), pd.DataFrame(index=list("abc"))
+    var = concept_table(4).assign(best_term_q=[0.5, 0.25, np.nan, 1.0])
+    read = read_zarr(write.write_concepts(tmp_path, codes, obs, np.zeros((3, 2)), var, {})).var
+    assert list(read) == [*schema.CONCEPT_COLUMNS, *schema.TERM_CONCEPT_COLUMNS]
+    np.testing.assert_array_equal(read["best_term_q"].to_numpy(), np.float32([0.5, 0.25, np.nan, 1.0]))
+
+
 def test_the_same_input_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     here = sha256(write_small(tmp_path / "a"))
     program = (

@@ -144,7 +144,10 @@ def test_a_foreign_folder_is_not_overwritten(cells, tmp_path):
 
 
 def test_what_cannot_be_opened_is_named(cells, tmp_path):
-    with pytest.raises(InputError, match=r"no readable meta\.json"):
+    with pytest.raises(InputError, match=r"no meta\.json"):
+        open_cells(tmp_path)
+    (tmp_path / "meta.json").write_text("{")
+    with pytest.raises(InputError, match=r"meta\.json cannot be read as JSON .*; write the cells again"):
         open_cells(tmp_path)
     write_cells(cells, tmp_path / "c")
     meta = json.loads((tmp_path / "c" / "meta.json").read_text())

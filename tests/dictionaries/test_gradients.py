@@ -19,8 +19,8 @@ from cellglass.dictionaries.kinds.matryoshka_batchtopk import MatryoshkaBatchTop
 from cellglass.dictionaries.kinds.topk import TopKConfig
 from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.dictionaries.sparse_ops import products
-from cellglass.dictionaries.training.revival import auxiliary_loss
 from cellglass.dictionaries.sparse_ops.selection import LargestOfRow
+from cellglass.dictionaries.training.revival import auxiliary_loss
 from cellglass.vocabulary import JOINT
 
 N, D_IN, D_OUT, M, K = 24, 7, 5, 90, 3

@@ -26,7 +26,7 @@ def add_pairs(folder: Path, n_cells: int, concepts: list[int], rng: np.random.Ge
         for kind, others in (("real", rng.choice(n_cells, 3)), ("null", rng.choice(n_cells, 2)))
         for other in others
     ]
-    pd.DataFrame(rows).astype({"concept": "int32", "difference": "float32"}).to_parquet(folder / "pairs.parquet")
+    write.write_pairs(folder, pd.DataFrame(rows))
 
 
 def add_dictionary(folder: Path, n_latents: int) -> None:
@@ -75,6 +75,24 @@ def add_tokens(folder: Path, atlas: Atlas, rng: np.random.Generator) -> None:
     var = table.var.assign(gene_identity=rng.random(table.n_vars).astype("float32"))
     shutil.rmtree(folder / "concepts.zarr")
     write.write_concepts(folder, table.X, table.obs, table.obsm["X_umap"], var, table.uns)
+
+
+def add_foreign(folder: Path) -> None:
+    """Add what another package may bring: a method, a test, and a basis that no part of cellglass knows."""
+    atlas = open_atlas(folder)
+    genes, pathways = atlas.genes(), atlas.pathways()
+    more = genes[genes["method"] == "swap"].assign(method="a-new-one")
+    write.write_genes(folder, [genes, more])
+    tested = pathways[pathways["test"] == "gsea"].assign(test="fisher", ranking="a-new-one")
+    write.write_pathways(folder, [pathways, tested])
+    records = atlas.evaluation.reset_index().to_dict("records")
+    known = {record["metric"]: record for record in records}
+    for name, like in {
+        "annotation.hallmark.fisher": "annotation.hallmark.gsea",
+        "alignment.cell type.CD19+ B cells.clusters": "alignment.cell type.CD19+ B cells.pca",
+    }.items():
+        records.append({**known[like], "metric": name})
+    write.write_evaluation(folder, records)
 
 
 @pytest.fixture(scope="session")

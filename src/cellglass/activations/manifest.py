@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from cellglass.activations.shards import DTYPES
 from cellglass.errors import InputError
-from cellglass.files import atomic_path
+from cellglass.files import atomic_path, read_json
 
 FORMAT = "cellglass.activations"
 SCHEMA_VERSION = 1
@@ -99,12 +99,8 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of the store in `folder`; InputError where there is none or it cannot be understood."""
     path = folder / NAME
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder}: no store of activations is here (no {NAME}); capture them first") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON; remove the store and capture again") from error
+    missing = f"{folder}: no store of activations is here (no {NAME}); capture them first"
+    content = read_json(path, missing=missing, way_out="remove the store and capture again")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: is no manifest of a store of activations")
     if content.get("schema_version") != SCHEMA_VERSION:

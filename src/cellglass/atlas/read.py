@@ -1,33 +1,33 @@
 """Reads an atlas: `open_atlas(path)` gives an `Atlas`, whose parts are read from disk when they are first asked for.
 
-Imports neither torch nor a model. What is missing, truncated or foreign is an InputError of one line with the way out.
+Imports neither torch nor a model. What is missing, truncated or foreign is an InputError of one line with the way out;
+``tables.py`` and ``columns.py`` read what is too large to be read whole.
 """
 
 from __future__ import annotations
 
 import difflib
 import html
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from cellglass.atlas import schema
-from cellglass.atlas.manifest import artefact_digest, read_manifest
-from cellglass.errors import DamagedError, InputError
+from cellglass.atlas.checks import check_concept_table, check_encoding, check_records
+from cellglass.atlas.manifest import artefact_digest, outputs_of, read_manifest, stated_encoding, unfinished_stages
+from cellglass.atlas.reading import AGAIN, reading
+from cellglass.atlas.tables import Tables, plain
+from cellglass.errors import InputError, listed
+from cellglass.files import read_json
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from cellglass.dictionaries.base import Dictionary
-
-WORK = "work/"  # what only the pipeline needs; a user may delete it
-AGAIN = "run the same command again; it goes on"
-T = TypeVar("T")
 
 
 def open_atlas(path: Path | str, *, unfinished: bool = False) -> Atlas:
@@ -46,17 +46,17 @@ def open_atlas(path: Path | str, *, unfinished: bool = False) -> Atlas:
     folder = Path(path)
     manifest = read_manifest(folder)
     if not unfinished:
-        running = schema.unfinished_stages(manifest)
+        running = unfinished_stages(manifest)
         if running:
-            raise InputError(f"{folder}: the atlas is not finished (stage {schema.names(running)}); {AGAIN}")
+            raise InputError(f"{folder}: the atlas is not finished (stage {listed(running)}); {AGAIN}")
         needed = [
             schema.CONCEPTS,
             schema.EVALUATION,
-            *(n for n in schema.outputs_of(manifest) if not n.startswith(WORK)),
+            *(n for n in outputs_of(manifest) if not n.startswith(schema.WORK)),
         ]
         gone = [name for name in dict.fromkeys(needed) if not (folder / name).exists()]
         if gone:
-            raise InputError(f"{folder}: the atlas lacks {schema.names(gone)}; {AGAIN}")
+            raise InputError(f"{folder}: the atlas lacks {listed(gone)}; {AGAIN}")
     return Atlas(folder, manifest)
 
 
@@ -69,24 +69,39 @@ class Atlas:
         The folder.
     manifest : dict
         Versions, seed, configuration and stages.
+    tables : Tables
+        Genes, pathways, tokens and pairs as they lie on disk.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]):
         self.path = Path(path)
         self.manifest = dict(manifest)
-        self._datasets: dict[str, Any] = {}
+        self.tables = Tables(self.path)
 
     @cached_property
     def concepts(self) -> AnnData:
-        """AnnData of cells x concepts: activations (CSC) in X, labels in obs, the layout in ``obsm["X_umap"]``."""
+        """AnnData of cells x concepts: activations (CSC) in X, labels in obs, their layout in ``obsm["X_umap"]``."""
         from anndata import read_zarr
 
         place = self._artefact(schema.CONCEPTS)
         table = reading(place, lambda: read_zarr(str(place)))
-        schema.check_concept_table(table.var, str(place))
-        if "X_umap" not in table.obsm:
-            raise InputError(f"{place}: there is no X_umap in obsm; write the atlas again into an empty folder")
+        check_concept_table(table.var, str(place))
+        if schema.LAYOUT not in table.obsm:
+            raise InputError(f"{place}: obsm has no {schema.LAYOUT}; write the atlas again into an empty folder")
         return table
+
+    @cached_property
+    def latents(self) -> np.ndarray[Any, Any]:
+        """The latent numbers of the concepts, int64, read without their activations."""
+        place = self._artefact(schema.CONCEPTS)
+
+        def read() -> np.ndarray[Any, Any]:
+            import zarr
+            from anndata.io import read_elem
+
+            return np.asarray(read_elem(zarr.open_group(str(place), mode="r")["var"])["latent"], dtype=np.int64)
+
+        return reading(place, read)
 
     @cached_property
     def expression(self) -> AnnData | None:
@@ -111,15 +126,17 @@ class Atlas:
         table = reading(place, read)
         if table.obs_names.equals(self.concepts.obs_names):
             table.obs = self.concepts.obs.copy()
-            table.obsm["X_umap"] = self.concepts.obsm["X_umap"]
+            table.obsm[schema.LAYOUT] = self.concepts.obsm[schema.LAYOUT]
         return table
 
     @cached_property
     def evaluation(self) -> pd.DataFrame:
         """The metrics: index ``metric``; columns value, spread, null, n, definition (see docs/atlas.md)."""
         place = self._artefact(schema.EVALUATION)
-        records = reading(place, lambda: json.loads(place.read_text(encoding="utf-8")))
-        table = pd.DataFrame(schema.check_records(records, str(place)), columns=list(schema.METRIC_FIELDS))
+        stated = stated_encoding(self.manifest, schema.EVALUATION)
+        check_encoding(stated, schema.JSON_ENCODINGS[schema.EVALUATION], place)
+        records = read_json(place, way_out=f"delete it and {AGAIN}")
+        table = pd.DataFrame(check_records(records, str(place)), columns=list(schema.METRIC_FIELDS))
         numbers = {name: pd.to_numeric(table[name]).astype("float64") for name in ("value", "spread", "null", "n")}
         return table.assign(**numbers).set_index("metric")
 
@@ -140,7 +157,7 @@ class Atlas:
 
     def gene_rows(self, wanted: Mapping[str, object]) -> pd.DataFrame:
         """Return rows of genes.parquet, the largest score first, with text as categories."""
-        table = self.table(schema.GENES, schema.GENES_COLUMNS, wanted)
+        table = self.tables.rows(schema.GENES, wanted)
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def pathways(self, concept: str | int | None = None, *, source: str | None = None) -> pd.DataFrame:
@@ -150,7 +167,7 @@ class Atlas:
 
     def pathway_rows(self, wanted: Mapping[str, object]) -> pd.DataFrame:
         """Return rows of pathways.parquet, the smallest q first, with text as categories."""
-        table = self.table(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, wanted)
+        table = self.tables.rows(schema.PATHWAYS, wanted)
         return table.sort_values(["q", "p"], kind="stable", ignore_index=True)
 
     def tokens(self, concept: str | int | None = None) -> pd.DataFrame:
@@ -170,7 +187,7 @@ class Atlas:
 
     def token_rows(self, wanted: Mapping[str, object]) -> pd.DataFrame:
         """Return rows of tokens.parquet, the largest part first, with text as categories."""
-        table = self.table(schema.TOKENS, schema.TOKENS_COLUMNS, wanted)
+        table = self.tables.rows(schema.TOKENS, wanted)
         return table.sort_values(["concept", "part"], ascending=[True, False], kind="stable", ignore_index=True)
 
     def latent(self, concept: str | int) -> int:
@@ -185,7 +202,7 @@ class Atlas:
             return int(concept)
         if concept not in var.index:
             near = difflib.get_close_matches(str(concept), map(str, var.index), n=3, cutoff=0.4)
-            hint = f"; did you mean {schema.names(near)}?" if near else "; atlas.concepts.var_names lists them"
+            hint = f"; did you mean {listed(near)}?" if near else "; atlas.concepts.var_names lists them"
             raise InputError(f"{self.path}: there is no concept {concept!r}{hint}")
         return int(var.loc[concept, "latent"])
 
@@ -194,7 +211,7 @@ class Atlas:
         folder = self.path / schema.DICTIONARIES / name
         if not folder.is_dir():
             have = sorted(p.name for p in (self.path / schema.DICTIONARIES).glob("*") if p.is_dir())
-            raise InputError(f"{self.path}: there is no dictionary {name!r}; there are: {schema.names(have)}")
+            raise InputError(f"{self.path}: there is no dictionary {name!r}; there are: {listed(have)}")
         from cellglass import dictionaries
 
         loaded: Dictionary = dictionaries.load(folder)
@@ -202,8 +219,8 @@ class Atlas:
 
     def verify(self) -> list[str]:
         """Compare every artefact with its checksum in the manifest; return their names, or raise InputError."""
-        outputs = schema.outputs_of(self.manifest)
-        expected = {name: digest for name, digest in outputs.items() if not name.startswith(WORK)}
+        outputs = outputs_of(self.manifest)
+        expected = {name: digest for name, digest in outputs.items() if not name.startswith(schema.WORK)}
         for name, digest in expected.items():
             place = self._artefact(name)
             if artefact_digest(place) != digest:
@@ -219,9 +236,9 @@ class Atlas:
             "cellglass_version": self.manifest.get("cellglass_version"),
             "created": self.manifest.get("created"),
             "seed": self.manifest.get("seed"),
-            "model": describe(concepts.uns.get("model")),
-            "site": describe(concepts.uns.get("site")),
-            "dictionary": describe(concepts.uns.get("dictionary")),
+            "model": describe(concepts.uns.get(schema.UNS_MODEL)),
+            "site": describe(concepts.uns.get(schema.UNS_SITE)),
+            "dictionary": describe(concepts.uns.get(schema.UNS_DICTIONARY)),
             "cells": int(concepts.n_obs),
             "concepts": int(concepts.n_vars),
             "alive": int((concepts.var["density"] > 0).sum()),
@@ -253,55 +270,6 @@ class Atlas:
             raise InputError(f"{self.path}: the atlas lacks {name}; {AGAIN}")
         return place
 
-    def table(self, name: str, columns: Mapping[str, str], wanted: Mapping[str, object]) -> pd.DataFrame:
-        """Return rows of a parquet file, with text as categories; an empty table where the atlas lacks the file.
-
-        Conditions reach the reader, so that a large table is not read whole.
-
-        Parameters
-        ----------
-        name : str
-            The file, such as `schema.GENES`.
-        columns : mapping
-            The columns that it must have, with their types.
-        wanted : mapping
-            Column -> the value, or the list of values, that a row has; None takes every row.
-        """
-        place = self.path / name
-        if not place.exists():
-            return schema.empty_table(columns)
-        import pyarrow.dataset as ds
-
-        rows = self._dataset(name, columns)
-        condition = None
-        for key, value in wanted.items():
-            if value is not None:
-                equal = ds.field(key).isin(value) if isinstance(value, list) else ds.field(key) == value
-                condition = equal if condition is None else condition & equal
-        table: pd.DataFrame = reading(place, lambda: rows.to_table(filter=condition).to_pandas())
-        return table
-
-    def columns(self, name: str, columns: Mapping[str, str]) -> list[str]:
-        """Return the names of the columns of a parquet file, once it is known to have `columns`."""
-        return list(self._dataset(name, columns).schema.names)
-
-    def _dataset(self, name: str, columns: Mapping[str, str]) -> Any:
-        import pyarrow.dataset as ds
-
-        if name not in self._datasets:
-            place = self.path / name
-            texts = {key for key, kind in columns.items() if kind == "str"} | {"symbol"}
-            form = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=texts))
-            found = reading(place, lambda: ds.dataset(place, format=form))
-            schema.check_columns(found.schema.empty_table().to_pandas(), columns, str(place))
-            self._datasets[name] = found
-        return self._datasets[name]
-
-
-def plain(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` with categories as plain text."""
-    return table.astype({name: object for name in table if isinstance(table[name].dtype, pd.CategoricalDtype)})
-
 
 def describe(value: object) -> str:
     """Return a model, site or dictionary from ``uns`` in a few words: of a mapping its kind and its plain entries.
@@ -323,16 +291,3 @@ def _plain(value: object) -> str:
     if isinstance(value, np.ndarray):
         return " ".join(map(str, value.tolist()[:8]))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def reading(place: Path, read: Callable[[], T]) -> T:
-    """Return what `read` returns; whatever a damaged file makes a library raise becomes a DamagedError."""
-    try:
-        return read()
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # the libraries raise dozens of kinds for a damaged file
-        reason = " ".join(str(error).split())[:120]
-        raise DamagedError(
-            f"{place}: it cannot be read ({type(error).__name__}: {reason}); delete it and {AGAIN}"
-        ) from error

@@ -1,17 +1,13 @@
-"""Schema version 1 of an atlas: the names of its artefacts, their columns and types, and checks that say what is wrong.
+"""Schema version 1 of an atlas: the names of its parts, their columns and types, and the encodings that parts state.
 
-Pure description: nothing here opens a file. A change that an older reader would misread raises `SCHEMA_VERSION`.
+Pure description; ``checks.py`` says what does not fit it. A change that an older reader would misread raises the major
+version of that part's encoding, or `SCHEMA_VERSION` where it is of the atlas as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import numpy as np
-import pandas as pd
-
-from cellglass.errors import InputError
+from typing import NamedTuple
 
 SCHEMA_VERSION = 1
 
@@ -21,9 +17,48 @@ EXPRESSION = "expression.zarr"
 GENES = "genes.parquet"
 PATHWAYS = "pathways.parquet"
 TOKENS = "tokens.parquet"
+PAIRS = "pairs.parquet"
 EVALUATION = "evaluation.json"
 DICTIONARIES = "dictionaries"
 ANNOTATIONS = "annotations.sqlite"
+REPORT = "report.html"
+
+WORK = "work/"
+"""What only the pipeline needs; a user may delete it. Readers look there for what follows, and do without it."""
+MODEL = "work/model"
+ACTIVATIONS = "work/activations"
+GAPS = "work/attribution/gaps.parquet"
+
+
+class Encoding(NamedTuple):
+    """What a part says of itself, under the keys `ENCODING_KEYS`; one that says nothing is of version 1."""
+
+    type: str
+    version: str = "1.0.0"
+
+
+ENCODING_KEYS = ("encoding-type", "encoding-version")
+"""As anndata has them. Parquet has them in its key-value metadata; for a JSON file the manifest has them, since a list
+of records has no place for them. zarr folders are anndata's and state its encodings."""
+
+
+class Table(NamedTuple):
+    """The columns of a table with their types, those that may be left out, and its encoding."""
+
+    columns: Mapping[str, str]
+    optional: Mapping[str, str]
+    encoding: Encoding
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Every column with its type."""
+        return {**self.columns, **self.optional}
+
+    def among(self, names: Iterable[object]) -> dict[str, str]:
+        """Return the columns to write of a table that has columns `names`: the needed ones, and optional ones of it."""
+        there = set(names)
+        return {**self.columns, **{name: kind for name, kind in self.optional.items() if name in there}}
+
 
 GENES_COLUMNS: Mapping[str, str] = {
     "method": "str",
@@ -36,7 +71,7 @@ GENES_COLUMNS: Mapping[str, str] = {
     "q": "float32",
     "n": "int32",
 }
-"""Columns of genes.parquet; ``symbol`` (str) may follow. One row for each measured pair of concept and gene."""
+"""Columns of genes.parquet. One row for each measured pair of concept and gene."""
 
 PATHWAYS_COLUMNS: Mapping[str, str] = {
     "concept": "int32",
@@ -53,6 +88,50 @@ PATHWAYS_COLUMNS: Mapping[str, str] = {
 }
 """Columns of pathways.parquet. One row for each concept, term, test and ranking."""
 
+TOKENS_COLUMNS: Mapping[str, str] = {
+    "concept": "int32",
+    "gene": "str",
+    "mean": "float32",
+    "active": "float32",
+    "part": "float32",
+    "n": "int32",
+}
+"""Columns of tokens.parquet, where a site has one row for each gene of a cell: one row for each concept and gene on
+whose tokens it is active."""
+
+PAIRS_COLUMNS: Mapping[str, str] = {
+    "concept": "int32",
+    "prototype": "int64",
+    "partner": "int64",
+    "kind": "str",
+    "difference": "float32",
+}
+"""Columns of pairs.parquet: cells by position, ``kind`` real or null, and the share of the prototype's readout that the
+partner lacks; ``gap`` is that of its path. One row for each pair."""
+
+GAPS_COLUMNS: Mapping[str, str] = {
+    "concept": "int32",
+    "on": "str",
+    "kind": "str",
+    "n": "int32",
+    "median": "float32",
+    "max": "float32",
+}
+"""Columns of `GAPS`, from which the evaluation says how complete path effects are: the gaps of ``n`` pairs."""
+
+SYMBOL: Mapping[str, str] = {"symbol": "str"}
+TABLES: Mapping[str, Table] = {
+    GENES: Table(GENES_COLUMNS, SYMBOL, Encoding("cellglass.genes")),
+    PATHWAYS: Table(PATHWAYS_COLUMNS, {}, Encoding("cellglass.pathways")),
+    TOKENS: Table(TOKENS_COLUMNS, SYMBOL, Encoding("cellglass.tokens")),
+    PAIRS: Table(PAIRS_COLUMNS, {"gap": "float32"}, Encoding("cellglass.pairs")),
+}
+
+METRIC_FIELDS = ("metric", "value", "spread", "null", "n", "definition")
+"""Fields of each record of evaluation.json."""
+
+JSON_ENCODINGS: Mapping[str, Encoding] = {EVALUATION: Encoding("cellglass.evaluation")}
+
 CONCEPT_COLUMNS: Mapping[str, str] = {
     "latent": "int32",
     "density": "float32",
@@ -66,186 +145,32 @@ CONCEPT_COLUMNS: Mapping[str, str] = {
 }
 """Columns of ``var`` of concepts.zarr; its index holds the concepts' unique names."""
 
+TERM_CONCEPT_COLUMNS: Mapping[str, str] = {"best_term_q": "float32"}
+"""Column that ``var`` has beside where the q-value of the gene set that names a concept was noted."""
+
 CONSENSUS_COLUMNS: Mapping[str, str] = {"found_in": "int32", "stability": "float32", "consensus": "bool"}
-"""Columns that ``var`` of concepts.zarr has beside, all or none: none where one seed ran, so that nothing is known."""
+"""Columns that ``var`` has beside, all or none: none where one seed ran, so that nothing is known."""
 
 TOKEN_CONCEPT_COLUMNS: Mapping[str, str] = {"gene_identity": "float32"}
-"""Column that ``var`` of concepts.zarr has beside where the site has one row for each gene of a cell."""
+"""Column that ``var`` has beside where the site has one row for each gene of a cell."""
 
-TOKENS_COLUMNS: Mapping[str, str] = {
-    "concept": "int32",
-    "gene": "str",
-    "mean": "float32",
-    "active": "float32",
-    "part": "float32",
-    "n": "int32",
-}
-"""Columns of tokens.parquet, which such an atlas has: one row for each concept and gene on whose tokens it is active;
-``symbol`` (str) may follow."""
+OPTIONAL_CONCEPT_COLUMNS = (TERM_CONCEPT_COLUMNS, CONSENSUS_COLUMNS, TOKEN_CONCEPT_COLUMNS)
 
-METRIC_FIELDS = ("metric", "value", "spread", "null", "n", "definition")
-"""Fields of each record of evaluation.json."""
+LAYOUT = "X_umap"
+"""Key of ``obsm`` of concepts.zarr: where each cell is drawn, float32 (cells, 2)."""
+MEANS = "mean"
+"""Layer of concepts.zarr where X holds the largest activation over the genes of a cell: their mean."""
+
+UNS_MODEL = "model"
+"""Key of ``uns`` of concepts.zarr: ``kind``, ``genes``, ``fingerprint`` and ``coverage`` of the model."""
+UNS_SITE = "site"
+"""``name``, ``width`` and, of tokens, ``granularity`` of the site; or its name alone."""
+UNS_DICTIONARY = "dictionary"
+"""``kind`` and number of ``latents``."""
+UNS_CELLS = "cells"
+"""Where the counts came from."""
+UNS_CONSENSUS = "consensus"
+"""Where several seeds ran: ``others``, how many beside the one that is shown; ``needed``, in how many of them a
+consensus concept is found at least; ``threshold``, from which correlation on it counts as found."""
 
 STAGE_STATES = ("done", "running")
-
-
-def _holds(column: pd.Series[Any], kind: str) -> bool:
-    if kind == "int32":
-        return pd.api.types.is_integer_dtype(column)
-    if kind == "float32":
-        return pd.api.types.is_float_dtype(column)
-    if kind == "bool":
-        return pd.api.types.is_bool_dtype(column)
-    return all(isinstance(value, str) for value in column.dropna().unique())
-
-
-def as_columns(table: pd.DataFrame, columns: Mapping[str, str], artefact: str) -> pd.DataFrame:
-    """Return `table` with exactly `columns`, in their order and types; ``symbol`` is kept where there is one.
-
-    Text comes back as categories in alphabetic order: a table of millions of rows names few methods and genes.
-
-    Raises
-    ------
-    InputError
-        If a column is not there or cannot be read as its type: names artefact and column.
-    """
-    optional = {"symbol": "str"} if "symbol" in table and "symbol" not in columns else {}
-    done = {}
-    for name, kind in {**columns, **optional}.items():
-        if name not in table:
-            raise InputError(f"{artefact}: column {name!r} is missing; it needs: {', '.join(columns)}")
-        column = table[name]
-        if kind == "bool" and not _holds(column, kind):
-            raise InputError(f"{artefact}: column {name!r} cannot be read as bool: it holds {column.dtype}")
-        try:
-            done[name] = text(column) if kind == "str" else column.to_numpy(dtype=kind)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{artefact}: column {name!r} cannot be read as {kind}: {error}") from error
-    return pd.DataFrame(done, index=table.index)
-
-
-def text(column: pd.Series[Any]) -> pd.Categorical:
-    """Return `column` as categories of text in alphabetic order; what is missing becomes empty text."""
-    codes, values = pd.factorize(column)
-    texts = np.array([*map(str, values), ""], dtype=object)  # code -1, nothing, takes the last one
-    categories, place = np.unique(texts, return_inverse=True)
-    chosen: Any = place[codes]
-    return pd.Categorical.from_codes(chosen, categories=categories.tolist())
-
-
-def check_columns(table: pd.DataFrame, columns: Mapping[str, str], artefact: str) -> None:
-    """Raise InputError where `table`, as read from a file, lacks a column or has another type in it."""
-    for name, kind in columns.items():
-        if name not in table:
-            raise InputError(
-                f"{artefact}: column {name!r} is missing, so cellglass did not write it, or a newer one did; "
-                "write the atlas again into an empty folder"
-            )
-        column = table[name].astype(object) if isinstance(table[name].dtype, pd.CategoricalDtype) else table[name]
-        if not _holds(column, kind):
-            raise InputError(f"{artefact}: column {name!r} holds {column.dtype}, not {kind}; write the atlas again")
-
-
-def concept_columns(var: pd.DataFrame) -> dict[str, str]:
-    """Return the columns of a table of concepts: those of the consensus and of tokens too where it has one of them."""
-    columns = dict(CONCEPT_COLUMNS)
-    for group in (CONSENSUS_COLUMNS, TOKEN_CONCEPT_COLUMNS):
-        if any(name in var for name in group):
-            columns |= group
-    return columns
-
-
-def check_concept_table(var: pd.DataFrame, artefact: str = CONCEPTS) -> None:
-    """Raise InputError unless `var` describes concepts: its columns, unique names, unique latents."""
-    check_columns(var, concept_columns(var), f"{artefact} var")
-    if not var.index.is_unique:
-        twice = var.index[var.index.duplicated()][0]
-        raise InputError(f"{artefact} var: two concepts have the name {twice!r}; make the names unique")
-    if not var["latent"].is_unique:
-        twice = var["latent"][var["latent"].duplicated()].iloc[0]
-        raise InputError(f"{artefact} var: two concepts have the latent number {twice}; give each its own")
-
-
-def check_records(records: object, artefact: str = EVALUATION) -> list[dict[str, Any]]:
-    """Return the metric records if they are as in the schema, else raise InputError that names the record and field."""
-    if not isinstance(records, list):
-        raise InputError(f"{artefact}: it holds no list of metric records; write the atlas again")
-    seen: set[str] = set()
-    for position, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise InputError(f"{artefact}: record {position} is no object; write the atlas again")
-        for name in METRIC_FIELDS:
-            if name not in record:
-                raise InputError(f"{artefact}: record {position} has no {name!r}; it needs: {', '.join(METRIC_FIELDS)}")
-        if record["metric"] in seen:
-            raise InputError(f"{artefact}: metric {record['metric']!r} stands twice; give each one record")
-        seen.add(record["metric"])
-        for name in ("value", "spread", "null"):
-            if record[name] is not None and not isinstance(record[name], int | float):
-                raise InputError(f"{artefact}: {name!r} of metric {record['metric']!r} is no number")
-    return records
-
-
-def check_manifest(manifest: object, place: object) -> dict[str, Any]:
-    """Return the manifest if this version of cellglass can read its atlas, else raise InputError.
-
-    A manifest without ``schema_version`` belongs to some other program; a larger one to a newer cellglass.
-    """
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("schema_version"), int):
-        raise InputError(
-            f"{place}: {MANIFEST} has no schema_version, so this is no cellglass atlas; name another folder"
-        )
-    version = manifest["schema_version"]
-    if version > SCHEMA_VERSION:
-        raise InputError(
-            f"{place}: the atlas has schema version {version} and this cellglass reads up to {SCHEMA_VERSION}; "
-            "update with: pip install -U cellglass"
-        )
-    if not isinstance(manifest.get("stages"), dict):
-        raise InputError(f"{place}: {MANIFEST} has no stages; run the same command again; it goes on")
-    for name, stage in manifest["stages"].items():
-        if not isinstance(stage, dict) or stage.get("state") not in STAGE_STATES:
-            raise InputError(
-                f"{place}: {MANIFEST}: stage {name!r} has no state; run the same command again; it goes on"
-            )
-    return manifest
-
-
-def unfinished_stages(manifest: Mapping[str, Any]) -> list[str]:
-    """Return the names of the stages that have begun and have not ended."""
-    return [name for name, stage in manifest["stages"].items() if stage["state"] != "done"]
-
-
-def outputs_of(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return relative path -> sha256 of every artefact of the stages that are done."""
-    found: dict[str, str] = {}
-    for stage in manifest["stages"].values():
-        if stage["state"] == "done":
-            found.update(stage.get("outputs", {}))
-    return found
-
-
-def finite_or_none(value: object) -> float | int | None:
-    """Return a plain Python number for JSON, or None for what is missing or not finite."""
-    if value is None:
-        return None
-    if isinstance(value, bool | np.bool_):
-        return int(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    number = float(value)  # type: ignore[arg-type]  # numpy scalars and floats; anything else fails here as it should
-    return number if np.isfinite(number) else None
-
-
-def empty_table(columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return a table with `columns` and no rows."""
-    return pd.DataFrame(
-        {name: pd.Series([], dtype="object" if kind == "str" else kind) for name, kind in columns.items()}
-    )
-
-
-def names(items: Iterable[object], limit: int = 12) -> str:
-    """Return `items` for a message: at most `limit` of them, with how many more there are."""
-    listed = [str(item) for item in items]
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more if listed else "none"

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellglass.atlas.schema import GENES, finite_or_none
+from cellglass.atlas.schema import GENES, UNS_CONSENSUS, UNS_MODEL
+from cellglass.atlas.tables import Tables, plain
+from cellglass.evaluation.metric import finite_or_none
 
 if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
@@ -39,10 +41,10 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         {key: value if isinstance(value, str) else finite_or_none(value) for key, value in record.items()}
         for record in evaluation.to_dict("records")
     ]
-    model = atlas.concepts.uns.get("model")
+    model = atlas.concepts.uns.get(UNS_MODEL)
     coverage = model.get("coverage") if isinstance(model, Mapping) else None
     facts["coverage"] = None if coverage is None else {str(name): int(n) for name, n in coverage.items()}
-    facts["other_seeds"] = int(dict(atlas.concepts.uns.get("consensus", {})).get("others", 0))
+    facts["other_seeds"] = int(dict(atlas.concepts.uns.get(UNS_CONSENSUS, {})).get("others", 0))
     genes = best_genes(atlas.path / GENES)
     var = atlas.concepts.var
     alive = var[var["density"] > 0].sort_values("best_label_f1", ascending=False, kind="stable")
@@ -65,14 +67,13 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
 
 def best_genes(path: Path, n: int = TOP_GENES) -> dict[int, list[str]]:
     """Return, by latent, the symbols with the `n` largest scores of the first ranking that the table at `path` has."""
-    import pyarrow.parquet as pq
-
+    tables = Tables(path.parent)
     for method, on in RANKINGS:
-        table = pq.read_table(
-            path, filters=[("method", "=", method), ("on", "=", on)], columns=["concept", "symbol", "score", "gene"]
-        ).to_pandas()
+        wanted = {"method": method, "on": on}
+        table = tables.rows(path.name, wanted, columns=["concept", "symbol", "score", "gene"])
         if len(table):
-            table = table.sort_values(["concept", "score", "gene"], ascending=[True, False, True])
+            table = plain(table).sort_values(["concept", "score", "gene"], ascending=[True, False, True])
             best = table.groupby("concept").head(n)
-            return {int(concept): list(map(str, rows["symbol"])) for concept, rows in best.groupby("concept")}
+            groups: Any = best.groupby("concept")
+            return {int(concept): list(map(str, rows["symbol"])) for concept, rows in groups}
     return {}

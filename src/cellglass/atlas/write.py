@@ -1,7 +1,7 @@
-"""Writes the artefacts of an atlas: concepts, genes, pathways, evaluation; the counts are in ``write_counts.py``.
+"""Writes the parts of an atlas: concepts, genes, pairs, pathways, evaluation; the counts are in ``write_counts.py``.
 
 The same input gives the same bytes (zarr v3 without sharding, parquet without times), so that two atlases are compared
-by `cellglass.files.sha256` of each artefact. Every artefact is written whole or not at all.
+by `cellglass.files.sha256` of each part. Every part is written whole or not at all, and tables state their encoding.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellglass.atlas import schema
+from cellglass.atlas import checks, schema
+from cellglass.atlas.tables import plain
 from cellglass.errors import InputError
+from cellglass.evaluation.metric import finite_or_none
 from cellglass.files import atomic_path
 
 ROW_GROUP = 1 << 13
@@ -45,14 +47,13 @@ def write_concepts(
     umap : numpy.ndarray, shape (n_cells, 2)
         Where each cell is drawn.
     var : pandas.DataFrame
-        One row for each concept, with the columns of `schema.CONCEPT_COLUMNS` and, where several seeds ran, those of
-        `schema.CONSENSUS_COLUMNS`, of gene tokens `schema.TOKEN_CONCEPT_COLUMNS`, and its unique name as index.
+        One row for each concept, with its unique name as index, the columns of `schema.CONCEPT_COLUMNS` and what there
+        is of `schema.OPTIONAL_CONCEPT_COLUMNS`.
     uns : mapping
-        ``site``, ``model``, ``dictionary``, ``cells`` (the source), and ``consensus`` where several seeds ran: text,
-        numbers, and mappings of them.
+        The keys that the schema has (``UNS_...``): text, numbers, and mappings of them.
     means : scipy.sparse.csc_matrix, optional
         Where the site has one row for each gene of a cell, `codes` are the largest activations over a cell's genes, and
-        these, which become ``layers["mean"]``, their means.
+        these, which become the layer `schema.MEANS`, their means.
     """
     from anndata import AnnData
 
@@ -63,21 +64,20 @@ def write_concepts(
         )
     if not np.isfinite(umap).all():
         raise InputError(f"{schema.CONCEPTS}: the layout holds numbers that are not finite; draw it again")
-    columns = schema.concept_columns(var)
-    var = schema.as_columns(var, columns, f"{schema.CONCEPTS} var")
-    var = var.astype({name: object for name, kind in columns.items() if kind == "str"})
-    schema.check_concept_table(var)
+    columns = checks.concept_columns(var)
+    var = plain(checks.as_columns(var, columns, f"{schema.CONCEPTS} var"))
+    checks.check_concept_table(var)
     matrix = sp.csc_matrix(codes, dtype=np.float32)
     matrix.sort_indices()
     table = AnnData(
         X=matrix,
         obs=writable_obs(obs),
         var=var.set_axis(var.index.astype(str), axis=0),
-        obsm={"X_umap": np.asarray(umap, dtype=np.float32)},
+        obsm={schema.LAYOUT: np.asarray(umap, dtype=np.float32)},
         uns=dict(uns),
     )
     if means is not None:
-        table.layers["mean"] = sp.csc_matrix(means, dtype=np.float32)
+        table.layers[schema.MEANS] = sp.csc_matrix(means, dtype=np.float32)
     return write_zarr(table, Path(folder) / schema.CONCEPTS)
 
 
@@ -92,11 +92,11 @@ def write_genes(
 
     def prepared() -> Iterator[pd.DataFrame]:
         for table in _each(tables):
-            rows = schema.as_columns(table, schema.GENES_COLUMNS, schema.GENES)
+            rows = checks.as_columns(table, schema.TABLES[schema.GENES].among(table), schema.GENES)
             if symbols is not None or "symbol" not in rows:
                 ids = rows["gene"].cat.categories
                 named = pd.Series([str((symbols or {}).get(gene, gene)) for gene in ids])
-                rows["symbol"] = schema.text(named.iloc[rows["gene"].cat.codes])
+                rows["symbol"] = checks.text(named.iloc[rows["gene"].cat.codes])
             keys = (
                 rows["gene"].cat.codes,
                 -rows["score"],
@@ -106,26 +106,30 @@ def write_genes(
             )
             yield rows.iloc[np.lexsort(keys)]
 
-    columns = {**schema.GENES_COLUMNS, "symbol": "str"}
-    return _write_parquet(prepared(), columns, Path(folder) / schema.GENES)
+    return _write_parquet(folder, schema.GENES, schema.TABLES[schema.GENES].types, prepared())
 
 
 def write_pathways(folder: Path | str, tables: pd.DataFrame | Iterable[pd.DataFrame]) -> Path:
     """Write ``pathways.parquet`` from one table or several; each is sorted by concept, source, test, ranking and q."""
     order = ["concept", "source", "test", "ranking", "q", "p", "term"]
     prepared = (
-        schema.as_columns(table, schema.PATHWAYS_COLUMNS, schema.PATHWAYS).sort_values(order, kind="stable")
+        checks.as_columns(table, schema.PATHWAYS_COLUMNS, schema.PATHWAYS).sort_values(order, kind="stable")
         for table in _each(tables)
     )
-    return _write_parquet(prepared, schema.PATHWAYS_COLUMNS, Path(folder) / schema.PATHWAYS)
+    return _write_parquet(folder, schema.PATHWAYS, schema.PATHWAYS_COLUMNS, prepared)
 
 
 def write_tokens(folder: Path | str, table: pd.DataFrame) -> Path:
     """Write ``tokens.parquet``, sorted by concept and falling share of the concept's activation."""
     rows = table.sort_values(["concept", "part", "gene"], ascending=[True, False, True], kind="stable")
-    columns = {**schema.TOKENS_COLUMNS, "symbol": "str"}
-    prepared = schema.as_columns(rows, columns, schema.TOKENS)
-    return _write_parquet(iter([prepared]), columns, Path(folder) / schema.TOKENS)
+    columns = schema.TABLES[schema.TOKENS].types
+    return _write_parquet(folder, schema.TOKENS, columns, [checks.as_columns(rows, columns, schema.TOKENS)])
+
+
+def write_pairs(folder: Path | str, table: pd.DataFrame) -> Path:
+    """Write ``pairs.parquet``, prototypes and partners, in the order of `table`."""
+    columns = schema.TABLES[schema.PAIRS].among(table)
+    return _write_parquet(folder, schema.PAIRS, columns, [checks.as_columns(table, columns, schema.PAIRS)])
 
 
 def write_evaluation(folder: Path | str, records: Iterable[Any]) -> Path:
@@ -133,17 +137,17 @@ def write_evaluation(folder: Path | str, records: Iterable[Any]) -> Path:
 
     Numbers that are not finite become null, since JSON has none.
     """
-    plain = []
+    done = []
     for record in records:
         item = _as_dict(record)
         for name in ("value", "spread", "null", "n"):
             if name in item:
-                item[name] = schema.finite_or_none(item[name])
-        plain.append({name: item[name] for name in schema.METRIC_FIELDS if name in item})
-    schema.check_records(plain)
+                item[name] = finite_or_none(item[name])
+        done.append({name: item[name] for name in schema.METRIC_FIELDS if name in item})
+    checks.check_records(done)
     target = Path(folder) / schema.EVALUATION
     with atomic_path(target) as temporary:
-        lines = ",\n".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in plain)
+        lines = ",\n".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in done)
         temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     return target
 
@@ -194,12 +198,14 @@ def _each(tables: pd.DataFrame | Iterable[pd.DataFrame]) -> Iterable[pd.DataFram
     return [tables] if isinstance(tables, pd.DataFrame) else tables
 
 
-def _write_parquet(tables: Iterator[pd.DataFrame], columns: Mapping[str, str], target: Path) -> Path:
+def _write_parquet(folder: Path | str, name: str, columns: Mapping[str, str], tables: Iterable[pd.DataFrame]) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrow = {"str": pa.string(), "int32": pa.int32(), "float32": pa.float32()}
-    fields = pa.schema([(name, arrow[kind]) for name, kind in columns.items()])
+    arrow = {"str": pa.string(), "int32": pa.int32(), "int64": pa.int64(), "float32": pa.float32()}
+    stated = dict(zip(schema.ENCODING_KEYS, schema.TABLES[name].encoding, strict=True))
+    fields = pa.schema([(name, arrow[kind]) for name, kind in columns.items()], metadata=stated)
+    target = Path(folder) / name
     with (
         atomic_path(target) as temporary,
         pq.ParquetWriter(temporary, fields, compression="zstd", write_statistics=True) as writer,

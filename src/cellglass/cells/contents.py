@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cellglass.cells.blocks import Source
-from cellglass.errors import InputError
+from cellglass.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def reading(name: str) -> Iterator[None]:
     except PermissionError as error:
         raise InputError(f"{name}: may not be read (permission denied); change its permissions") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"{name}: cannot be read, it is damaged, truncated or laid out in an unknown way ({reason}); "
+            f"{name}: cannot be read, it is damaged, truncated or laid out in an unknown way ({one_line(error)}); "
             "copy or download it again, or write it anew with adata.write_h5ad"
         ) from error

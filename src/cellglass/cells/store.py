@@ -24,8 +24,8 @@ import scipy.sparse as sp
 
 from cellglass.cells.blocks import Rows
 from cellglass.cells.cells import Cells
-from cellglass.errors import InputError
-from cellglass.files import atomic_path
+from cellglass.errors import InputError, one_line
+from cellglass.files import atomic_path, read_json
 
 FORMAT = "cellglass.cells"
 SCHEMA = 1
@@ -79,8 +79,7 @@ def open_cells(folder: Path | str) -> Cells:
         genes = _read_table(folder / "genes.parquet", meta["categories"]["genes"])
         obsm = {key: _map(folder / file) for key, file in meta["obsm"].items()}
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{folder}: these cells are damaged ({reason}); write them again") from error
+        raise InputError(f"{folder}: these cells are damaged ({one_line(error)}); write them again") from error
     return Cells(counts, genes, obs, obsm, meta["source"])
 
 
@@ -171,10 +170,8 @@ def refuse_foreign(folder: Path | str) -> None:
 
 
 def _meta(folder: Path) -> dict[str, Any]:
-    try:
-        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: holds no cells of cellglass (no readable meta.json); write them again") from error
+    missing = f"{folder}: holds no cells of cellglass (no meta.json); write them again"
+    meta = read_json(folder / "meta.json", missing=missing, way_out="write the cells again")
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise InputError(f"{folder}: meta.json does not describe cells of cellglass; name the right folder")
     if meta.get("schema") != SCHEMA:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from cellglass.errors import InputError
-from cellglass.files import atomic_path
+from cellglass.files import atomic_path, read_json
 
 FORMAT = "cellglass.dictionary"
 SCHEMA_VERSION = 1
@@ -32,14 +32,8 @@ def write_dictionary(folder: Path, kind: str, config: Mapping[str, Any], tensors
 def read_config(folder: Path) -> tuple[str, dict[str, Any]]:
     """Return the kind and the config of the dictionary in `folder`; InputError says what is wrong with it."""
     path = folder / "cfg.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"{folder}: no dictionary is here (no cfg.json); give the folder that it was saved to"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON; train and save the dictionary again") from error
+    missing = f"{folder}: no dictionary is here (no cfg.json); give the folder that it was saved to"
+    content = read_json(path, missing=missing, way_out="train and save the dictionary again")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: is not the cfg.json of a cellglass dictionary")
     if content.get("schema_version") != SCHEMA_VERSION:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cellglass.atlas.schema import finite_or_none
+from cellglass.evaluation.metric import finite_or_none
 from cellglass.seeds import generator
 
 if TYPE_CHECKING:

@@ -32,7 +32,6 @@ PORT = 8765
 PORTS_TRIED = 50
 _NOT_OURS = (errno.EADDRNOTAVAIL,)  # the address is no address of this machine, at any port
 MOST_CELLS = 1 << 24
-REPORT = "report.html"
 PAGE = Path(__file__).parent / "page"
 _LASTING = re.compile(r"assets/.*-[A-Za-z0-9_-]{8,}\.[a-z0-9]+\Z")
 
@@ -129,8 +128,6 @@ def _atlas_routes(
     atlas: Atlas, tree: TreeLike, notes: Notes, light: Any, *, shared: bool
 ) -> tuple[list[Any], dict[str, int], Callable[[], None]]:
     """Return routes, the largest bodies that some of them take, and what makes the first answer a quick one."""
-    from cellglass.atlas import schema
-    from cellglass.atlas.markers.blocks import latents_of
     from cellglass.atlas.markers.rank_sum import Marker
     from cellglass.explorer.http.marks import marks_routes
     from cellglass.explorer.http.replies import Threads
@@ -139,8 +136,7 @@ def _atlas_routes(
 
     marker = Marker(atlas)
     limits = {"/api/marks": 4 * min(marker.n_cells, MOST_CELLS)}
-    latents = latents_of(atlas.path / schema.CONCEPTS)
-    marks = marks_routes(marker, latents, Threads(1))
+    marks = marks_routes(marker, atlas.latents, Threads(1))
     review = review_routes(notes, Evidence(atlas, tree, marker), light, Threads(1), shared=shared)
     return [*marks, *review], limits, marker.prepare
 
@@ -163,12 +159,11 @@ def changed_parts(atlas: Atlas) -> list[Path]:
 
     Parts that are not there, that only the pipeline needs, and the report are left out.
     """
-    from cellglass.atlas import schema
-    from cellglass.atlas.manifest import artefact_digest
-    from cellglass.atlas.read import WORK
+    from cellglass.atlas.manifest import artefact_digest, outputs_of
+    from cellglass.atlas.schema import REPORT, WORK
 
     changed = []
-    for name, digest in schema.outputs_of(atlas.manifest).items():
+    for name, digest in outputs_of(atlas.manifest).items():
         place = atlas.path / name
         if name.startswith(WORK) or name == REPORT or not place.exists():
             continue

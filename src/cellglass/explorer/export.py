@@ -16,7 +16,7 @@ from cellglass.explorer.http.answers import is_tree_path, page_files
 from cellglass.explorer.notes.exchange import FORMAT
 from cellglass.explorer.notes.place import fingerprint
 from cellglass.explorer.notes.store import SCHEMA_VERSION
-from cellglass.files import atomic_path
+from cellglass.files import atomic_path, read_json
 from cellglass.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def _check_target(out: Path, atlas: Path) -> None:
     if not out.is_dir() or out.is_symlink():
         raise InputError(f"{out}: there is something that is no folder; name another folder")
     try:
-        ours = set(json.loads((out / LIST).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        ours = set(read_json(out / LIST, way_out="")["files"])
+    except (InputError, KeyError, TypeError):
         ours = set()
     for place in sorted(out.rglob("*")):
         name = place.relative_to(out).as_posix()

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 
-from cellglass.errors import InputError
-from cellglass.files import atomic_path
+from cellglass.errors import InputError, one_line
+from cellglass.files import atomic_path, read_json
 
 CFG = "cfg.json"
 WEIGHTS = "weights.safetensors"
@@ -42,14 +42,8 @@ def write_net(folder: Path, kind: str, genes: Iterable[str], net: torch.nn.Modul
 
 def read_cfg(folder: Path, kind: str | None = None) -> dict[str, Any]:
     """Return the configuration of a saved model; InputError where it is none, or not of the given `kind`."""
-    try:
-        cfg = json.loads((folder / CFG).read_text())
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder} holds no model: there is no {CFG} in it; give the folder of a saved model"
-        ) from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{folder / CFG} cannot be read ({_line(error)}); save the model again") from None
+    missing = f"{folder} holds no model: there is no {CFG} in it; give the folder of a saved model"
+    cfg = read_json(folder / CFG, missing=missing, way_out="save the model again")
     if not isinstance(cfg, dict) or not isinstance(cfg.get("kind"), str):
         raise InputError(f"{folder / CFG} names no model kind; give the folder of a model that cellglass saved")
     if kind is not None and cfg["kind"] != kind:
@@ -65,7 +59,7 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise InputError(f"{folder} has a {CFG} but no {WEIGHTS}; copy the whole folder") from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged ({_line(error)}); copy or save the model again") from None
+        raise InputError(f"{path} is damaged ({one_line(error)}); copy or save the model again") from None
 
 
 def digest(cfg: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
@@ -78,7 +72,3 @@ def digest(cfg: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
 def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     # Clones: safetensors refuses tensors that share memory.
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in sorted(tensors.items())}
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

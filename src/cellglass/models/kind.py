@@ -6,13 +6,13 @@ A kind is one entry in the registry of models (``registry.py``). Another package
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellglass.errors import InputError
+from cellglass.files import read_json
 from cellglass.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class ModelKind:
     name : str
         As in the ``kind`` of a saved model.
     title : str
-        As people write it.
+        As people write it; of ours as in `cellglass.vocabulary.TITLES`.
     load : callable, Path -> CellModel
         Reads a saved or published folder.
     recognises : callable, Path -> bool
@@ -130,11 +130,7 @@ class ModelKind:
 def transformers_type(folder: Path) -> str | None:
     """Return the ``model_type`` of the config.json of transformers in `folder`, or None where there is none."""
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (ValueError, OSError) as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} cannot be read ({line}); copy the folder again") from None
+    config = read_json(path, way_out="copy the folder again")
     return str(config.get("model_type")) if isinstance(config, dict) else str(None)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellglass.models.kind import ModelKind
+from cellglass.vocabulary import TITLES
 
 if TYPE_CHECKING:
     from cellglass.models.base import CellModel
@@ -23,5 +24,5 @@ def _module(folder: Path) -> CellModel:
     return ModuleModel.load(folder)
 
 
-EMBEDDING = ModelKind(name="embedding", title="embedding", load=_embedding)
-MODULE = ModelKind(name="module", title="module", load=_module, read_back=False)
+EMBEDDING = ModelKind(name="embedding", title=TITLES["embedding"], load=_embedding)
+MODULE = ModelKind(name="module", title=TITLES["module"], load=_module, read_back=False)

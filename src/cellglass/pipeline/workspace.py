@@ -35,7 +35,6 @@ ATTRIBUTION = "work/attribution"
 RATES = "work/rates.json"
 CONSENSUS = "work/consensus.parquet"
 DICTIONARIES = "dictionaries"
-PAIRS = "pairs.parquet"
 REPORT = "report.html"
 
 BASES = ("concepts", "neurons", "pca", "ica", "random")

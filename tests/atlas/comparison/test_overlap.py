@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cellglass.atlas import open_atlas
-from cellglass.atlas.comparison.overlap import shared_cells, shared_site, site_width
+from cellglass.atlas.comparison.overlap import cell_overlap, site_overlap, site_width
 from cellglass.atlas.read import Atlas
 
 Make = Callable[..., Atlas]
@@ -64,9 +64,9 @@ def test_a_site_is_the_same_where_a_fingerprint_shows_it(changed: Make, case: st
     uns_a, outputs_a, uns_b, outputs_b, same, words = SITES[case]
     a, b = changed(uns_a, outputs_a), changed(uns_b, outputs_b)
     for one, other in ((a, b), (b, a)):
-        found = shared_site(one, other)
+        found = site_overlap(one, other)
         assert found.same is same
-    assert words in shared_site(a, b).words
+    assert words in site_overlap(a, b).words
 
 
 def test_the_width_is_read_where_it_is_written(changed: Make) -> None:
@@ -79,7 +79,7 @@ def test_cells_are_found_by_name_in_any_order_and_checked_by_their_counts(change
     rows = np.random.default_rng(0).permutation(700)[:300]
     part = changed({}, rows=rows)
     part.__dict__["expression"] = whole.expression.to_memory()[rows]
-    found = shared_cells(whole, part)
+    found = cell_overlap(whole, part)
     assert whole.concepts.obs_names[found.a].tolist() == part.concepts.obs_names[found.b].tolist()
     assert len(found.a) == 300
     assert (np.diff(found.a) > 0).all()
@@ -94,7 +94,7 @@ def test_cells_that_share_a_name_alone_are_left_out(changed: Make, atlas_folder:
     changed_counts[100:160, heavy] = 77
     counts.X = changed_counts.tocsc()
     other.__dict__["expression"] = counts
-    found = shared_cells(whole, other)
+    found = cell_overlap(whole, other)
     np.testing.assert_array_equal(found.a, np.r_[0:100, 160:700])
     np.testing.assert_array_equal(found.a, found.b)
     assert "60 more share a name alone" in found.words
@@ -103,7 +103,7 @@ def test_cells_that_share_a_name_alone_are_left_out(changed: Make, atlas_folder:
 def test_without_counts_in_both_names_must_do(changed: Make, atlas_folder: Path) -> None:
     whole, other = open_atlas(atlas_folder), changed({})
     other.__dict__["expression"] = None
-    found = shared_cells(whole, other)
+    found = cell_overlap(whole, other)
     assert len(found.a) == 700
     assert "no counts in both to check them by" in found.words
 
@@ -111,6 +111,6 @@ def test_without_counts_in_both_names_must_do(changed: Make, atlas_folder: Path)
 def test_strangers_share_no_cells(changed: Make, atlas_folder: Path) -> None:
     other = changed({})
     other.concepts.obs_names = [f"other {name}" for name in other.concepts.obs_names]
-    found = shared_cells(open_atlas(atlas_folder), other)
+    found = cell_overlap(open_atlas(atlas_folder), other)
     assert len(found.a) == len(found.b) == 0
     assert found.words == "no cell has a name in both"

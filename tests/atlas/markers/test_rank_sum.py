@@ -11,8 +11,9 @@ import scipy.sparse as sp
 import scipy.stats
 from anndata import AnnData
 
-from cellglass.atlas.markers import blocks, rank_sum
-from cellglass.atlas.markers.rank_sum import Marker, strongest
+from cellglass.atlas import columns
+from cellglass.atlas.markers import rank_sum
+from cellglass.atlas.markers.rank_sum import Marker, top_k
 from cellglass.atlas.write import write_zarr
 from cellglass.errors import InputError
 
@@ -35,7 +36,7 @@ def make(folder: Path) -> tuple[SimpleNamespace, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_concepts_are_as_scipy_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", 700)  # many blocks
+    monkeypatch.setattr(columns, "BLOCK", 700)  # many blocks
     monkeypatch.setattr(rank_sum, "KEPT", 1 << 20 if kept else 0)
     atlas, dense, _ = make(tmp_path)
     marker = Marker(atlas)
@@ -56,7 +57,7 @@ def test_concepts_are_as_scipy_has_them(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_genes_are_as_scipy_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", 700)
+    monkeypatch.setattr(columns, "BLOCK", 700)
     monkeypatch.setattr(rank_sum, "KEPT", 1 << 20 if kept else 0)
     atlas, _, counts = make(tmp_path)
     cells = np.arange(0, 90, 2)
@@ -74,10 +75,10 @@ def test_genes_are_as_scipy_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_was_planted_comes_first(tmp_path: Path) -> None:
     atlas, _, _ = make(tmp_path)
     marker, cells = Marker(atlas), np.arange(40)
-    concepts = strongest(marker.concepts(cells), np.arange(M) + 100)
+    concepts = top_k(marker.concepts(cells), np.arange(M) + 100)
     assert (concepts[0]["latent"], concepts[0]["auc"]) == (107, 1.0)
     assert concepts[0]["q"] < 1e-20
-    assert strongest(marker.genes(cells))[0]["gene"] == 9
+    assert top_k(marker.genes(cells))[0]["gene"] == 9
 
 
 def test_an_atlas_without_expression_has_no_genes(tmp_path: Path) -> None:

@@ -5,25 +5,25 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cellglass.explorer.data.cached import once
+from cellglass.explorer.data.cached import cached
 
 
 class Thing:
     def __init__(self) -> None:
         self.calls = 0
 
-    @once
+    @cached
     def slow(self) -> int:
         """What it says."""
         self.calls += 1
         time.sleep(0.05)
         return self.calls
 
-    @once
+    @cached
     def upon(self) -> int:
         return self.slow + 1
 
-    @once
+    @cached
     def fails(self) -> int:
         self.calls += 1
         raise ValueError("no")

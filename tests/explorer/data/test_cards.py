@@ -69,7 +69,7 @@ def test_pathways_by_source_test_and_ranking(
 
 
 def test_a_leading_edge_keeps_a_symbol_that_is_no_gene(tree: Tree, genes: pd.DataFrame) -> None:
-    assert cards.edge("LYZ;NOT-A-GENE;", tree.lookup) == [int((genes["symbol"] == "LYZ").idxmax()), "NOT-A-GENE"]
+    assert cards.edge("LYZ;NOT-A-GENE;", tree.search_index) == [int((genes["symbol"] == "LYZ").idxmax()), "NOT-A-GENE"]
 
 
 def test_pairs_are_those_of_the_file_real_ones_first(card: Any, full_folder: Path) -> None:

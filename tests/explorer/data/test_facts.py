@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellglass.atlas import open_atlas
+from cellglass.atlas import open_atlas, write
 from cellglass.atlas.read import Atlas
 from cellglass.explorer import Tree
 from cellglass.explorer.data import facts
+from explorer.conftest import add_foreign
 
 
 def test_the_manifest_says_what_the_atlas_is(read: Any, atlas: Atlas) -> None:
@@ -29,8 +31,25 @@ def test_the_manifest_says_what_the_atlas_is(read: Any, atlas: Atlas) -> None:
     assert manifest["methods"] == [
         ["path", "preactivation"], ["swap", "activation"], ["knockout", "activation"], ["de", "expression"],
     ]  # fmt: skip
+    assert manifest["titles"] == {
+        "path": "Path", "swap": "Swap", "knockout": "Knock-out", "de": "Expression",
+        "activation": "activation", "preactivation": "pre-activation", "expression": "expression",
+        "gsea": "GSEA", "ulm": "ULM", "ora": "ORA",
+    }  # fmt: skip
     assert len(manifest["metrics"]) == len(atlas.evaluation)
     assert str(atlas.path) not in json.dumps(manifest)
+
+
+def test_names_of_other_packages_come_after_ours_and_are_their_own_titles(full_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(full_folder, tmp_path / "atlas"))
+    add_foreign(folder)
+    manifest = json.loads(Tree(open_atlas(folder)).get("data/manifest.json"))
+    assert manifest["methods"][-1] == ["a-new-one", "activation"]
+    assert (manifest["tests"][-1], manifest["rankings"][-1]) == ("fisher", "a-new-one")
+    assert {name: manifest["titles"][name] for name in ("a-new-one", "fisher")} == {
+        "a-new-one": "a-new-one",
+        "fisher": "fisher",
+    }
 
 
 def test_a_live_tree_says_so(atlas: Atlas) -> None:
@@ -76,6 +95,18 @@ def test_concepts_by_column(read: Any, atlas: Atlas) -> None:
         assert (q is None) == rows.empty
         if q is not None:
             assert q == pytest.approx(rows[["q", "null_q"]].max(axis=1).min(), rel=1e-4)
+
+
+def test_the_q_value_of_a_naming_gene_set_is_what_the_atlas_states(full_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(full_folder, tmp_path / "atlas"))
+    table = open_atlas(folder).concepts
+    q = np.linspace(0, 1, table.n_vars)
+    q[3] = np.nan
+    shutil.rmtree(folder / "concepts.zarr")
+    var = table.var.assign(best_term_q=q)
+    write.write_concepts(folder, table.X, table.obs, table.obsm["X_umap"], var, table.uns)
+    told = json.loads(Tree(open_atlas(folder)).get("data/concepts.json"))["term_q"]
+    np.testing.assert_allclose(pd.to_numeric(pd.Series(told)), q, rtol=1e-4)
 
 
 def test_names_of_cells_come_in_parts(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:

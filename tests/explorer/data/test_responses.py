@@ -38,7 +38,8 @@ def test_some_latents_in_some_cells(atlas: Atlas) -> None:
     among, latents = np.array([3, 77, 699]), np.array([5, 0])
     cells, values = gathered(Responses(Source(atlas), "random"), latents=latents, among=among)
     np.testing.assert_array_equal(cells, among)
-    np.testing.assert_array_equal(values, everything[among][:, latents])
+    # a product of fewer rows is summed in another order: differences of 1e-7 in values of about 1
+    np.testing.assert_allclose(values, everything[among][:, latents], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [8192, 7, 1])

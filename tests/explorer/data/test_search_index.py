@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellglass.atlas import open_atlas
+from cellglass.atlas import open_atlas, tables
 from cellglass.atlas.read import Atlas
 from cellglass.atlas.write import zarr_settings
 from cellglass.explorer import Tree
@@ -27,7 +27,7 @@ def test_without_counts_genes_come_from_the_tables(full_folder: Path, tmp_path: 
     folder = Path(shutil.copytree(full_folder, tmp_path / "atlas"))
     shutil.rmtree(folder / "expression.zarr")
     atlas = open_atlas(folder, unfinished=True)
-    found, table = Tree(atlas).lookup.genes, atlas.genes().drop_duplicates("gene").sort_values("gene")
+    found, table = Tree(atlas).search_index.genes, atlas.genes().drop_duplicates("gene").sort_values("gene")
     assert found.ids == table["gene"].tolist()
     assert found.symbols == table["symbol"].tolist()
 
@@ -50,7 +50,7 @@ def test_from_a_gene_to_its_concepts(read: Any, atlas: Atlas, genes: pd.DataFram
 
 def test_only_the_first_concepts_of_a_gene_are_kept(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_index, "KEPT", 3)
-    found = Tree(atlas).lookup.by_gene
+    found = Tree(atlas).search_index.by_gene
     _, counts = np.unique(found["group"], return_counts=True)
     assert counts.max() == 3
     table = atlas.genes(method="de")
@@ -80,18 +80,17 @@ def test_from_a_gene_set_to_its_concepts(read: Any, atlas: Atlas) -> None:
 
 
 def test_positions_of_latents(tree: Tree) -> None:
-    assert tree.lookup.positions(np.array([23, 0, 24, -1, 99])).tolist() == [23, 0, -1, -1, -1]
+    assert tree.search_index.positions(np.array([23, 0, 24, -1, 99])).tolist() == [23, 0, -1, -1, -1]
 
 
 def test_genes_of_a_set_are_those_of_its_leading_edges(
     read: Any, atlas: Atlas, genes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cellglass.explorer.data import source
 
     table = atlas.pathways()
     table = table[table["statistic"] > 0]
     for batch in (1 << 18, 101):
-        monkeypatch.setattr(source, "BATCH", batch)
+        monkeypatch.setattr(tables, "BATCH", batch)
         for term in json.loads(Tree(atlas).get("data/terms.json")):
             part = table[(table["source"] == term["source"]) & (table["term"] == term["term"])]
             counts = Counter(symbol for edge in part["leading_edge"] for symbol in edge.split(";"))

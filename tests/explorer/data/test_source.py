@@ -37,14 +37,6 @@ def test_labels_of_every_kind(atlas: Atlas, tmp_path: Path) -> None:
     assert source.cell_names(3, 5) == ["c3", "c4"]
 
 
-def test_a_table_is_passed_over_in_batches(atlas: Atlas) -> None:
-    columns = {"concept": "int32", "gene": "str", "score": "float32"}
-    parts = list(Source(atlas).scan("genes.parquet", columns, ["concept", "gene", "score", "nothing"]))
-    assert sum(map(len, parts)) == len(atlas.genes())
-    assert list(parts[0]) == ["concept", "gene", "score"]
-    assert list(Source(atlas).scan("tokens.parquet", columns, ["gene"])) == []
-
-
 def _finish(folder: Path) -> Path:
     write.write_evaluation(folder, [])
     manifest = manifests.new_manifest(0, {})

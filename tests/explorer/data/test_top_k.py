@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cellglass.explorer.data import top_k
-from cellglass.explorer.data.top_k import Strongest
+from cellglass.explorer.data.top_k import TopK
 
 
 @pytest.mark.parametrize("waiting", [10, 1 << 21])
@@ -15,7 +15,7 @@ def test_it_keeps_what_sorting_everything_would_keep(waiting: int, monkeypatch: 
     rows = pd.DataFrame(
         {"group": rng.integers(0, 9, 400), "rank": rng.integers(0, 5, 400), "latent": rng.permutation(400)}
     )
-    found = Strongest("group", ("rank", "latent"), 6)
+    found = TopK("group", ("rank", "latent"), 6)
     for start in range(0, 400, 23):
         found.add(**{name: rows[name].to_numpy()[start : start + 23] for name in rows})
     expected = rows.sort_values(["group", "rank", "latent"]).groupby("group").head(6)
@@ -23,4 +23,4 @@ def test_it_keeps_what_sorting_everything_would_keep(waiting: int, monkeypatch: 
 
 
 def test_nothing_gives_empty_columns() -> None:
-    assert len(Strongest("group", ("rank",), 2).table()["key"]) == 0
+    assert len(TopK("group", ("rank",), 2).table()["key"]) == 0

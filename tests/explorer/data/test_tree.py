@@ -154,7 +154,7 @@ def test_many_threads_get_the_same_files(atlas: Atlas, tree: Tree) -> None:
 def test_warm_makes_what_is_shared(atlas: Atlas) -> None:
     tree = Tree(atlas)
     tree.warm()
-    assert {"by_gene", "by_term"} <= set(tree.lookup.__dict__)
+    assert {"by_gene", "by_term"} <= set(tree.search_index.__dict__)
 
 
 @pytest.mark.parametrize(

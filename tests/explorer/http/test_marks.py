@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellglass.atlas.markers.rank_sum import Marker, strongest
+from cellglass.atlas.markers.rank_sum import Marker, top_k
 from cellglass.atlas.read import open_atlas
 from live import Client, make_page, running
 
@@ -24,10 +24,10 @@ def client(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_marks_are_what_the_marker_finds(client: Client, full_folder: Path) -> None:
     cells = np.sort(np.random.default_rng(0).choice(700, 80, replace=False))
     marker = Marker(open_atlas(full_folder))
-    expected = json.loads(json.dumps(strongest(marker.concepts(cells), np.arange(24))))
+    expected = json.loads(json.dumps(top_k(marker.concepts(cells), np.arange(24))))
     found = client.post("/api/marks", np.r_[cells, cells[:9]].astype("<u4").tobytes()).json  # some twice
     assert (found["n"], found["concepts"]) == (80, expected)
-    assert found["genes"] == json.loads(json.dumps(strongest(marker.genes(cells))))
+    assert found["genes"] == json.loads(json.dumps(top_k(marker.genes(cells))))
     one = [client.post(f"/api/marks?of={of}", cells.astype("<u4").tobytes()).json for of in ("concepts", "genes")]
     assert [(part["concepts"], part["genes"]) for part in one] == [(expected, None), (None, found["genes"])]
     assert client.post("/api/marks?of=cells", b"").status == 400

@@ -80,7 +80,12 @@ def test_a_bad_file_changes_nothing_even_beside_a_good_one(tmp_path: Path) -> No
     (tmp_path / "text.json").write_text("nothing")
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with Notes(tmp_path / "a.sqlite", "x", [1]) as notes:
-        for name, word in [("bad.json", "note 1"), ("text.json", "neither"), ("deep.json", "JSON"), ("gone", "read")]:
+        for name, word in [
+            ("bad.json", "note 1"),
+            ("text.json", "SQLite"),
+            ("deep.json", "JSON"),
+            ("gone", "read"),
+        ]:
             with pytest.raises(InputError, match=word):
                 merge_notes(notes, [tmp_path / "good.sqlite", tmp_path / name])
         with pytest.raises(InputError, match="another atlas"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from cellglass.atlas import open_atlas
+from explorer.conftest import add_foreign
 from explorer.page.conftest import Site, start_live, stop
 from explorer.page.saved import read_csv
 
@@ -21,6 +23,15 @@ LATENT = 3
 def tokens(token_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     process, url = start_live(token_folder, tmp_path_factory.mktemp("tokens") / "notes.sqlite")
     yield Site(url, True, token_folder, None)
+    stop(process)
+
+
+@pytest.fixture(scope="module")
+def foreign(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = Path(shutil.copytree(full_folder, tmp_path_factory.mktemp("foreign") / "atlas"))
+    add_foreign(folder)
+    process, url = start_live(folder, folder.parent / "notes.sqlite")
+    yield Site(url, True, folder, None)
     stop(process)
 
 
@@ -160,3 +171,20 @@ def test_tokens_stand_on_the_card_where_the_atlas_has_them(tokens: Any, visit: A
     assert len(rows) >= 15
     assert all(close(row["part"], truth.loc[row["gene"], "part"]) for row in rows)
     assert "gene identity" in page.locator(".meta").inner_text()
+
+
+def test_names_that_the_page_does_not_know_show_as_themselves(foreign: Site, visit: Any) -> None:
+    page = visit(foreign, f"#/c/{LATENT}")
+    drives = panel(page, "Genes that drive it")
+    drives.get_by_role("tab", name="a-new-one", exact=True).click()
+    assert drives.get_by_role("img").count() >= 10
+    common = panel(page, "What those genes have in common")
+    common.get_by_role("tab", name="hallmark, fisher, a-new-one", exact=True).click()
+    assert common.get_by_role("img").count() >= 1
+    ranks = panel(page, "Beside it: differential expression").locator(".ranks thead").inner_text()
+    assert "a-new-one" in ranks
+    page.goto(foreign.url + "#/")
+    means = page.locator(".plot", has_text="Do the genes mean something?")
+    assert means.get_by_text("hallmark, fisher", exact=True).count() == 1
+    aligned = page.locator(".plot", has_text="Does one concept stand for one kind of cell?")
+    assert aligned.get_by_role("listitem").all_inner_texts()[-1] == "clusters"

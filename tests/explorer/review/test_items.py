@@ -12,7 +12,8 @@ import torch
 from cellglass.activations import SiteBatch, Writer, open_store
 from cellglass.activations.manifest import StoredSite
 from cellglass.atlas import open_atlas
-from cellglass.atlas.markers.rank_sum import Marker, strongest
+from cellglass.atlas.columns import Column
+from cellglass.atlas.markers.rank_sum import Marker, top_k
 from cellglass.atlas.read import Atlas
 from cellglass.dictionaries.baselines.random import RandomDirections
 from cellglass.errors import DamagedError
@@ -41,10 +42,13 @@ def dense(atlas: Atlas, kind: str) -> np.ndarray:
     return np.hstack([found, -found])
 
 
-def expected(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    best = sorted(range(len(values)), key=lambda cell: -values[cell])[:size]
-    rank = {cell: 1 - place / size for place, cell in enumerate(best)}
-    return np.array(sorted(best)), np.array([rank[cell] for cell in sorted(best)])
+def assert_most_active(shown: Column, values: np.ndarray, size: int, atol: float) -> None:
+    """Assert that the `size` cells of the largest values are shown with their ranks; values within `atol` are alike."""
+    rows, ranks = shown
+    assert (np.diff(rows.astype(int)) > 0).all()
+    order = np.argsort(-ranks)
+    np.testing.assert_allclose(ranks[order], 1 - np.arange(size) / size, rtol=1e-6)
+    np.testing.assert_allclose(values[rows[order]], np.sort(values)[::-1][:size], rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("room", [1 << 26, 1])
@@ -55,10 +59,8 @@ def test_neurons_and_random_directions_are_the_dense_responses(
     monkeypatch.setattr(responses, "BATCH", 300)
     evidence.prepare(ITEMS)
     for item in ITEMS:
-        cells, ranks = expected(dense(atlas, item.kind)[:, item.number], item.size)
         column = from_bytes(evidence.activation(item))
-        np.testing.assert_array_equal(column.rows, cells)
-        np.testing.assert_allclose(column.values, ranks, rtol=1e-6)
+        assert_most_active(column, dense(atlas, item.kind)[:, item.number], item.size, atol=1e-5)
 
 
 def test_of_tokens_the_largest_of_a_cell_counts(full_folder: Path, tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_of_tokens_the_largest_of_a_cell_counts(full_folder: Path, tmp_path: Pat
     for number, sign in ((2, 1), (18, -1)):  # 16 axes, each with two signs
         best = np.array([(sign * responses[cell == one, 2]).max() for one in range(700)])
         found = from_bytes(Evidence(atlas, Tree(atlas), Marker(atlas)).activation(Item("neuron", number, 60)))
-        np.testing.assert_array_equal(found.rows, expected(best, 60)[0])
+        assert_most_active(found, best, 60, atol=1e-5)
 
 
 def test_concepts_are_their_most_active_cells(
@@ -90,10 +92,8 @@ def test_concepts_are_their_most_active_cells(
     assert evidence.concepts() == {latent: min(active[latent], 10) for latent in range(23)}
     monkeypatch.setattr(items, "MOST_OF_ALL", 0.25)
     for latent in (0, 7, 22):
-        cells, ranks = expected(activations[:, latent], sizes[latent])
-        shown, of = evidence.cells(Item("concept", latent, sizes[latent]))
-        np.testing.assert_array_equal(shown, cells)
-        np.testing.assert_allclose(of, ranks, rtol=1e-6)
+        shown = Column(*evidence.cells(Item("concept", latent, sizes[latent])))
+        assert_most_active(shown, activations[:, latent], sizes[latent], atol=0)
     monkeypatch.setattr(items, "MOST_SHOWN", 30)
     assert evidence.concepts() == {latent: min(size, 30) for latent, size in sizes.items()}
 
@@ -122,7 +122,7 @@ def test_facts_count_labels_and_test_genes(evidence: Evidence, atlas: Atlas) -> 
     inside, every = kinds.iloc[cells].value_counts(), kinds.value_counts()
     assert facts["labels"]["cell type"] == [[name, inside[name], every[name]] for name in kinds.cat.categories]
     assert "n_counts" not in facts["labels"]
-    assert facts["genes"] == strongest(Marker(atlas).genes(cells.astype(np.int64)), limit=40)
+    assert facts["genes"] == top_k(Marker(atlas).genes(cells.astype(np.int64)), limit=40)
 
 
 def test_ties_are_broken_by_lot_and_not_by_the_order_of_the_file(full_folder: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from cellglass.atlas.schema import PAIRS
 from cellglass.attribution import attribute
 from cellglass.pipeline import workspace
 from cellglass.pipeline.run import Run
@@ -40,7 +41,7 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
 
 
 def test_prototypes_and_partners_are_kept(small_run: Run) -> None:
-    pairs = pd.read_parquet(small_run.path(workspace.PAIRS))
+    pairs = pd.read_parquet(small_run.path(PAIRS))
     codes = workspace.open_codes(small_run).toarray()
     real = pairs[pairs["kind"] == "real"]
     assert len(real) > 0

@@ -3,6 +3,7 @@
 import * as data from "./data";
 import { notes } from "./notes.svelte";
 import type { Concepts, Genes, Manifest, Term } from "./types";
+import { learn } from "./words";
 
 class Atlas {
   manifest = $state.raw<Manifest | null>(null);
@@ -20,6 +21,7 @@ class Atlas {
       const columns = await data.concepts(manifest.concept_columns);
       this.places = new Map(columns.latent.map((latent, place) => [latent, place]));
       this.concepts = columns;
+      learn(manifest.titles);
       this.manifest = manifest;
       document.title = `${manifest.title} · cellglass`;
       void notes.load(manifest);

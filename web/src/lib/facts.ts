@@ -1,11 +1,6 @@
 // What the manifest says of model, site and dictionary, in plain words. It comes as "kind (key value, key value)".
 
-const KINDS: Record<string, string> = {
-  scvi: "scVI", scgpt: "scGPT", geneformer: "Geneformer", cell2sentence: "Cell2Sentence", embedding: "an embedding",
-  matryoshka: "Matryoshka sparse autoencoder", matryoshka_batchtopk: "Matryoshka BatchTopK sparse autoencoder", topk: "TopK sparse autoencoder",
-  batchtopk: "BatchTopK sparse autoencoder", jumprelu: "JumpReLU sparse autoencoder", gated: "gated sparse autoencoder", archetypal: "archetypal sparse autoencoder",
-  crosslayer: "cross-layer transcoder", ica: "ICA", pca: "PCA", nmf: "NMF", random: "random directions", neurons: "the neurons themselves",
-};
+import { title } from "./words";
 
 const WORDS: Record<string, (value: string, all: Map<string, string>) => string> = {
   genes: (v) => `${v} genes`,
@@ -22,10 +17,16 @@ const WORDS: Record<string, (value: string, all: Map<string, string>) => string>
   epochs: (v) => `${v} epochs`,
 };
 
+/** The title of a kind, however it is written; an unknown one as it is. */
+function titled(kind: string): string {
+  const lower = kind.toLowerCase();
+  return title(lower) === lower ? kind : title(lower);
+}
+
 export function plain(text: string): string {
   const parts = /^(\S+)(?: \((.*)\))?$/.exec(text.trim());
   if (!parts) return text;
   const facts = new Map((parts[2] ?? "").split(", ").filter(Boolean).map((one) => one.split(/ (.*)/s).slice(0, 2) as [string, string]));
   const said = [...facts].map(([key, value]) => (WORDS[key] ? WORDS[key](value ?? "", facts) : `${key.replaceAll("_", " ")} ${value ?? ""}`.trim()));
-  return [KINDS[parts[1].toLowerCase()] ?? parts[1], ...said.filter(Boolean)].join(", ");
+  return [titled(parts[1]), ...said.filter(Boolean)].join(", ");
 }

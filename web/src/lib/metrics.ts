@@ -2,7 +2,7 @@
 
 import { known } from "./format";
 import type { Label, Metric } from "./types";
-import { TESTS, baseColour, basisName, methodName } from "./words";
+import { BASES, baseColour, title } from "./words";
 
 export interface DotRow {
   label: string;
@@ -13,7 +13,11 @@ export interface DotRow {
 export const find = (metrics: Metric[], name: string): Metric | undefined => metrics.find((m) => m.metric === name);
 export const under = (metrics: Metric[], prefix: string): Metric[] => metrics.filter((m) => m.metric.startsWith(`${prefix}.`));
 
-const ORDER = ["concepts", "neurons", "pca", "ica", "nmf", "random"];
+/** The bases that records are of: the known ones first, in their order. */
+function basesOf(rows: Record<string, unknown>[]): string[] {
+  const all = new Set(rows.flatMap((row) => Object.keys(row)));
+  return [...BASES.filter((basis) => all.has(basis)), ...[...all].filter((basis) => !BASES.includes(basis)).sort()];
+}
 
 /** For each label, one row for each value: F1 of the best unit of each basis. The mean stands first. */
 export function alignment(metrics: Metric[], labels: Label[]): { name: string; bases: string[]; rows: DotRow[] }[] {
@@ -29,7 +33,7 @@ export function alignment(metrics: Metric[], labels: Label[]): { name: string; b
     found.set(column, values);
   }
   return [...found].map(([name, values]) => {
-    const bases = ORDER.filter((b) => [...values.values()].some((r) => r[b]));
+    const bases = basesOf([...values.values()]);
     const rows: DotRow[] = [...values]
       .filter(([value]) => value !== "mean")
       .map(([label, records]) => ({ label, records }))
@@ -54,7 +58,7 @@ export function probes(metrics: Metric[]): { bases: string[]; rows: DotRow[] } {
     rows.set(label, row);
   }
   const all = [...rows.values()];
-  return { rows: all, bases: ["concepts", "site", "counts", "null"].filter((b) => all.some((row) => row.records[b])) };
+  return { rows: all, bases: basesOf(all.map((row) => row.records)) };
 }
 
 export interface BarRow {
@@ -64,18 +68,20 @@ export interface BarRow {
 }
 
 /** A source may have dots in its name (a file's version), so the test is what the name is split at. */
-export function annotations(metrics: Metric[]): BarRow[] {
+export function annotations(metrics: Metric[], tests: string[]): BarRow[] {
+  const any = tests.map((test) => test.replace(/[^\w]/g, "\\$&")).join("|");
+  const form = new RegExp(`^annotation\\.(.+)\\.(${any})((?:\\.\\w+)*)$`);
   return under(metrics, "annotation").flatMap((record) => {
-    const parts = /^annotation\.(.+)\.(gsea|ulm|ora)((?:\.\w+)*)$/.exec(record.metric);
+    const parts = form.exec(record.metric);
     if (!parts) return [{ label: record.metric.slice("annotation.".length), record }];
     const rest = parts[3].split(".").filter(Boolean);
-    return [{ label: [parts[1], TESTS[parts[2]], ...rest.map(methodName)].join(", "), record }];
+    return [{ label: [parts[1], title(parts[2]), ...rest.map(title)].join(", "), record }];
   });
 }
 
 export function stability(metrics: Metric[]): BarRow[] {
   return under(metrics, "stability").flatMap((record) => {
     const parts = /^stability\.([^.]+)(\.coactivation)?$/.exec(record.metric);
-    return parts ? [{ label: `${basisName(parts[1])} by ${parts[2] ? "cells" : "direction"}`, record, colour: baseColour(parts[1]) }] : [];
+    return parts ? [{ label: `${title(parts[1])} by ${parts[2] ? "cells" : "direction"}`, record, colour: baseColour(parts[1]) }] : [];
   });
 }

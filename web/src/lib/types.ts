@@ -47,6 +47,8 @@ export interface Manifest {
   has_pairs?: boolean;
   tests: string[];
   rankings: string[];
+  /** of methods, what they are read on, and tests: how people read their names */
+  titles?: Record<string, string>;
   gene_shard: number;
   term_shard: number;
   coactive_cells?: number;

@@ -1,62 +1,51 @@
-// The plain words for methods, tests and baselines.
+// How names are read: those that Python knows (vocabulary.gen.ts), and those that the atlas brings.
 
 import type { AtlasFacts } from "./types";
+import { CONFIDENCES as DEGREES, TITLES } from "./vocabulary.gen";
+
+export { BASES, BRIEFS, ITEMS, SAYS, STATUSES } from "./vocabulary.gen";
 
 export const SIGNIFICANT = 0.05;
 
-interface Method {
-  name: string;
-  brief: string;
-  says: string;
+// A map, since a name is data: an object would have a "constructor".
+const titles = new Map(Object.entries(TITLES));
+
+/** Take in the titles that an atlas states, such as of methods of other packages. */
+export function learn(more: Record<string, string> = {}): void {
+  for (const [name, title] of Object.entries(more)) if (!titles.has(name)) titles.set(name, title);
 }
 
-export const METHODS: Record<string, Method> = {
-  path: { name: "Path", brief: "Path", says: "Walking from a cell without the concept to one that has it, the share of the rise that each gene accounts for (integrated gradients)." },
-  swap: { name: "Swap", brief: "Swap", says: "The share of the concept’s activation that is lost when this one gene takes the count of a similar cell without the concept." },
-  knockout: { name: "Knock-out", brief: "KO", says: "The share of the concept’s activation that is lost when this one gene’s count is set to zero." },
-  de: { name: "Expression", brief: "DE", says: "Differential expression between cells with and without the concept, as a comparison: it does not ask the model. Ranked by its t statistic." },
-};
+export const title = (name: string): string => titles.get(name) ?? name;
 
-const ON: Record<string, string> = { activation: "activation", preactivation: "pre-activation", expression: "expression" };
-export const TESTS: Record<string, string> = { gsea: "GSEA", ulm: "ULM", ora: "ORA" };
-
-export const methodName = (method: string): string => METHODS[method]?.name ?? method;
+/** What a mapping of Python says of a name, or nothing. */
+export const said = (of: Record<string, string>, name: string): string | undefined => (Object.hasOwn(of, name) ? of[name] : undefined);
 
 /** "path/activation" in words; what was watched is said only where a method was read on several things. */
 export function blockName(key: string, keys: string[]): string {
   const [method, on] = key.split("/");
   const twice = keys.filter((other) => other.split("/")[0] === method).length > 1;
-  return methodName(method) + (twice && on ? ` (${ON[on] ?? on})` : "");
+  return title(method) + (twice && on ? ` (${title(on)})` : "");
 }
+
+/** Whether "de/expression" or the like does not ask the model. */
+export const ofCells = (key: string): boolean => key.endsWith("/expression");
 
 export type Shape = "circle" | "diamond" | "square" | "triangle" | "cross" | "bar";
 
-export const BASES: Record<string, { name: string; shape: Shape }> = {
-  concepts: { name: "concepts", shape: "circle" },
-  site: { name: "the whole site", shape: "diamond" },
-  counts: { name: "PCA of the counts, no model", shape: "square" },
-  neurons: { name: "neurons", shape: "diamond" },
-  pca: { name: "PCA", shape: "square" },
-  ica: { name: "ICA", shape: "triangle" },
-  nmf: { name: "NMF", shape: "square" },
-  random: { name: "random directions", shape: "cross" },
-  null: { name: "null", shape: "bar" },
-};
+const SHAPES: Record<string, Shape> = { concepts: "circle", site: "diamond", counts: "square", neurons: "diamond", pca: "square", ica: "triangle", nmf: "square", random: "cross", null: "bar" };
+const COLOURED = ["concepts", "neurons", "pca", "ica", "site", "counts"];
 
-export const basisName = (basis: string): string => BASES[basis]?.name ?? basis;
-export const basisShape = (basis: string): Shape => BASES[basis]?.shape ?? "square";
-export const baseColour = (basis: string): string => `var(--b-${["concepts", "neurons", "pca", "ica", "site", "counts"].includes(basis) ? basis : "random"})`;
-
-const MODELS: Record<string, string> = { scvi: "scVI", embedding: "an embedding", geneformer: "Geneformer", scgpt: "scGPT", cell2sentence: "Cell2Sentence" };
+export const basisShape = (basis: string): Shape => (Object.hasOwn(SHAPES, basis) ? SHAPES[basis] : "square");
+export const baseColour = (basis: string): string => `var(--b-${COLOURED.includes(basis) ? basis : "random"})`;
 
 export function modelName(facts: AtlasFacts): string {
   const model = facts.model;
   const name = typeof model === "object" && model !== null ? String((model as Record<string, unknown>).kind ?? (model as Record<string, unknown>).name ?? "") : String(model ?? "");
-  return MODELS[name.toLowerCase()] ?? (name || "a model");
+  return titles.get(name.toLowerCase()) ?? (name || "a model");
 }
 
-export const STATUSES = ["open", "agreed", "doubtful", "artefact"];
-export const CONFIDENCES = ["", "1 a guess", "2 weak", "3 fair", "4 strong", "5 certain"];
+/** By number; the first says nothing. */
+export const CONFIDENCES = ["", ...DEGREES.map((degree, place) => `${place + 1} ${degree}`)];
 
 /** Neurons are counted twice: first how far each axis lies above its mean, then how far below. */
 export const neuronName = (number: number, axes: number): string => `neuron ${number % axes}${number < axes ? " (above its mean)" : " (below its mean)"}`;

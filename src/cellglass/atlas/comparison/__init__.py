@@ -1,1 +1,1 @@
-"""How far the concepts of two atlases agree: pairs of concepts in two ways of matching, with chance beside them."""
+"""How far the concepts of two atlases agree: pairs of concepts by two matchings, with chance beside them."""

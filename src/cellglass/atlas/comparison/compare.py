@@ -1,9 +1,9 @@
 """Compares the concepts of two atlases: of two settings, of two data sets that share a site, of two models.
 
-Each live concept of A is matched one to one with one of B, in up to two ways (``matchings.py``): by the correlation of
-activations, where they have cells in common, and by the cosine of decoder directions, where both explain one site of
-one model (``overlap.py`` says whether). Each figure stands beside the same figure for a control. Fits nothing, and
-changes neither atlas.
+Each live concept of A is matched one to one with one of B, in up to two matchings (``matchings.py``): by the
+correlation of activations, where they have cells in common, and by the cosine of decoder directions, where both explain
+one site of one model (``overlap.py`` says whether). Each figure stands beside the same figure for a control. Fits
+nothing, and changes neither atlas.
 """
 
 from __future__ import annotations
@@ -15,11 +15,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellglass.atlas.comparison.matchings import ACTIVATIONS, DIRECTIONS, Way, by_activations, by_directions, measures
-from cellglass.atlas.comparison.overlap import SharedSite, shared_cells, shared_site, site_width
+from cellglass.atlas.comparison.matchings import (
+    ACTIVATIONS,
+    DIRECTIONS,
+    Matching,
+    by_activations,
+    by_directions,
+    measures,
+)
+from cellglass.atlas.comparison.overlap import SiteOverlap, cell_overlap, site_overlap, site_width
 from cellglass.atlas.read import Atlas
-from cellglass.atlas.schema import finite_or_none
 from cellglass.errors import InputError
+from cellglass.evaluation.metric import finite_or_none
 
 Array = np.ndarray[Any, Any]
 
@@ -95,10 +102,10 @@ def compare(a: Atlas, b: Atlas, *, threshold: float = 0.7, same_site: bool = Fal
     """
     if not 0 < threshold <= 1:
         raise InputError(f"threshold is {threshold}; it must be above 0 and at most 1")
-    site, cells = _site(a, b, same_site), shared_cells(a, b)
-    ways, notes = [], []
+    site, cells = _site(a, b, same_site), cell_overlap(a, b)
+    matchings, notes = [], []
     if len(cells.a) >= MIN_CELLS:
-        ways.append(by_activations(a, b, cells, seed))
+        matchings.append(by_activations(a, b, cells, seed))
     elif not site.same:
         raise InputError(
             f"{a.path} and {b.path} cannot be compared: for directions, {site.words}; for activations, {MIN_CELLS} "
@@ -106,9 +113,9 @@ def compare(a: Atlas, b: Atlas, *, threshold: float = 0.7, same_site: bool = Fal
         )
     if site.same:
         try:
-            ways.append(by_directions(a, b, seed))
+            matchings.append(by_directions(a, b, seed))
         except InputError as error:  # an atlas may lie here without its dictionary
-            if not ways:
+            if not matchings:
                 raise
             notes.append(f"directions were not compared: {error}")
     return Comparison(
@@ -116,28 +123,28 @@ def compare(a: Atlas, b: Atlas, *, threshold: float = 0.7, same_site: bool = Fal
         b=b.summary(),
         site=site.words,
         cells=cells.words,
-        notes=[*notes, *_same_start(a, b, site), *_left_out(ways)],
-        measures=pd.DataFrame([row for way in ways for row in measures(way, threshold)]),
-        pairs=_pairs(ways, threshold),
+        notes=[*notes, *_same_start(a, b, site), *_left_out(matchings)],
+        measures=pd.DataFrame([row for matching in matchings for row in measures(matching, threshold)]),
+        pairs=_pairs(matchings, threshold),
         threshold=threshold,
     )
 
 
-def _site(a: Atlas, b: Atlas, told: bool) -> SharedSite:
+def _site(a: Atlas, b: Atlas, told: bool) -> SiteOverlap:
     """Return whether the sites are the same, of the same width; `told` that they are, only the width is looked at."""
-    site = shared_site(a, b)
+    site = site_overlap(a, b)
     widths = [site_width(one) for one in (a, b)]
     if None not in widths and widths[0] != widths[1]:
         words = f"the sites have {widths[0]} and {widths[1]} dimensions"
         if told:
             raise InputError(f"--same-site cannot be: {words}; leave it away to compare activations alone")
-        return SharedSite(False, words)
+        return SiteOverlap(False, words)
     if told and not site.same:
-        return SharedSite(True, f"taken as the same, as told, though {site.words}")
+        return SiteOverlap(True, f"taken as the same, as told, though {site.words}")
     return site
 
 
-def _same_start(a: Atlas, b: Atlas, site: SharedSite) -> list[str]:
+def _same_start(a: Atlas, b: Atlas, site: SiteOverlap) -> list[str]:
     """Say so where both dictionaries may have begun from the same random weights."""
     seeds = [one.manifest.get("seed") for one in (a, b)]
     if not site.same or seeds[0] is None or seeds[0] != seeds[1]:
@@ -148,20 +155,20 @@ def _same_start(a: Atlas, b: Atlas, site: SharedSite) -> list[str]:
     ]
 
 
-def _pairs(ways: Sequence[Way], threshold: float) -> pd.DataFrame:
-    """Return the pairs of the first way with both similarities, then the concepts that were left without a pair."""
-    way, pairs = ways[0], ways[0].found.pairs
+def _pairs(matchings: Sequence[Matching], threshold: float) -> pd.DataFrame:
+    """Return the pairs of the first matching with both similarities, then the concepts that have no pair."""
+    first, pairs = matchings[0], matchings[0].found.pairs
     order = np.argsort(-pairs.similarity, kind="stable")
-    at_a, at_b = way.a.places[pairs.a[order]], way.b.places[pairs.b[order]]
-    table = pd.DataFrame({"a": at_a, "b": at_b, way.name: pairs.similarity[order]})
-    if len(ways) > 1:
-        table[DIRECTIONS] = _cosine_of(ways[1], at_a, at_b)
-    left_a = np.setdiff1d(_alive(way.a.atlas), at_a)
-    left_b = np.setdiff1d(_alive(way.b.atlas), at_b)
+    at_a, at_b = first.a.places[pairs.a[order]], first.b.places[pairs.b[order]]
+    table = pd.DataFrame({"a": at_a, "b": at_b, first.name: pairs.similarity[order]})
+    if len(matchings) > 1:
+        table[DIRECTIONS] = _cosine_of(matchings[1], at_a, at_b)
+    left_a = np.setdiff1d(_alive(first.a.atlas), at_a)
+    left_b = np.setdiff1d(_alive(first.b.atlas), at_b)
     rest = [pd.DataFrame({"a": left_a, "b": -1}), pd.DataFrame({"a": -1, "b": left_b})]
     table = pd.concat([table, *(part for part in rest if len(part))], ignore_index=True)
     columns: dict[str, Any] = {}
-    for side, atlas in (("a", way.a.atlas), ("b", way.b.atlas)):
+    for side, atlas in (("a", first.a.atlas), ("b", first.b.atlas)):
         var, place = atlas.concepts.var, table[side].to_numpy()
         columns[f"{side}_latent"] = pd.array(np.append(var["latent"], -1)[place], dtype="Int32")
         columns[f"{side}_latent"][place < 0] = pd.NA
@@ -169,7 +176,7 @@ def _pairs(ways: Sequence[Way], threshold: float) -> pd.DataFrame:
         columns[f"{side}_label"] = np.append(var["best_label"].astype(str), "")[place]
     for name, similarity in (("coactivation", ACTIVATIONS), ("cosine", DIRECTIONS)):
         columns[name] = table.get(similarity, np.nan)
-    columns["partner"] = table[way.name] >= threshold
+    columns["partner"] = table[first.name] >= threshold
     return pd.DataFrame(columns)
 
 
@@ -177,18 +184,18 @@ def _alive(atlas: Atlas) -> Array:
     return np.flatnonzero(atlas.concepts.var["density"].to_numpy() > 0)
 
 
-def _cosine_of(way: Way, at_a: Array, at_b: Array) -> Array:
+def _cosine_of(matching: Matching, at_a: Array, at_b: Array) -> Array:
     """Return the cosine of each pair of places, one by one."""
-    rows, columns = (pd.DataFrame(side.directions(), index=side.places) for side in (way.a, way.b))
+    rows, columns = (pd.DataFrame(side.directions(), index=side.places) for side in (matching.a, matching.b))
     one, other = rows.reindex(at_a).to_numpy(), columns.reindex(at_b).to_numpy()
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return np.asarray((one * other).sum(axis=1) / np.where(norms > 0, norms, np.nan))
 
 
-def _left_out(ways: Sequence[Way]) -> list[str]:
+def _left_out(matchings: Sequence[Matching]) -> list[str]:
     """Say which concepts took no part."""
     notes = []
-    for side, name in ((ways[0].a, "A"), (ways[0].b, "B")):
+    for side, name in ((matchings[0].a, "A"), (matchings[0].b, "B")):
         silent = len(side.atlas.concepts.var) - len(_alive(side.atlas))
         absent = len(_alive(side.atlas)) - len(side.places)
         if silent:

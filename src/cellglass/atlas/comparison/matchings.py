@@ -1,7 +1,7 @@
-"""The two ways in which the concepts of two atlases are matched, each with its control and its figures.
+"""The two matchings of the concepts of two atlases, each with its control and its figures.
 
 By activations over the cells that both have, or by decoder directions in the site that both explain. A control is
-matched in the same way as the concepts. Whether a way may be gone is not decided here.
+matched as the concepts are. Whether a matching is possible is decided in ``compare.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from cellglass.atlas.comparison.overlap import SharedCells
+from cellglass.atlas.comparison.overlap import CellOverlap
 from cellglass.atlas.read import Atlas
 from cellglass.errors import InputError
 from cellglass.evaluation.coactivation import correlations, shuffled_cells
@@ -55,7 +55,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Way:
+class Matching:
     """Both sides, how they agree, and how the control does."""
 
     name: str
@@ -65,7 +65,7 @@ class Way:
     controls: Sequence[Agreement]
 
 
-def by_activations(a: Atlas, b: Atlas, cells: SharedCells, seed: int) -> Way:
+def by_activations(a: Atlas, b: Atlas, cells: CellOverlap, seed: int) -> Matching:
     """Match the concepts by the correlation of their activations in the cells that both atlases have."""
     rng = generator(seed, "compare", ACTIVATIONS)
     entries = max(len(cells.a) / max(one.concepts.n_obs, 1) * one.concepts.X.nnz for one in (a, b))
@@ -75,10 +75,10 @@ def by_activations(a: Atlas, b: Atlas, cells: SharedCells, seed: int) -> Way:
     controls = [
         agreement(correlations(shuffled_cells(one.codes, rng), shuffled_cells(other.codes, rng))) for _ in range(DRAWS)
     ]
-    return Way(ACTIVATIONS, one, other, found, controls)
+    return Matching(ACTIVATIONS, one, other, found, controls)
 
 
-def by_directions(a: Atlas, b: Atlas, seed: int) -> Way:
+def by_directions(a: Atlas, b: Atlas, seed: int) -> Matching:
     """Match the concepts by the cosine of their decoder directions; the atlases must explain the same site."""
     rng = generator(seed, "compare", DIRECTIONS)
     one, other = (_side(each, _sample(each.concepts.n_obs, each.concepts.X.nnz, rng)) for each in (a, b))
@@ -90,14 +90,14 @@ def by_directions(a: Atlas, b: Atlas, seed: int) -> Way:
         )
     mixed = [(shuffled_directions(rows, rng), shuffled_directions(columns, rng)) for _ in range(DRAWS)]
     controls = [agreement(cosines(*pair)) for pair in mixed]
-    return Way(DIRECTIONS, one, other, agreement(cosines(rows, columns)), controls)
+    return Matching(DIRECTIONS, one, other, agreement(cosines(rows, columns)), controls)
 
 
-def measures(way: Way, threshold: float) -> Iterator[dict[str, Any]]:
-    """Yield the figures of one way: ``way``, ``measure``, ``value``, ``control`` and ``definition`` of each."""
-    values = _figures(way.found, way, threshold)
-    controls = [_figures(control, way, threshold) for control in way.controls]
-    what = _SIMILARITY[way.name]
+def measures(matching: Matching, threshold: float) -> Iterator[dict[str, Any]]:
+    """Yield ``way`` (the matching's name), ``measure``, ``value``, ``control`` and ``definition`` of each figure."""
+    values = _figures(matching.found, matching, threshold)
+    controls = [_figures(control, matching, threshold) for control in matching.controls]
+    what = _SIMILARITY[matching.name]
     words = {
         "matched": f"mean {what} of the one-to-one pairs",
         "best": f"mean {what} with the best partner, both ways",
@@ -107,20 +107,20 @@ def measures(way: Way, threshold: float) -> Iterator[dict[str, Any]]:
     }
     for name, value in values.items():
         yield {
-            "way": way.name,
+            "way": matching.name,
             "measure": name,
             "value": value,
             "control": float(np.mean([control[name] for control in controls])),
-            "definition": f"{words[name]}; control: {_CONTROL[way.name]}, mean of {DRAWS} draws",
+            "definition": f"{words[name]}; control: {_CONTROL[matching.name]}, mean of {DRAWS} draws",
         }
 
 
-def _figures(found: Agreement, way: Way, threshold: float) -> dict[str, float]:
+def _figures(found: Agreement, matching: Matching, threshold: float) -> dict[str, float]:
     partners = found.pairs.similarity >= threshold
     figures = {"matched": found.matched, "best": found.best}
     figures |= {f"above_{cut:g}": found.above(cut) for cut in _cuts(threshold)}
     figures |= {f"found_{side}": share for side, share in zip("ab", found.found(threshold), strict=True)}
-    for name, side, latents in (("a", way.a, found.pairs.a), ("b", way.b, found.pairs.b)):
+    for name, side, latents in (("a", matching.a, found.pairs.a), ("b", matching.b, found.pairs.b)):
         active = side.active()
         figures[f"carried_{name}"] = float(active[latents[partners]].sum() / max(active.sum(), 1))
     return figures

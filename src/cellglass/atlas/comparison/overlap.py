@@ -1,4 +1,4 @@
-"""What two atlases share: the site whose directions can be compared, and the cells in which activations can.
+"""How two atlases overlap: the site whose directions can be compared, and the cells in which activations can.
 
 A site is the same if both atlases read the same activations, or the same model (by its fingerprint) at the site of the
 same name. An embedding has no model to show that by. Cells are the same if their names are and their counts agree: two
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.atlas import schema
+from cellglass.atlas.manifest import outputs_of
 from cellglass.atlas.read import Atlas
 
 Array = np.ndarray[Any, Any]
@@ -21,7 +22,7 @@ CHECKED = 16
 """Genes in which the counts of a shared cell must agree: those that most cells of the first atlas count."""
 
 
-class SharedSite(NamedTuple):
+class SiteOverlap(NamedTuple):
     """Whether two atlases explain one site.
 
     Attributes
@@ -35,7 +36,7 @@ class SharedSite(NamedTuple):
     words: str
 
 
-class SharedCells(NamedTuple):
+class CellOverlap(NamedTuple):
     """The cells that two atlases have both.
 
     Attributes
@@ -51,68 +52,68 @@ class SharedCells(NamedTuple):
     words: str
 
 
-def shared_site(a: Atlas, b: Atlas) -> SharedSite:
+def site_overlap(a: Atlas, b: Atlas) -> SiteOverlap:
     """Say whether `a` and `b` explain the same site of the same model."""
     names, kinds = [_site(one) for one in (a, b)], [_model(one).get("kind") for one in (a, b)]
-    captured = [_digest(one, "work/activations") for one in (a, b)]
+    captured = [_digest(one, schema.ACTIVATIONS) for one in (a, b)]
     if captured[0] and captured[0] == captured[1]:
-        return SharedSite(True, f"site {names[0]}, with the same activations")
+        return SiteOverlap(True, f"site {names[0]}, with the same activations")
     if kinds[0] != kinds[1]:
-        return SharedSite(False, f"the models differ: {kinds[0]} and {kinds[1]}")
+        return SiteOverlap(False, f"the models differ: {kinds[0]} and {kinds[1]}")
     if names[0] != names[1]:
-        return SharedSite(False, f"the sites differ: {names[0]} and {names[1]}")
+        return SiteOverlap(False, f"the sites differ: {names[0]} and {names[1]}")
     if kinds[0] == "embedding":
-        return SharedSite(False, f"both explain an embedding {names[0]}, and nothing shows that one model made both")
-    one, other = ({_model(each).get("fingerprint"), _digest(each, "work/model")} - {None} for each in (a, b))
+        return SiteOverlap(False, f"both explain an embedding {names[0]}, and nothing shows that one model made both")
+    one, other = ({_model(each).get("fingerprint"), _digest(each, schema.MODEL)} - {None} for each in (a, b))
     if not one or not other:
-        return SharedSite(False, "an atlas does not say which model it explains")
+        return SiteOverlap(False, "an atlas does not say which model it explains")
     if one & other:
-        return SharedSite(True, f"site {names[0]} of the same {kinds[0]} model")
-    return SharedSite(False, f"the two {kinds[0]} models differ in their weights")
+        return SiteOverlap(True, f"site {names[0]} of the same {kinds[0]} model")
+    return SiteOverlap(False, f"the two {kinds[0]} models differ in their weights")
 
 
-def shared_cells(a: Atlas, b: Atlas) -> SharedCells:
+def cell_overlap(a: Atlas, b: Atlas) -> CellOverlap:
     """Find the cells that `a` and `b` have both, in the order of `a`."""
     names_a, names_b = a.concepts.obs_names, b.concepts.obs_names
     if not (names_a.is_unique and names_b.is_unique):
         nothing = np.zeros(0, dtype=np.int64)
-        return SharedCells(nothing, nothing, "the cells of an atlas have no unique names")
+        return CellOverlap(nothing, nothing, "the cells of an atlas have no unique names")
     at = names_b.get_indexer(names_a)
     rows_a = np.flatnonzero(at >= 0)
     rows_b = at[rows_a].astype(np.int64)
     if not len(rows_a):
-        return SharedCells(rows_a, rows_b, "no cell has a name in both")
+        return CellOverlap(rows_a, rows_b, "no cell has a name in both")
     genes = _heavy_genes(a, b)
     if not genes:
-        return SharedCells(rows_a, rows_b, f"{len(rows_a):,} cells by name; no counts in both to check them by")
+        return CellOverlap(rows_a, rows_b, f"{len(rows_a):,} cells by name; no counts in both to check them by")
     same = np.ones(len(rows_a), dtype=bool)
     for gene in genes:
         same &= _counts(a, gene)[rows_a] == _counts(b, gene)[rows_b]
     words = f"{int(same.sum()):,} cells, by name and by their counts of {len(genes)} genes"
     if not same.all():
         words += f"; {int((~same).sum()):,} more share a name alone and are left out"
-    return SharedCells(rows_a[same], rows_b[same], words)
+    return CellOverlap(rows_a[same], rows_b[same], words)
 
 
 def site_width(atlas: Atlas) -> int | None:
     """Return the width of the site, or None where the atlas does not say it."""
-    site = atlas.concepts.uns.get("site")
+    site = atlas.concepts.uns.get(schema.UNS_SITE)
     return int(site["width"]) if isinstance(site, Mapping) and "width" in site else None
 
 
 def _site(atlas: Atlas) -> str:
-    site = atlas.concepts.uns.get("site")
+    site = atlas.concepts.uns.get(schema.UNS_SITE)
     return str(site.get("name", "")) if isinstance(site, Mapping) else str(site or "")
 
 
 def _model(atlas: Atlas) -> Mapping[str, Any]:
-    model = atlas.concepts.uns.get("model")
+    model = atlas.concepts.uns.get(schema.UNS_MODEL)
     return model if isinstance(model, Mapping) else {"kind": str(model or "")}
 
 
 def _digest(atlas: Atlas, output: str) -> str | None:
     """Return the checksum in the manifest; it is there even if the work folder was deleted."""
-    return schema.outputs_of(atlas.manifest).get(output)
+    return outputs_of(atlas.manifest).get(output)
 
 
 def _heavy_genes(a: Atlas, b: Atlas) -> list[str]:

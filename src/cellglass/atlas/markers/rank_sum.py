@@ -25,10 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.atlas import schema
-from cellglass.atlas.markers.blocks import Array, Block, Columns
+from cellglass.atlas.columns import Array, Block, Columns
 from cellglass.atlas.markers.spool import keep
 from cellglass.atlas.read import Atlas
 from cellglass.errors import DamagedError, InputError
+from cellglass.evaluation.metric import finite_or_none
 
 SCALE = 1e4
 KEPT = 1 << 23
@@ -102,11 +103,11 @@ class Marker:
 
     @cached_property
     def _concepts(self) -> Columns:
-        return Columns(self._atlas.path / schema.CONCEPTS, zeros=False)
+        return Columns(self._atlas.path / schema.CONCEPTS)
 
     @cached_property
     def _genes(self) -> Columns:
-        return Columns(self._atlas.path / schema.EXPRESSION)
+        return Columns(self._atlas.path / schema.EXPRESSION, zeros=True)
 
     @cached_property
     def n_cells(self) -> int:
@@ -159,7 +160,7 @@ class Marker:
         for block in self._genes.blocks():
             total += np.bincount(block.rows, weights=block.data, minlength=len(total))
         scale = np.divide(SCALE, total, out=np.zeros(len(total)), where=total > 0).astype(np.float32)
-        for data, rows, indptr in self._genes.blocks():
+        for data, rows, indptr, _ in self._genes.blocks():
             y = np.log1p(data * scale[rows])
             yield Levels(y, rows, indptr, _column_sums(y, indptr), _column_sums(np.square(y, dtype=np.float64), indptr))
 
@@ -191,7 +192,7 @@ def _rank(block: Block, n_cells: int) -> Ranked:
             place = np.repeat(edges[:-1] + (sizes + 1) / 2, sizes)
             ties[column] += float((sizes.astype(np.float64) ** 3 - sizes).sum())
         ranks[start:stop][order] = zeros[column] + place
-    return Ranked(*block, ranks, ties, _column_sums(block.data, block.indptr))
+    return Ranked(*block[:3], ranks, ties, _column_sums(block.data, block.indptr))
 
 
 def _wilcoxon(ranked: Ranked, chosen: Array) -> tuple[Array, ...]:
@@ -261,7 +262,7 @@ def _q(p: Array) -> Array:
     return q
 
 
-def strongest(marks: ConceptMarks | GeneMarks, latents: Array | None = None, limit: int = 200) -> list[dict[str, Any]]:
+def top_k(marks: ConceptMarks | GeneMarks, latents: Array | None = None, limit: int = 200) -> list[dict[str, Any]]:
     """Return the strongest marks as rows for JSON, the most telling first; at most a quarter are of what is lacking.
 
     Concepts, whose `latents` are given, are ordered by how far the AUC is from one half; genes, which are told by
@@ -275,5 +276,5 @@ def strongest(marks: ConceptMarks | GeneMarks, latents: Array | None = None, lim
     chosen = chosen[np.lexsort((chosen, -np.abs(strength[chosen])))]
     head = [("gene", chosen)] if latents is None else [("latent", latents[chosen])]
     columns = [(name, getattr(marks, name)[chosen]) for name in marks._fields]
-    plain = [(name, [schema.finite_or_none(value) for value in values]) for name, values in [*head, *columns]]
+    plain = [(name, [finite_or_none(value) for value in values]) for name, values in [*head, *columns]]
     return [dict(zip([n for n, _ in plain], row, strict=True)) for row in zip(*[v for _, v in plain], strict=True)]

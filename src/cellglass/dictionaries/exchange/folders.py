@@ -5,7 +5,6 @@ It knows file names and shapes, and nothing of what the numbers mean.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from cellglass.errors import InputError
-from cellglass.files import atomic_path
+from cellglass.files import atomic_path, read_json
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -33,12 +32,8 @@ def write_folder(folder: Path | str, texts: Mapping[str, str], weights: Mapping[
 def read_cfg(folder: Path | str, whose: str, weights: str) -> dict[str, Any]:
     """Return ``cfg.json`` of a folder that `whose` library wrote, with the file `weights` beside it."""
     path = Path(folder) / "cfg.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder}: no dictionary of {whose} is here (no cfg.json)") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON; get the folder again") from error
+    missing = f"{folder}: no dictionary of {whose} is here (no cfg.json)"
+    content = read_json(path, missing=missing, way_out="get the folder again")
     if not isinstance(content, dict):
         raise InputError(f"{path}: is not the cfg.json of a dictionary of {whose}")
     if content.get("format") == "cellglass.dictionary":

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _FIRST = RLock()
 
 
-class once(Generic[T]):  # noqa: N801 (it is used as a decorator, like property)
+class cached(Generic[T]):  # noqa: N801 (it is used as a decorator, like property)
     """Decorator of a method without arguments: the first to ask computes it, all others wait for that and share it.
 
     Each object has one lock for all its properties, so that one of them may use another.
@@ -25,15 +25,15 @@ class once(Generic[T]):  # noqa: N801 (it is used as a decorator, like property)
         self.__doc__ = compute.__doc__
 
     @overload
-    def __get__(self, owner: None, kind: type) -> once[T]: ...
+    def __get__(self, owner: None, kind: type) -> cached[T]: ...
     @overload
     def __get__(self, owner: object, kind: type) -> T: ...
-    def __get__(self, owner: object | None, kind: type) -> once[T] | T:
+    def __get__(self, owner: object | None, kind: type) -> cached[T] | T:
         """Return the value; an instance attribute of the same name holds it afterwards."""
         if owner is None:
             return self
         with _FIRST:
-            lock = owner.__dict__.setdefault("_once", RLock())
+            lock = owner.__dict__.setdefault("_cached_lock", RLock())
         with lock:
             if self.name not in owner.__dict__:
                 owner.__dict__[self.name] = self.compute(owner)

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from cellglass.atlas.report.collect import METHOD_ORDER
 from cellglass.explorer.data.cells import composition, histogram
 from cellglass.explorer.data.facts import CARD_SHARD
 from cellglass.explorer.data.json import dumps, shorts
 from cellglass.explorer.data.neighbours import Neighbours
 from cellglass.explorer.data.rows import Rows
-from cellglass.explorer.data.search_index import TESTS, Lookup, order
+from cellglass.explorer.data.search_index import SearchIndex
 from cellglass.explorer.data.source import Source
+from cellglass.vocabulary import in_order
 
 Array = np.ndarray[Any, Any]
 
@@ -33,8 +33,8 @@ COMPARED = 10
 class Cards:
     """Makes the cards of concepts."""
 
-    def __init__(self, source: Source, lookup: Lookup, neighbours: Neighbours):
-        self.source, self.lookup, self.neighbours = source, lookup, neighbours
+    def __init__(self, source: Source, index: SearchIndex, neighbours: Neighbours):
+        self.source, self.index, self.neighbours = source, index, neighbours
 
     def shard(self, number: int) -> bytes:
         """Return the cards of the concepts whose latent numbers are in a shard, by latent number."""
@@ -46,11 +46,11 @@ class Cards:
         found = {}
         positions = [source.position[latent] for latent in latents]
         for latent, position, column in zip(latents, positions, source.activations.several(positions), strict=True):
-            listed, compared = genes(drivers, drivers.where("concept", latent), self.lookup)
+            listed, compared = genes(drivers, drivers.where("concept", latent), self.index)
             card = {
                 "genes": listed,
                 "compare": compared,
-                "pathways": pathways(meanings, meanings.where("concept", latent), self.lookup),
+                "pathways": pathways(meanings, meanings.where("concept", latent), self.index),
                 "labels": composition(source, column),
                 "histogram": histogram(source, column),
                 "nearest": self.neighbours.nearest(position),
@@ -58,12 +58,12 @@ class Cards:
                 "pairs": pairs(source, latent),
             }
             if fires is not None:
-                card["tokens"] = tokens(fires, fires.where("concept", latent), self.lookup)
+                card["tokens"] = tokens(fires, fires.where("concept", latent), self.index)
             found[str(latent)] = card
         return dumps(found)
 
 
-def genes(table: Rows, at: Array, lookup: Lookup) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def genes(table: Rows, at: Array, index: SearchIndex) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return each method's first genes, and the ranks that methods give to the genes that any of them ranks high.
 
     Parameters
@@ -81,11 +81,11 @@ def genes(table: Rows, at: Array, lookup: Lookup) -> tuple[dict[str, Any], dict[
         ``methods``, each once, on the first thing that it was measured on; ``rows`` [gene, rank by each method or
         null], ranks from 1. None where fewer than two methods measured the concept.
     """
-    numbers = table.mapped("gene", lookup.numbers)
+    numbers = table.mapped("gene", index.numbers)
     groups = dict(table.groups(at, "method", "on"))
     listed: dict[str, Any] = {}
     orders: dict[str, Array] = {}
-    for method, on in lookup.genes.methods:
+    for method, on in index.genes.methods:
         if (method, on) not in groups:
             continue
         places = groups[method, on]
@@ -113,7 +113,7 @@ def compare(orders: dict[str, Array]) -> dict[str, Any]:
     return {"methods": list(orders), "rows": rows}
 
 
-def pathways(table: Rows, at: Array, lookup: Lookup) -> list[dict[str, Any]]:
+def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]:
     """Return, for each source, test and ranking, the enriched gene sets of the smallest q.
 
     A row is [term, statistic, q, null q, number of genes, leading edge]; the leading edge has the number of a gene, or
@@ -122,12 +122,12 @@ def pathways(table: Rows, at: Array, lookup: Lookup) -> list[dict[str, Any]]:
     blocks = []
     for (origin, test, ranking), places in sorted(
         table.groups(at, "source", "test", "ranking"),
-        key=lambda group: (order(group[0][1], TESTS), order(group[0][2], METHOD_ORDER), group[0][0]),
+        key=lambda group: (in_order(group[0][1]), in_order(group[0][2]), group[0][0]),
     ):
         enriched = places[table["statistic"][places] > 0]
         first = enriched[:TOP_TERMS]
-        terms = [lookup.terms.number[origin, table.text("term", place)] for place in first]
-        edges = [edge(table.text("leading_edge", place), lookup) for place in first]
+        terms = [index.terms.number[origin, table.text("term", place)] for place in first]
+        edges = [edge(table.text("leading_edge", place), index) for place in first]
         columns = (shorts(table[name][first]) for name in ("statistic", "q", "null_q"))
         rows = [list(row) for row in zip(terms, *columns, table["n_genes"][first].tolist(), edges, strict=True)]
         counts = {"tested": len(places), "enriched": len(enriched)}
@@ -135,10 +135,10 @@ def pathways(table: Rows, at: Array, lookup: Lookup) -> list[dict[str, Any]]:
     return blocks
 
 
-def edge(text: str, lookup: Lookup) -> list[int | str]:
+def edge(text: str, index: SearchIndex) -> list[int | str]:
     """Return the genes of a leading edge: symbols joined by ``;``."""
     symbols = [symbol for symbol in text.split(";") if symbol]
-    return [lookup.symbol.get(symbol, symbol) for symbol in symbols[:TOP_EDGE]]
+    return [index.symbol.get(symbol, symbol) for symbol in symbols[:TOP_EDGE]]
 
 
 def pairs(source: Source, latent: int) -> list[list[Any]]:
@@ -152,9 +152,9 @@ def pairs(source: Source, latent: int) -> list[list[Any]]:
     return [list(row) for row in zip(*columns, shorts(table["difference"][at]), strict=True)]
 
 
-def tokens(table: Rows, at: Array, lookup: Lookup) -> list[list[Any]]:
+def tokens(table: Rows, at: Array, index: SearchIndex) -> list[list[Any]]:
     """Return [gene, part, active, mean, n] of the genes on whose tokens it is active, the largest part first."""
     first = at[:TOP_TOKENS]
-    gene = table.mapped("gene", lookup.numbers)[table["gene"][first]]
+    gene = table.mapped("gene", index.numbers)[table["gene"][first]]
     columns = (shorts(table[name][first]) for name in ("part", "active", "mean"))
     return [list(row) for row in zip(gene.tolist(), *columns, table["n"][first].tolist(), strict=True)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cellglass.explorer.data.columns import Column
+from cellglass.atlas.columns import Column
 from cellglass.explorer.data.json import shorts
 from cellglass.explorer.data.source import Source
 

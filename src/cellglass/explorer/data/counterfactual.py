@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cellglass.explorer.data.cached import once
+from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.json import dumps, short
 from cellglass.explorer.data.source import Source
 
@@ -29,7 +29,7 @@ class Counterfactual:
     def __init__(self, source: Source):
         self.source = source
 
-    @once
+    @cached
     def shown(self) -> dict[int, list[tuple[int, list[int]]]]:
         """Return by latent number the first prototypes of each concept that has pairs, with their first partners."""
         table = self.source.pairs
@@ -45,14 +45,14 @@ class Counterfactual:
     def _fitting(self, found: dict[int, list[tuple[int, list[int]]]]) -> dict[int, list[tuple[int, list[int]]]]:
         """Return as many first prototypes of every concept, at least one, as fit into memory."""
         counts = self.source.expression
-        per_cell = 0.0 if counts is None else int(counts.starts[-1]) / max(self.source.n_cells, 1)
+        per_cell = 0.0 if counts is None else counts.n_stored / max(self.source.n_cells, 1)
         for most in range(PROTOTYPES, 0, -1):
             kept = {latent: pairs[:most] for latent, pairs in found.items()}
             if most == 1 or len(_cells(kept)) * per_cell <= MAX_ENTRIES:
                 return kept
         return found
 
-    @once
+    @cached
     def _counts(self) -> tuple[Array, Any]:
         """Return the cells that are shown, ascending, and their counts (CSR)."""
         import scipy.sparse as sp
@@ -62,9 +62,10 @@ class Counterfactual:
         place[cells] = np.arange(len(cells))
         parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
         if counts is not None:
-            for gene, cell, value in counts.blocks():
-                inside = np.flatnonzero(place[cell] >= 0)
-                parts.append((gene[inside].astype(np.int32), place[cell[inside]], value[inside].astype(np.float32)))
+            for block in counts.blocks():
+                cell = place[block.rows]
+                inside = np.flatnonzero(cell >= 0)
+                parts.append((block.columns[inside].astype(np.int32), cell[inside], block.data[inside]))
         genes, rows, values = map(np.concatenate, zip(*parts, strict=True))
         shape = (len(cells), 0 if counts is None else len(counts))
         return cells, sp.coo_matrix((values, (rows, genes)), shape).tocsr()

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellglass.atlas import schema
 from cellglass.atlas.read import describe
 from cellglass.atlas.report.collect import metrics
 from cellglass.atlas.report.pack import quantise_layout
 from cellglass.explorer.data.json import dumps, short, shorts
-from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, Lookup
+from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
 from cellglass.explorer.data.source import Source
+from cellglass.vocabulary import TITLES, in_order
 
 SCHEMA = 1
 CELLS = 10_000
@@ -24,7 +26,7 @@ CARD_SHARD = 4
 """Latent numbers in one file of cards: made together, since they stand together in the tables."""
 
 
-def manifest(source: Source, lookup: Lookup, *, live: bool, coactive_cells: int) -> bytes:
+def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: int) -> bytes:
     """Return ``manifest.json``: what the atlas is, and what the tree has of it."""
     var = source.var
     xy = bounds(source)
@@ -40,17 +42,18 @@ def manifest(source: Source, lookup: Lookup, *, live: bool, coactive_cells: int)
             "n_cells": source.n_cells,
             "n_concepts": len(var),
             "n_alive": alive,
-            "n_genes": len(lookup.genes.ids),
+            "n_genes": len(index.genes.ids),
             "n_expression": 0 if counted is None else len(counted),
-            "n_terms": len(lookup.terms.names),
+            "n_terms": len(index.terms.names),
             "has_expression": counted is not None,
             "has_pairs": bool(len(source.pairs)) and counted is not None,
             "consensus": consensus(source),
             "labels": labels(source),
             "metrics": metrics(source.atlas),
-            "methods": [list(pair) for pair in lookup.genes.methods],
-            "tests": lookup.terms.tests,
-            "rankings": lookup.terms.rankings,
+            "methods": [list(pair) for pair in index.genes.methods],
+            "tests": index.terms.tests,
+            "rankings": index.terms.rankings,
+            "titles": titles(index),
             "xy_bounds": shorts(xy, 6),
             "cell_shard": CELLS,
             "card_shard": CARD_SHARD,
@@ -63,10 +66,16 @@ def manifest(source: Source, lookup: Lookup, *, live: bool, coactive_cells: int)
     )
 
 
+def titles(index: SearchIndex) -> dict[str, str]:
+    """Return how people read the names of the methods and tests that the atlas has; an unknown one is its own title."""
+    names = [*(name for pair in index.genes.methods for name in pair), *index.terms.tests, *index.terms.rankings]
+    return {name: TITLES.get(name, name) for name in sorted(set(names), key=in_order)}
+
+
 def about(source: Source) -> dict[str, Any]:
     """Return where the atlas comes from."""
     uns, manifest = source.uns, source.atlas.manifest
-    model, site = uns.get("model"), uns.get("site")
+    model, site = uns.get(schema.UNS_MODEL), uns.get(schema.UNS_SITE)
     name = model.get("kind", model.get("name", "")) if isinstance(model, dict) else model
     where = site.get("name", "") if isinstance(site, dict) else site
     return {
@@ -75,8 +84,8 @@ def about(source: Source) -> dict[str, Any]:
         "site": str(where or ""),
         "site_detail": describe(site),
         "granularity": str(site.get("granularity", "cell")) if isinstance(site, dict) else "cell",
-        "dictionary": describe(uns.get("dictionary")),
-        "cells": str(uns.get("cells", "")),
+        "dictionary": describe(uns.get(schema.UNS_DICTIONARY)),
+        "cells": str(uns.get(schema.UNS_CELLS, "")),
         "seed": manifest.get("seed"),
         "created": manifest.get("created"),
         "version": manifest.get("cellglass_version"),
@@ -87,7 +96,7 @@ def about(source: Source) -> dict[str, Any]:
 
 def consensus(source: Source) -> dict[str, Any] | None:
     """Return by which rule a concept counts as found in other seeds, and how many do; None where one seed ran."""
-    rule = source.uns.get("consensus")
+    rule = source.uns.get(schema.UNS_CONSENSUS)
     if not isinstance(rule, dict) or "consensus" not in source.var:
         return None
     return {
@@ -142,7 +151,7 @@ def cell_names(source: Source, shard: int) -> bytes:
     return dumps(source.cell_names(shard * CELLS, min((shard + 1) * CELLS, source.n_cells)))
 
 
-def concepts(source: Source, lookup: Lookup) -> bytes:
+def concepts(source: Source, index: SearchIndex) -> bytes:
     """Return what is known of each concept, a list for each column; null for a column that the atlas lacks."""
     var = source.var
 
@@ -162,7 +171,7 @@ def concepts(source: Source, lookup: Lookup) -> bytes:
             "label": texts("best_label"),
             "f1": numbers("best_label_f1"),
             "term": texts("best_term"),
-            "term_q": shorts(lookup.term_q, 5),
+            "term_q": shorts(index.term_q, 5),
             "gene": texts("top_gene"),
             "named_by": texts("name_by"),
             "found_in": [int(n) for n in var["found_in"]] if "found_in" in var else None,

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from cellglass.atlas import schema
-from cellglass.atlas.read import reading
+from cellglass.atlas.reading import reading
 from cellglass.errors import InputError
-from cellglass.explorer.data.cached import once
+from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.json import short
 from cellglass.explorer.data.source import Source
 from cellglass.seeds import generator
@@ -36,10 +36,10 @@ class Neighbours:
     @property
     def n_cells(self) -> int:
         """The number of cells over which co-activation is measured."""
-        n, entries = self.source.n_cells, int(self.source.activations.starts[-1])
+        n, entries = self.source.n_cells, self.source.activations.n_stored
         return min(n, MAX_CELLS, max(1, int(MAX_ENTRIES * n / max(entries, 1))))
 
-    @once
+    @cached
     def sample(self) -> Array:
         """Return the positions of these cells, ascending."""
         n = self.source.n_cells
@@ -48,7 +48,7 @@ class Neighbours:
         rng = generator(self.source.seed, "explorer", "coactive")
         return np.sort(rng.choice(n, size=self.n_cells, replace=False))
 
-    @once
+    @cached
     def _codes(self) -> tuple[Any, Any]:
         """Return the activations in the sample, by cell (CSR) and by concept (CSC)."""
         import scipy.sparse as sp
@@ -56,9 +56,10 @@ class Neighbours:
         place = np.full(self.source.n_cells, -1, dtype=np.int32)
         place[self.sample] = np.arange(len(self.sample))
         parts = []
-        for column, row, value in self.source.activations.blocks():
-            inside = place[row] >= 0
-            parts.append((column[inside].astype(np.int32), place[row[inside]], value[inside]))
+        for block in self.source.activations.blocks():
+            cell = place[block.rows]
+            inside = cell >= 0
+            parts.append((block.columns[inside].astype(np.int32), cell[inside], block.data[inside]))
         columns, rows, values = (
             np.concatenate([*part, np.zeros(0)]) for part in (*zip(*parts, strict=True),) or [()] * 3
         )
@@ -71,7 +72,7 @@ class Neighbours:
         """The activations in the sample, CSR of cells x concepts."""
         return self._codes[0]
 
-    @once
+    @cached
     def moments(self) -> tuple[Array, Array]:
         """Mean and standard deviation of each concept in the sample, float64."""
         codes, n = self._codes[1], max(len(self.sample), 1)
@@ -94,7 +95,7 @@ class Neighbours:
         np.divide(together - mean * mean[position], scale, out=found, where=scale > 0)
         return found
 
-    @once
+    @cached
     def _directions(self) -> Array | None:
         """Return the decoder direction of each concept, of length 1; None where the atlas has no dictionary."""
         folder = self.source.atlas.path / schema.DICTIONARIES / "concepts"

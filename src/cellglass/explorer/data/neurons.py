@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cellglass.explorer.data.cached import once
-from cellglass.explorer.data.columns import Column
+from cellglass.atlas.columns import Column
+from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.json import dumps, short
 from cellglass.explorer.data.neighbours import Neighbours
 from cellglass.explorer.data.responses import Responses
@@ -37,7 +37,7 @@ class Neurons:
         """How many there are, each sign by itself; 0 where the atlas cannot tell."""
         return int(self.responses.dictionary.n_latents) if self.responses.there else 0
 
-    @once
+    @cached
     def correlations(self) -> Array:
         """Return the correlation of each concept with each neuron, float64 (concepts, n); NaN where one is constant."""
         sample = self.neighbours.sample
@@ -57,7 +57,7 @@ class Neurons:
         np.divide(products / n - mean[:, None] * total / n, scale, out=found, where=scale > 1e-12)
         return found
 
-    @once
+    @cached
     def alike(self) -> list[list[list[Any]]]:
         """Return, for each concept, [neuron, correlation] of the ones that are most like it, none below 0."""
         if not self.n:
@@ -69,7 +69,7 @@ class Neurons:
             found.append([[int(place), short(row[place])] for place in first])
         return found
 
-    @once
+    @cached
     def shown(self) -> list[int]:
         """Return the neurons that are the most alike of some concept: those that an export holds."""
         return sorted({rows[0][0] for rows in self.alike if rows})

@@ -13,12 +13,11 @@ import numpy as np
 
 from cellglass.atlas import schema
 from cellglass.errors import DamagedError
-from cellglass.explorer.data.cached import once
+from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.source import Source
 
 Array = np.ndarray[Any, Any]
 
-ACTIVATIONS = "work/activations"
 BATCH = 8192
 """Rows that are read at once."""
 
@@ -40,19 +39,19 @@ class Responses:
     def there(self) -> bool:
         """Whether the atlas holds what it needs."""
         path = self.source.atlas.path
-        return (path / schema.DICTIONARIES / self.name).is_dir() and (path / ACTIVATIONS).is_dir()
+        return (path / schema.DICTIONARIES / self.name).is_dir() and (path / schema.ACTIVATIONS).is_dir()
 
-    @once
+    @cached
     def dictionary(self) -> Any:
         """Return the baseline."""
         return self.source.atlas.dictionary(self.name)
 
-    @once
+    @cached
     def _rows(self) -> Any:
         """Return the rows of the site; their cells never decrease."""
         from cellglass.activations import open_store
 
-        place = self.source.atlas.path / ACTIVATIONS
+        place = self.source.atlas.path / schema.ACTIVATIONS
         if not self.there:
             raise DamagedError(f"{place}: it is gone; run the command that made the atlas again, which makes it anew")
         store = open_store(place)

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.atlas import schema
-from cellglass.atlas.report.collect import METHOD_ORDER, ON_ORDER
-from cellglass.explorer.data.cached import once
+from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.json import dumps, shorts
 from cellglass.explorer.data.source import Source
-from cellglass.explorer.data.top_k import Strongest
+from cellglass.explorer.data.top_k import TopK
+from cellglass.vocabulary import in_order
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +27,6 @@ KEPT = 50
 """Concepts that are listed for a gene and a method, or for a gene set, a test and a ranking."""
 ALIASES = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
 """Columns of the counted genes that are looked for other names of a gene, the first one that is there."""
-TESTS = ("gsea", "ulm", "ora")
 _ENSEMBL = re.compile(r"ENS[A-Z]*G[0-9]{6,}(\.[0-9]+)?")
 
 
@@ -49,29 +48,24 @@ class Terms(NamedTuple):
     rankings: list[str]
 
 
-def order(value: str, first: tuple[str, ...]) -> tuple[int, str]:
-    """Return what sorts `value` by its place in `first`, the unknown after the known and by name."""
-    return (first.index(value) if value in first else len(first)), value
-
-
-class Lookup:
+class SearchIndex:
     """Numbers of genes and gene sets, and the concepts of each."""
 
     def __init__(self, source: Source):
         self.source = source
 
-    @once
+    @cached
     def genes(self) -> Genes:
         """Return the genes: those of expression.zarr in its order, then what else the tables name."""
-        counted = self.source.counted
+        counted, tables = self.source.counted, self.source.atlas.tables
         symbols: dict[str, str] = {}
         if counted is not None:
             texts = counted.get("symbol", counted.index)
             symbols = {str(gene): str(text) for gene, text in zip(counted.index, texts, strict=True)}
         more: dict[str, str] = {}
         pairs: set[tuple[str, str]] = set()
-        for name, columns in ((schema.GENES, schema.GENES_COLUMNS), (schema.TOKENS, schema.TOKENS_COLUMNS)):
-            for batch in self.source.scan(name, columns, ["method", "on", "gene", "symbol"]):
+        for name in (schema.GENES, schema.TOKENS):
+            for batch in tables.batches(name, ["method", "on", "gene", "symbol"]):
                 if name == schema.GENES:
                     pairs |= set(batch[["method", "on"]].drop_duplicates().itertuples(index=False, name=None))
                 new = [gene for gene in batch["gene"].cat.categories if gene not in symbols and gene not in more]
@@ -81,10 +75,10 @@ class Lookup:
                     more |= {str(gene): str(text) for gene, text in zip(rows["gene"], texts, strict=True)}
         symbols |= {gene: more[gene] for gene in sorted(more)}
         ids = list(symbols)
-        methods = sorted(pairs, key=lambda pair: (order(pair[0], METHOD_ORDER), order(pair[1], ON_ORDER)))
+        methods = sorted(pairs, key=lambda pair: (in_order(pair[0]), in_order(pair[1])))
         return Genes(ids, list(symbols.values()), {gene: i for i, gene in enumerate(ids)}, methods)
 
-    @once
+    @cached
     def symbol(self) -> dict[str, int]:
         """Return the gene that each symbol means: of several, the first."""
         numbers: dict[str, int] = {}
@@ -92,7 +86,7 @@ class Lookup:
             numbers.setdefault(symbol, number)
         return numbers
 
-    @once
+    @cached
     def _scanned(self) -> tuple[Terms, Array]:
         """Return the gene sets, and the q-value of the one that names each concept, found in one pass."""
         source = self.source
@@ -102,7 +96,7 @@ class Lookup:
         tests: set[str] = set()
         rankings: dict[str, None] = {}
         columns = ["concept", "source", "term", "test", "ranking", "statistic", "q", "null_q"]
-        for batch in source.scan(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, columns):
+        for batch in source.atlas.tables.batches(schema.PATHWAYS, columns):
             names |= set(batch[["source", "term"]].drop_duplicates().itertuples(index=False, name=None))
             tests |= set(batch["test"].unique())
             rankings |= dict.fromkeys(batch["ranking"].unique())
@@ -117,8 +111,8 @@ class Lookup:
         terms = Terms(
             ordered,
             {pair: number for number, pair in enumerate(ordered)},
-            sorted(map(str, tests), key=lambda test: order(test, TESTS)),
-            sorted(map(str, rankings), key=lambda ranking: order(ranking, METHOD_ORDER)),
+            sorted(map(str, tests), key=in_order),
+            sorted(map(str, rankings), key=in_order),
         )
         return terms, q
 
@@ -129,8 +123,13 @@ class Lookup:
 
     @property
     def term_q(self) -> Array:
-        """For each concept the q-value of the gene set that names it, or its null_q where that is larger; or NaN."""
-        return self._scanned[1]
+        """For each concept the q-value of the gene set that names it, or its null_q where that is larger; or NaN.
+
+        It is what the table of concepts states; of an atlas that was written before it did, that of the table of gene
+        sets.
+        """
+        var = self.source.var
+        return var["best_term_q"].to_numpy() if "best_term_q" in var else self._scanned[1]
 
     def positions(self, latents: Array) -> Array:
         """Return the position of each latent number among the concepts, -1 for what is none."""
@@ -143,13 +142,13 @@ class Lookup:
         """Return the number of each gene."""
         return np.asarray([self.genes.number[str(gene)] for gene in ids], dtype=np.int64)
 
-    @once
+    @cached
     def by_gene(self) -> dict[str, Array]:
         """Return for each gene and method the concepts with the largest scores above 0, as columns sorted by gene."""
         genes = self.genes
-        found = Strongest("group", ("rank", "latent"), KEPT)
+        found = TopK("group", ("rank", "latent"), KEPT)
         columns = ["concept", "method", "on", "gene", "score", "q"]
-        for batch in self.source.scan(schema.GENES, schema.GENES_COLUMNS, columns):
+        for batch in self.source.atlas.tables.batches(schema.GENES, columns):
             rows = batch[(batch["score"] > 0) & (self.positions(batch["concept"].to_numpy()) >= 0)]
             method = _pair_codes(rows["method"], rows["on"], genes.methods)
             number = self.numbers(rows["gene"].cat.categories)[rows["gene"].cat.codes.to_numpy()]
@@ -165,13 +164,13 @@ class Lookup:
             )
         return found.table()
 
-    @once
+    @cached
     def by_term(self) -> dict[str, Array]:
         """Return for each gene set, test and ranking the enriched concepts of the smallest q, as columns by term."""
         terms = self.terms
-        found = Strongest("group", ("q", "rank", "latent"), KEPT)
+        found = TopK("group", ("q", "rank", "latent"), KEPT)
         columns, first = ["concept", "source", "term", "test", "ranking", "statistic", "q", "null_q"], 0
-        for batch in self.source.scan(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, columns):
+        for batch in self.source.atlas.tables.batches(schema.PATHWAYS, columns):
             chosen = (batch["statistic"] > 0) & (self.positions(batch["concept"].to_numpy()) >= 0)
             rows, place = batch[chosen], first + np.flatnonzero(chosen)
             first += len(batch)
@@ -192,7 +191,7 @@ class Lookup:
             )
         return found.table()
 
-    @once
+    @cached
     def members(self) -> list[list[int]]:
         """Return, for each gene set, the counted genes of its leading edges, those of most edges first.
 
@@ -205,7 +204,7 @@ class Lookup:
         order = np.argsort(table["place"])
         places, keys = table["place"][order], table["key"][order]
         begin = first = 0
-        for batch in self.source.scan(schema.PATHWAYS, schema.PATHWAYS_COLUMNS, ["leading_edge"]):
+        for batch in self.source.atlas.tables.batches(schema.PATHWAYS, ["leading_edge"]):
             end = int(np.searchsorted(places, first + len(batch)))
             texts = batch["leading_edge"].astype(object).iloc[places[begin:end] - first]
             for key, text in zip(keys[begin:end].tolist(), texts, strict=True):

@@ -6,7 +6,6 @@ column, are opened here; nothing is turned into files of the tree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from cellglass.atlas import schema
-from cellglass.atlas.read import reading
+from cellglass.atlas.checks import check_concept_table
+from cellglass.atlas.columns import Columns
+from cellglass.atlas.reading import reading
 from cellglass.errors import DamagedError
-from cellglass.explorer.data.cached import once
-from cellglass.explorer.data.columns import Columns
+from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.rows import Rows
 
 if TYPE_CHECKING:
@@ -26,18 +26,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-PAIRS = "pairs.parquet"
-PAIRS_COLUMNS: Mapping[str, str] = {
-    "concept": "int32",
-    "prototype": "int32",
-    "partner": "int32",
-    "kind": "str",
-    "difference": "float32",
-}
 MAX_VALUES = 1000
 """Values of a label at most: of more it is a name of cells, and neither a legend nor a colour shows it."""
-BATCH = 1 << 18
-"""Rows of a table that are read at once where a whole table is passed over."""
 
 
 class Source:
@@ -77,7 +67,7 @@ class Source:
     def var(self) -> pd.DataFrame:
         """The table of concepts."""
         table: pd.DataFrame = self._part("var")
-        schema.check_concept_table(table, str(self.place))
+        check_concept_table(table, str(self.place))
         return table
 
     @cached_property
@@ -88,9 +78,11 @@ class Source:
     @cached_property
     def layout(self) -> Array:
         """Where each cell is drawn, float32 (n_cells, 2)."""
-        xy = np.asarray(self._part("obsm", "X_umap"))
+        xy = np.asarray(self._part("obsm", schema.LAYOUT))
         if xy.shape != (self.n_cells, 2) or not np.isfinite(xy).all():
-            raise DamagedError(f"{self.place}: X_umap is no layout of {self.n_cells} cells; write the atlas again")
+            raise DamagedError(
+                f"{self.place}: {schema.LAYOUT} is no layout of {self.n_cells} cells; write the atlas again"
+            )
         return xy
 
     @cached_property
@@ -116,7 +108,7 @@ class Source:
                 self._named = reading(self.place / "obs", lambda: self._names[:]) if whole else self._part("obs", index)
         return [str(name) for name in self._named[first:last]]
 
-    @once
+    @cached
     def labels(self) -> dict[str, pd.Series[Any]]:
         """Return the columns of the cells that can colour them: categories and numbers, in the atlas's order."""
         found = {}
@@ -133,7 +125,7 @@ class Source:
                 found[str(name)] = pd.Series(column.to_numpy(dtype=np.float32, na_value=np.nan))
         return found
 
-    @once
+    @cached
     def codes(self) -> dict[str, Array]:
         """Return the code of each cell in each label of categories: 0 for none, i + 1 for value i."""
         return {
@@ -142,7 +134,7 @@ class Source:
             if isinstance(column.dtype, pd.CategoricalDtype)
         }
 
-    @once
+    @cached
     def totals(self) -> dict[str, Array]:
         """Return how many cells have each code of each label of categories."""
         return {
@@ -150,7 +142,7 @@ class Source:
             for name, codes in self.codes.items()
         }
 
-    @once
+    @cached
     def activations(self) -> Columns:
         """Return the activations of each concept."""
         return Columns(self.place, (self.n_cells, len(self.var)))
@@ -165,7 +157,7 @@ class Source:
         """The position of each latent number among the concepts."""
         return {int(latent): position for position, latent in enumerate(self.latents)}
 
-    @once
+    @cached
     def counted(self) -> pd.DataFrame | None:
         """Return the genes that expression.zarr has, with their ``symbol``; None where counts were left out."""
         place = self.atlas.path / schema.EXPRESSION
@@ -181,26 +173,26 @@ class Source:
 
         return reading(place, read)
 
-    @once
+    @cached
     def expression(self) -> Columns | None:
         """Return the counts of each gene, or None where they were left out."""
         if self.counted is None:
             return None
         return Columns(self.atlas.path / schema.EXPRESSION, (self.n_cells, len(self.counted)), zeros=True)
 
-    @once
+    @cached
     def pairs(self) -> pd.DataFrame:
         """Return prototypes and partners: ``concept``, ``prototype``, ``partner``, ``kind``, ``difference``."""
-        table = self.atlas.table(PAIRS, PAIRS_COLUMNS, {})[list(PAIRS_COLUMNS)]
+        table = self.atlas.tables.rows(schema.PAIRS, columns=list(schema.PAIRS_COLUMNS))
         cells = table[["prototype", "partner"]].to_numpy()
         strange = cells[(cells < 0) | (cells >= self.n_cells)]
         if len(strange):
             raise DamagedError(
-                f"{self.atlas.path / PAIRS}: it names cell {strange[0]} of {self.n_cells}; write it again"
+                f"{self.atlas.path / schema.PAIRS}: it names cell {strange[0]} of {self.n_cells}; write it again"
             )
         return table
 
-    @once
+    @cached
     def pair_rows(self) -> Rows:
         """Return the same as plain arrays."""
         return Rows(self.pairs)
@@ -209,28 +201,3 @@ class Source:
     def seed(self) -> int:
         """The seed of the atlas, on which every draw depends."""
         return int(self.atlas.manifest.get("seed") or 0)
-
-    def scan(self, name: str, columns: Mapping[str, str], wanted: list[str]) -> Iterator[pd.DataFrame]:
-        """Yield some columns of a table, a batch of rows at a time, with text as categories; none if it is not there.
-
-        Parameters
-        ----------
-        name : str
-            The table, such as `schema.GENES`.
-        columns : mapping
-            What the schema says that it has.
-        wanted : list of str
-            The columns to read; those that it lacks beside those of `columns` are left out.
-        """
-        place = self.atlas.path / name
-        if not place.exists():
-            return
-        import pyarrow.parquet as pq
-
-        there = self.atlas.columns(name, columns)
-        have = [key for key in wanted if key in there]
-        texts = [key for key in have if columns.get(key, "str") == "str"]
-        with reading(place, lambda: pq.ParquetFile(place, read_dictionary=texts)) as file:
-            batches = file.iter_batches(batch_size=BATCH, columns=have)
-            while (batch := reading(place, lambda: next(batches, None))) is not None:
-                yield batch.to_pandas()

@@ -12,7 +12,7 @@ WAITING = 1 << 21
 """Rows that are gathered before what is not among the first of its group is thrown away."""
 
 
-class Strongest:
+class TopK:
     """The first `keep` rows of each group.
 
     Parameters

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cellglass.errors import DamagedError, InputError
 from cellglass.explorer.data import facts
-from cellglass.explorer.data.cached import once
+from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.cards import Cards
 from cellglass.explorer.data.columns import to_bytes
 from cellglass.explorer.data.counterfactual import Counterfactual
 from cellglass.explorer.data.neighbours import Neighbours
 from cellglass.explorer.data.neurons import Neurons
-from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, Lookup
+from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
 from cellglass.explorer.data.source import Source
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Tree:
     def __init__(self, atlas: Atlas, *, live: bool = False):
         self.live = live
         self.source = Source(atlas)
-        self.lookup = Lookup(self.source)
+        self.search_index = SearchIndex(self.source)
         self.neighbours = Neighbours(self.source)
         self.neurons = Neurons(self.source, self.neighbours)
         self.counterfactual = Counterfactual(self.source)
@@ -109,7 +109,7 @@ class Tree:
         self.neighbours.coactive(0) if len(self.source.var) else None
         self.neighbours.nearest(0) if len(self.source.var) else None
         self.source.cell_names(0, 1)
-        _ = self.lookup.by_gene, self.lookup.members, self.counterfactual._counts, self.neurons.alike
+        _ = self.search_index.by_gene, self.search_index.members, self.counterfactual._counts, self.neurons.alike
 
     def _maker(self, path: str) -> Callable[[], bytes]:
         if path in self._single:
@@ -130,24 +130,24 @@ class Tree:
             while self._size > KEPT_BYTES:
                 self._size -= len(self._kept.popitem(last=False)[1])
 
-    @once
+    @cached
     def _single(self) -> dict[str, Callable[[], bytes]]:
-        source, lookup = self.source, self.lookup
+        source, index = self.source, self.search_index
         return {
             "data/manifest.json": lambda: facts.manifest(
-                source, lookup, live=self.live, coactive_cells=self.neighbours.n_cells
+                source, index, live=self.live, coactive_cells=self.neighbours.n_cells
             ),
-            "data/concepts.json": lambda: facts.concepts(source, lookup),
+            "data/concepts.json": lambda: facts.concepts(source, index),
             "data/xy.bin": lambda: facts.layout(source),
-            "data/genes.json": lookup.gene_file,
-            "data/terms.json": lookup.term_file,
+            "data/genes.json": index.gene_file,
+            "data/terms.json": index.term_file,
             "data/neurons.json": self.neurons.file,
         }
 
-    @once
+    @cached
     def _families(self) -> dict[str, Family]:
-        source, lookup, shown, neurons = self.source, self.lookup, self.counterfactual, self.neurons
-        cards = Cards(source, lookup, self.neighbours)
+        source, index, shown, neurons = self.source, self.search_index, self.counterfactual, self.neurons
+        cards = Cards(source, index, self.neighbours)
         return {
             "data/labels": _counted(".bin", lambda: len(source.labels), lambda i: facts.label(source, i)),
             "data/cells": _counted(".json", lambda: source.n_cells, lambda i: facts.cell_names(source, i), facts.CELLS),
@@ -163,11 +163,11 @@ class Tree:
             ),
             "data/pairs": Family(".json", lambda: shown.shown, lambda i: i in shown.shown, shown.file),
             "data/expression": _counted(".bin", lambda: len(source.expression or ()), lambda i: _gene(source, i)),
-            "data/gene-concepts": _counted(".json", lambda: len(lookup.genes.ids), lookup.gene_shard, GENE_SHARD),
-            "data/term-concepts": _counted(".json", lambda: len(lookup.terms.names), lookup.term_shard, TERM_SHARD),
+            "data/gene-concepts": _counted(".json", lambda: len(index.genes.ids), index.gene_shard, GENE_SHARD),
+            "data/term-concepts": _counted(".json", lambda: len(index.terms.names), index.term_shard, TERM_SHARD),
         }
 
-    @once
+    @cached
     def _shards(self) -> list[int]:
         """Return the numbers of the files of cards."""
         return sorted({latent // facts.CARD_SHARD for latent in self.source.position})

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cellglass.atlas.markers.blocks import Array
-from cellglass.atlas.markers.rank_sum import Marker, strongest
+from cellglass.atlas.columns import Array
+from cellglass.atlas.markers.rank_sum import Marker, top_k
 from cellglass.errors import InputError
 from cellglass.explorer.http.replies import Threads, answer_json
 
@@ -35,8 +35,8 @@ def marks_routes(marker: Marker, latents: Array, threads: Threads) -> list[Route
         genes = None if beside is None else beside.result()
         return {
             "n": len(cells),
-            "concepts": None if concepts is None else strongest(concepts, latents),
-            "genes": None if genes is None else strongest(genes),
+            "concepts": None if concepts is None else top_k(concepts, latents),
+            "genes": None if genes is None else top_k(genes),
         }
 
     async def marks(request: Request) -> Response:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from cellglass.errors import InputError
 from cellglass.explorer.notes import rules
 from cellglass.explorer.notes.store import SCHEMA_VERSION, Notes, Revision
-from cellglass.files import atomic_path
+from cellglass.files import atomic_path, read_json
 
 FORMAT = "cellglass.notes"
 LARGEST_FILE = 1 << 30
@@ -141,10 +141,7 @@ def _read_sqlite(path: Path) -> Content:
 
 
 def _read_json(path: Path) -> Content:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path}: this is neither SQLite nor JSON; name a file of cellglass notes") from error
+    document = read_json(path, way_out="name a file of cellglass notes, SQLite or JSON")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(f"{path}: it is no file of cellglass notes; name another file")
     if document.get("schema") != SCHEMA_VERSION:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellglass.atlas import schema
+from cellglass.atlas.manifest import outputs_of
 from cellglass.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def fingerprint(atlas: Atlas) -> str:
     It is of the dictionaries where they are there and else of the concepts, so that new gene sets or a new report
     leave the notes where they are.
     """
-    outputs = schema.outputs_of(atlas.manifest)
+    outputs = outputs_of(atlas.manifest)
     told = outputs.get(schema.DICTIONARIES) or outputs.get(schema.CONCEPTS) or json.dumps(outputs, sort_keys=True)
     return hashlib.sha256(f"cellglass notes {told}".encode()).hexdigest()[:32]
 
@@ -76,11 +77,9 @@ def open_notes(atlas: Atlas, path: Path | str | None = None, *, make: bool = Tru
         If the file cannot be opened, or holds the notes of another atlas: one whose dictionary was trained anew has
         other concepts.
     """
-    from cellglass.atlas.markers.blocks import latents_of
     from cellglass.explorer.notes.store import Notes
 
     place = notes_path(atlas, path)
     if not make and not place.exists():
         raise InputError(f"{place}: there are no notes yet; write some with: cellglass explore {atlas.path}")
-    latents = latents_of(atlas.path / schema.CONCEPTS)
-    return Notes(place, fingerprint(atlas), map(int, latents))
+    return Notes(place, fingerprint(atlas), map(int, atlas.latents))

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cellglass.errors import InputError
+from cellglass.vocabulary import CONFIDENCES, STATUSES
 
 KINDS = ("person", "machine")
 """By whom a note can be. Each keeps a history of its own, so that neither ever covers the other."""
-STATUSES = ("open", "agreed", "doubtful", "artefact")
 LENGTHS = {"label": 200, "text": 10_000, "who": 80}
 MAX_TAGS, TAG_LENGTH = 20, 50
 LARGEST_LATENT = 2**31 - 1
@@ -54,8 +54,8 @@ def check_latent(value: object) -> int:
 def check_content(note: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `CONTENT`; what is not given is as in `EMPTY`."""
     confidence, tags = note.get("confidence"), note.get("tags", [])
-    if confidence is not None and (isinstance(confidence, bool) or confidence not in (1, 2, 3, 4, 5)):
-        raise InputError("confidence: it must be a whole number from 1 to 5, or null")
+    if confidence is not None and (isinstance(confidence, bool) or confidence not in range(1, len(CONFIDENCES) + 1)):
+        raise InputError(f"confidence: it must be a whole number from 1 to {len(CONFIDENCES)}, or null")
     if not isinstance(tags, list) or len(tags) > MAX_TAGS:
         raise InputError(f"tags: they must be a list of at most {MAX_TAGS} texts")
     status = note.get("status", "open")

@@ -44,12 +44,12 @@ def review_routes(
         Whether other people reach the server, so that a session is ended by its leader alone.
     """
     review = Review(notes)
-    study = _study_routes(review, evidence, light, heavy, shared)
-    return [*study, *_rating_routes(review, evidence, light, heavy)]
+    summary = _summary_routes(review, evidence, light, heavy, shared)
+    return [*summary, *_rating_routes(review, evidence, light, heavy)]
 
 
-def _study_routes(review: Review, evidence: Evidence, light: Threads, heavy: Threads, shared: bool) -> list[Route]:
-    """Return the routes of whoever leads a study: begin, see how far it is, end, and read the results."""
+def _summary_routes(review: Review, evidence: Evidence, light: Threads, heavy: Threads, shared: bool) -> list[Route]:
+    """Return the routes of whoever leads a session: begin, see how far it is, end, and read the results."""
 
     async def overview(_request: Request) -> Response:
         kinds = {kind: evidence.has(kind) for kind in KINDS}

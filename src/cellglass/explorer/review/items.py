@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cellglass.atlas.markers.blocks import Array
-from cellglass.atlas.markers.rank_sum import FEWEST, Marker, strongest
+from cellglass.atlas.columns import Array
+from cellglass.atlas.markers.rank_sum import FEWEST, Marker, top_k
 from cellglass.explorer.data.responses import Responses
 from cellglass.explorer.data.source import Source
 from cellglass.explorer.review.session import Item
@@ -100,7 +100,7 @@ class Evidence:
                 return self._told[item]
         cells, _ = self.cells(item)
         genes = self._marker.genes(cells.astype(np.int64))
-        rows = None if genes is None else strongest(genes, limit=GENES)
+        rows = None if genes is None else top_k(genes, limit=GENES)
         told = {"n": len(cells), "labels": self._labels(cells), "genes": rows}
         with self._lock:
             self._told[item] = told

@@ -22,11 +22,12 @@ from cellglass.errors import InputError
 from cellglass.explorer.notes import rules
 from cellglass.explorer.notes.store import Notes
 from cellglass.seeds import derive, generator
+from cellglass.vocabulary import ITEMS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("concept", "neuron", "random")
+KINDS = tuple(ITEMS)
 REPEATS = 0.15
 MOST_ITEMS, MOST_SECONDS = 600, 86_400.0
 GAP = 10
@@ -226,7 +227,7 @@ class Review:
         Parameters
         ----------
         early : bool
-            Also of a session that has not ended; for whoever leads the study, never for the page.
+            Also of a session that has not ended; for whoever leads it, never for the page.
 
         Returns
         -------

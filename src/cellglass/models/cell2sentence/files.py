@@ -23,7 +23,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from cellglass.errors import InputError
+from cellglass.errors import InputError, listed, one_line
+from cellglass.files import parse_json, read_json
 
 Architecture = Literal["gpt_neox", "gemma2"]
 
@@ -127,7 +128,7 @@ def tokenizer_of(checkpoint: Checkpoint, where: str) -> tuple[Any, int]:
     try:
         tokenizer = Tokenizer.from_str(checkpoint.files[TOKENIZER].decode())
     except Exception as error:  # the library raises plain exceptions
-        raise InputError(f"{where}: {TOKENIZER} cannot be read ({_line(error)}); copy or save it again") from None
+        raise InputError(f"{where}: {TOKENIZER} cannot be read ({one_line(error)}); copy or save it again") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     rows, held = int(checkpoint.net.config.vocab_size), max(tokenizer.get_vocab().values(), default=-1)
@@ -135,17 +136,21 @@ def tokenizer_of(checkpoint: Checkpoint, where: str) -> tuple[Any, int]:
         raise InputError(
             f"{where}: the tokenizer has tokens up to {held}, the network embeds {rows}; they do not belong"
         )
-    begin = _begin(checkpoint, tokenizer)
+    begin = _begin(checkpoint, tokenizer, where)
     if begin is None or not 0 <= begin < rows:
         raise InputError(f"{where}: no file names a bos_token or eos_token; add one to tokenizer_config.json")
     return tokenizer, begin
 
 
-def _begin(checkpoint: Checkpoint, tokenizer: Any) -> int | None:
-    beside = [json.loads(checkpoint.files[name]) for name in BESIDE[:2] if name in checkpoint.files]
+def _begin(checkpoint: Checkpoint, tokenizer: Any, where: str) -> int | None:
+    beside = [
+        parse_json(checkpoint.files[name], f"{where}: {name}", way_out="copy or save it again")
+        for name in BESIDE[:2]
+        if name in checkpoint.files
+    ]
     for key in ("bos_token", "eos_token"):
         for held in beside:
-            token = held.get(key)
+            token = held.get(key) if isinstance(held, dict) else None
             token = token.get("content") if isinstance(token, dict) else token
             if token is not None and tokenizer.token_to_id(token) is not None:
                 return int(tokenizer.token_to_id(token))
@@ -161,13 +166,9 @@ def _begin(checkpoint: Checkpoint, tokenizer: Any) -> int | None:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text())
-        kind = config.get("model_type")
-    except FileNotFoundError:
-        raise InputError(f"{folder} has no {CONFIG}; give the folder of a published Cell2Sentence model") from None
-    except (ValueError, OSError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read ({_line(error)}); copy or save it again") from None
+    missing = f"{folder} has no {CONFIG}; give the folder of a published Cell2Sentence model"
+    config = read_json(path, missing=missing, way_out="copy or save it again")
+    kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in _NETWORKS:
         raise InputError(
             f"{folder} holds a network of type {kind!r}; Cell2Sentence models are of type: {', '.join(_NETWORKS)}"
@@ -177,7 +178,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         _network_config(config)
     except Exception as error:  # transformers' own checks raise what they like
-        raise InputError(f"{path} makes no network ({_line(error)}); copy or save it again") from None
+        raise InputError(f"{path} makes no network ({one_line(error)}); copy or save it again") from None
     return dict(config)
 
 
@@ -203,10 +204,11 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def _parts(index: Path) -> list[str]:
     """Return the files that an index names, which must lie beside it."""
+    held = read_json(index, way_out="copy it again")
     try:
-        parts = sorted({str(part) for part in json.loads(index.read_text())["weight_map"].values()})
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{index} cannot be read ({_line(error)}); copy it again") from None
+        parts = sorted({str(part) for part in held["weight_map"].values()})
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{index} cannot be read (it has no weight_map of names and files); copy it again") from None
     if any(Path(part).name != part for part in parts):
         raise InputError(f"{index} names files outside of its folder; copy the published folder again")
     return parts
@@ -223,7 +225,7 @@ def _read_file(path: Path) -> dict[str, torch.Tensor]:
     except UnpicklingError:
         raise InputError(f"{path} is refused: it holds more than tensors. Only tensors are read, code never") from None
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read ({_line(error)}); copy or save it again") from None
+        raise InputError(f"{path} cannot be read ({one_line(error)}); copy or save it again") from None
 
 
 def _checked(folder: Path, config: Mapping[str, Any], held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -255,14 +257,9 @@ def _checked(folder: Path, config: Mapping[str, Any], held: dict[str, torch.Tens
         ],
     }
     if any(problems.values()):
-        said = "; ".join(f"{what}: {_listed(names)}" for what, names in problems.items() if names)
+        said = "; ".join(f"{what}: {listed(names, _NAMED_AT_MOST)}" for what, names in problems.items() if names)
         raise InputError(f"{folder}: weights and {CONFIG} do not fit ({said}); copy the published folder whole")
     return found
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
-    return ", ".join(names[:_NAMED_AT_MOST]) + more
 
 
 def _head(kind: str) -> str:
@@ -286,8 +283,3 @@ def _no_bars() -> Iterator[None]:
     finally:
         if shown:
             bars.enable_progress_bar()
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip()
-    return " ".join(text.split())[:200] if text else type(error).__name__

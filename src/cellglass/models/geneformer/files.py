@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from cellglass.errors import InputError
-from cellglass.files import atomic_path
+from cellglass.files import atomic_path, read_json
 from cellglass.models.folder import CFG
 from cellglass.models.geneformer.plain_pickle import load_plain
 
@@ -87,12 +87,8 @@ class GeneformerConfig:
     def read(cls, folder: Path) -> GeneformerConfig:
         """Read ``config.json``; InputError where it is missing, damaged or of another architecture."""
         path = folder / CONFIG
-        try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{folder} holds no Geneformer: there is no {CONFIG}; give the model's folder") from None
-        except (ValueError, OSError) as error:
-            raise InputError(f"{path} cannot be read ({error}); copy or download it again") from None
+        none = f"{folder} holds no Geneformer: there is no {CONFIG}; give the model's folder"
+        held = read_json(path, missing=none, way_out="copy or download it again")
         if not isinstance(held, dict) or held.get("model_type") != "bert":
             raise InputError(f"{path} is of no BERT (model_type 'bert'), and Geneformer is one; give another folder")
         needs = {"position_embedding_type": "absolute", "tie_word_embeddings": True, "is_decoder": False}
@@ -185,10 +181,7 @@ def read_dictionary(path: Path) -> Any:
     """Return a dictionary from a JSON file or a published pickle."""
     if path.suffix != ".json":
         return load_plain(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); copy or download it again") from None
+    return read_json(path, way_out="copy or download it again")
 
 
 def load(

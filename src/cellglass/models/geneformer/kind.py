@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cellglass.models.kind import FitConfig, Fitting, ModelKind
 from cellglass.models.transformer.small import DEFAULTS, HEADS, site_names
+from cellglass.vocabulary import TITLES
 
 if TYPE_CHECKING:
     from cellglass.cells import Cells
@@ -30,7 +31,7 @@ def _fit(cells: Cells, config: FitConfig) -> CellModel:
 
 ENTRY = ModelKind(
     name="geneformer",
-    title="Geneformer",
+    title=TITLES["geneformer"],
     load=_load,
     transformers_types=("bert",),
     fitting=Fitting(_fit, partial(site_names, CELL_SITES), DEFAULTS),

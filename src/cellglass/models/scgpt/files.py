@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cellglass.errors import InputError
-from cellglass.files import atomic_path
+from cellglass.errors import InputError, listed, one_line
+from cellglass.files import atomic_path, read_json
 from cellglass.models.folder import CFG
 from cellglass.models.scgpt.config import ScgptConfig
 from cellglass.models.scgpt.net import ScgptNet
@@ -68,8 +68,8 @@ def read(folder: Path) -> Published:
     for name in (ARGS, VOCAB, WEIGHTS):
         if not (folder / name).is_file():
             raise InputError(f"{folder} holds no scGPT checkpoint: there is no {name} in it; copy the whole folder")
-    args = _read_json(folder / ARGS)
-    vocab = _complete(folder / VOCAB, _read_json(folder / VOCAB), _pad_token(args))
+    args = _read_table(folder / ARGS)
+    vocab = _complete(folder / VOCAB, _read_table(folder / VOCAB), _pad_token(args))
     tensors = published_names(_read_tensors(folder / WEIGHTS), folder / WEIGHTS)
     cfg = _config(folder / ARGS, args, vocab, tensors)
     return Published(cfg, args, vocab, build(cfg, tensors, str(folder / WEIGHTS)))
@@ -89,7 +89,7 @@ def build(cfg: ScgptConfig, tensors: Tensors, where: str) -> ScgptNet:
         if tensors[name].shape != wanted[name].shape
     ]
     found = (("missing", missing), ("left over", extra), ("wrong shape", shapes))
-    wrong = [f"{what}: {_some(names)}" for what, names in found if names]
+    wrong = [f"{what}: {listed(names, _LISTED)}" for what, names in found if names]
     if wrong:
         raise InputError(
             f"{where}: the weights do not fit {ARGS} and {VOCAB} ({'; '.join(wrong)}); give a folder whose three files "
@@ -141,11 +141,8 @@ def published_names(tensors: Mapping[str, Any], path: Path) -> dict[str, torch.T
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}); copy it again") from None
+def _read_table(path: Path) -> dict[str, Any]:
+    found = read_json(path, way_out="copy it again")
     if not isinstance(found, dict):
         raise InputError(f"{path} holds no table of names and values; copy it again")
     return found
@@ -159,7 +156,7 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     except UnpicklingError:
         raise InputError(f"{path} is refused: it holds more than weights. Only weights are read, code never") from None
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}); copy or save it again") from None
+        raise InputError(f"{path} cannot be read ({one_line(error)}); copy or save it again") from None
     if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
         raise InputError(f"{path} holds no state dict; save model.state_dict() of the scGPT model")
     return found
@@ -213,8 +210,3 @@ def _config(path: Path, args: Mapping[str, Any], vocab: Mapping[str, int], tenso
 
 def _any(tensors: Tensors, prefix: str) -> bool:
     return any(name.startswith(prefix) for name in tensors)
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

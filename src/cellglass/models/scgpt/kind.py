@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cellglass.models.kind import FitConfig, Fitting, ModelKind
 from cellglass.models.transformer.small import DEFAULTS, HEADS, site_names
+from cellglass.vocabulary import TITLES
 
 if TYPE_CHECKING:
     from cellglass.cells import Cells
@@ -34,7 +35,7 @@ def _recognises(folder: Path) -> bool:
 
 ENTRY = ModelKind(
     name="scgpt",
-    title="scGPT",
+    title=TITLES["scgpt"],
     load=_load,
     recognises=_recognises,
     fitting=Fitting(_fit, partial(site_names, CELL_SITES), DEFAULTS),

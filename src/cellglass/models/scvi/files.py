@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cellglass.errors import InputError
+from cellglass.errors import InputError, one_line
 from cellglass.models.folder import CFG, read_cfg, read_tensors
 from cellglass.models.scvi.covariates import Covariate
 from cellglass.models.scvi.net import ScviConfig, ScviNet
@@ -135,7 +135,7 @@ def _mismatch(cfg: ScviConfig, tensors: Mapping[str, torch.Tensor], genes: pd.Da
     except KeyError as error:
         return f"there is no {error}"
     except RuntimeError as error:
-        return str(error).splitlines()[0]
+        return one_line(error)
     found = (z.shape[1], h.shape[1], shares.shape[1])
     return "" if found == (cfg.n_latent, cfg.n_hidden, cfg.n_genes) else f"their widths are {found}"
 
@@ -164,7 +164,7 @@ def _read_restricted(path: Path) -> Any:
     except UnpicklingError as error:
         raise InputError(f"{path} is refused: {_reason(error)}. Only weights and arrays are read, code never") from None
     except (RuntimeError, OSError, EOFError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}); copy or save it again") from None
+        raise InputError(f"{path} cannot be read ({one_line(error)}); copy or save it again") from None
 
 
 def _array_names() -> list[Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellglass.models.kind import FitConfig, Fitting, ModelKind
+from cellglass.vocabulary import TITLES
 
 if TYPE_CHECKING:
     from cellglass.cells import Cells
@@ -40,7 +41,7 @@ def _recognises(folder: Path) -> bool:
 
 ENTRY = ModelKind(
     name="scvi",
-    title="scVI",
+    title=TITLES["scvi"],
     load=_load,
     recognises=_recognises,
     fitting=Fitting(_fit, _sites, DEFAULTS, takes_batch=True, one_thread=True),

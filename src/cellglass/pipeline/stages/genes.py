@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellglass.atlas.schema import GENES, PAIRS
 from cellglass.files import atomic_path
 from cellglass.pipeline.stage import Stage
 from cellglass.pipeline.stages.tokens import upper_half
 from cellglass.pipeline.workspace import (
     ATTRIBUTION,
-    PAIRS,
     cell_site,
     of_tokens,
     open_activations,
@@ -47,7 +47,7 @@ class GenesStage(Stage):
 
     name = "genes"
     does = "find the genes behind each concept"
-    outputs = ("genes.parquet", PAIRS, ATTRIBUTION)
+    outputs = (GENES, PAIRS, ATTRIBUTION)
     needs = ("model", "activations", "dictionaries", "codes")
 
     def settings(self) -> Any:
@@ -126,13 +126,12 @@ class GenesStage(Stage):
 
     def join(self, made: Mapping[str, Path]) -> None:
         """Write the genes and pairs of all blocks; gaps, skipped concepts and notes."""
-        from cellglass.atlas.write import write_genes
+        from cellglass.atlas.write import write_genes, write_pairs
 
         folders = list(made.values())
         symbols = dict(zip(self.cells.genes.index, self.cells.symbols, strict=True))
         write_genes(self.run.folder, (pd.read_parquet(folder / "genes.parquet") for folder in folders), symbols)
-        with atomic_path(self.run.path(PAIRS)) as temporary:
-            _joined(folders, "pairs").to_parquet(temporary, index=False)
+        write_pairs(self.run.folder, _joined(folders, "pairs"))
         notes = sorted({note for folder in folders for note in json.loads((folder / "notes.json").read_text())})
         with atomic_path(self.run.path(ATTRIBUTION)) as temporary:
             temporary.mkdir()
