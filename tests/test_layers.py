@@ -12,7 +12,10 @@ LAYERS = (
     "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "evaluation", "atlas", "pipeline",
     "explorer",
 )  # fmt: skip
-LEAVES = {"_version", "compiled", "errors", "files", "progress", "seeds", "threads"}
+LEAVES = {
+    "_version", "compiled", "errors", "files", "lazy", "moments", "progress", "registry", "seeds", "statistics",
+    "threads", "vocabulary",
+}  # fmt: skip
 
 
 def _imported(file: Path) -> set[str]:

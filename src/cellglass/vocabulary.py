@@ -16,3 +16,9 @@ MODELS: Mapping[str, str] = {
     "embedding": "cellglass.models.kind_others:EMBEDDING",
     "module": "cellglass.models.kind_others:MODULE",
 }
+
+TESTS: Mapping[str, str] = {
+    "gsea": "cellglass.enrichment.gsea:ENTRY",
+    "ulm": "cellglass.enrichment.ulm:ENTRY",
+    "ora": "cellglass.enrichment.ora:ENTRY",
+}

@@ -84,11 +84,3 @@ def test_outputs_come_from_finished_stages_only() -> None:
     }
     assert schema.outputs_of({"stages": stages}) == {"x": "1"}
     assert schema.unfinished_stages({"stages": stages}) == ["b"]
-
-
-@pytest.mark.parametrize(
-    ("value", "plain"),
-    [(np.float32(0.5), 0.5), (np.int64(3), 3), (np.nan, None), (np.inf, None), (None, None), (True, 1)],
-)
-def test_numbers_for_json(value: object, plain: object) -> None:
-    assert schema.finite_or_none(value) == plain

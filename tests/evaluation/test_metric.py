@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cellglass.errors import InputError
-from cellglass.evaluation.metric import Metric, from_records, over_seeds, to_records
+from cellglass.evaluation.metric import Metric, finite_or_none, from_records, over_seeds, to_records
 
 
 def test_records_survive_json():
@@ -55,3 +55,11 @@ def test_over_seeds():
 def test_a_seed_that_failed_does_not_hide_the_spread_of_the_others():
     (merged,) = over_seeds([[Metric("a", 1.0)], [Metric("a", math.nan)], [Metric("a", 3.0)]])
     assert merged.spread == pytest.approx(np.sqrt(2))
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [(np.float32(0.5), 0.5), (np.int64(3), 3), (np.nan, None), (np.inf, None), (None, None), (True, 1)],
+)
+def test_numbers_for_json(value: object, plain: object) -> None:
+    assert finite_or_none(value) == plain

@@ -225,18 +225,6 @@ def outputs_of(manifest: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def finite_or_none(value: object) -> float | int | None:
-    """Return a plain Python number for JSON, or None for what is missing or not finite."""
-    if value is None:
-        return None
-    if isinstance(value, bool | np.bool_):
-        return int(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    number = float(value)  # type: ignore[arg-type]  # numpy scalars and floats; anything else fails here as it should
-    return number if np.isfinite(number) else None
-
-
 def empty_table(columns: Mapping[str, str]) -> pd.DataFrame:
     """Return a table with `columns` and no rows."""
     return pd.DataFrame(

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellglass.atlas.schema import GENES, finite_or_none
+from cellglass.atlas.schema import GENES
+from cellglass.evaluation.metric import finite_or_none
 
 if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 
 from cellglass.atlas import schema
 from cellglass.errors import InputError
+from cellglass.evaluation.metric import finite_or_none
 from cellglass.files import atomic_path
 
 ROW_GROUP = 1 << 13
@@ -138,7 +139,7 @@ def write_evaluation(folder: Path | str, records: Iterable[Any]) -> Path:
         item = _as_dict(record)
         for name in ("value", "spread", "null", "n"):
             if name in item:
-                item[name] = schema.finite_or_none(item[name])
+                item[name] = finite_or_none(item[name])
         plain.append({name: item[name] for name in schema.METRIC_FIELDS if name in item})
     schema.check_records(plain)
     target = Path(folder) / schema.EVALUATION

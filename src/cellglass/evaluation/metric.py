@@ -50,9 +50,9 @@ class Metric:
         """Return a JSON-ready record; NaN and infinities, which JSON does not know, become None."""
         return {
             "metric": self.metric,
-            "value": _finite(self.value),
-            "spread": _finite(self.spread),
-            "null": _finite(self.null),
+            "value": finite_or_none(self.value),
+            "spread": finite_or_none(self.spread),
+            "null": finite_or_none(self.null),
             "n": None if self.n is None else int(self.n),
             "definition": self.definition,
         }
@@ -112,5 +112,13 @@ def over_seeds(runs: Sequence[Sequence[Metric]]) -> list[Metric]:
     return merged
 
 
-def _finite(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
+def finite_or_none(value: object) -> float | int | None:
+    """Return a plain Python number for JSON, or None for what is missing or not finite."""
+    if value is None:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return int(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    number = float(value)  # type: ignore[arg-type]  # numpy scalars and floats; anything else fails here as it should
+    return number if np.isfinite(number) else None

@@ -18,8 +18,8 @@ import pandas as pd
 from cellglass.atlas.comparison.matchings import ACTIVATIONS, DIRECTIONS, Way, by_activations, by_directions, measures
 from cellglass.atlas.comparison.overlap import SharedSite, shared_cells, shared_site, site_width
 from cellglass.atlas.read import Atlas
-from cellglass.atlas.schema import finite_or_none
 from cellglass.errors import InputError
+from cellglass.evaluation.metric import finite_or_none
 
 Array = np.ndarray[Any, Any]
 

@@ -5,6 +5,7 @@ A block of concepts, and a source of gene sets with one test on one ranking, is 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
@@ -190,15 +191,16 @@ def pathway_settings(run: Run) -> Any:
     config = run.config.enrichment
     sources = [load_source(name) for name in config.gene_sets]
     digests = [hashlib.sha256(repr(sorted(source.sets.items())).encode()).hexdigest() for source in sources]
-    asked = {key: getattr(config, key) for key in ("tests", "min_size", "max_size", "permutations")}
+    asked = {key: value for key, value in dataclasses.asdict(config).items() if key != "gene_sets"}
     return {**asked, "seed": run.config.seed, "sources": dict(zip([s.name for s in sources], digests, strict=True))}
 
 
 def on_scale(scores: pd.DataFrame, ranking: str, test: str) -> pd.DataFrame:
-    """Return what is tested: t statistics and gene lists as they are, effects as normal scores."""
+    """Return what is tested: t statistics as they are, effects as the test wants them."""
+    from cellglass.enrichment import TESTS
     from cellglass.enrichment.normal_scores import normal_scores
 
-    if ranking == "de" or test == "ora":
+    if ranking == "de" or TESTS[test].wants == "raw":
         return scores
     return pd.DataFrame(normal_scores(scores.to_numpy()), index=scores.index, columns=scores.columns)
 
@@ -216,16 +218,13 @@ def make_pathways(run: Run) -> None:
     names = [f"{ranking}.{source}.{test}" for ranking in ranked for source in sources for test in config.tests]
 
     def work(name: str, folder: Path) -> None:
-        ranking, source, test = name.split(".")
+        ranking, source, test = name.split(".", 2)
         found = enrich(
             on_scale(ranked[ranking], ranking, test),
             list(cells.symbols),
             mean_expression,
             [sources[source]],
-            tests=[test],
-            n_permutations=config.permutations,
-            min_size=config.min_size,
-            max_size=config.max_size,
+            dataclasses.replace(config, tests=(test,)),
             seed=run.config.seed,
             ranking=ranking,
         )
