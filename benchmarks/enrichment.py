@@ -41,12 +41,12 @@ def run(quick: bool) -> Iterator[Row]:
     data = pd.DataFrame(
         scores[:theirs], index=[f"c{i}" for i in range(theirs)], columns=[f"g{i}" for i in range(GENES)]
     )
-    gsea([scores[:1]], sets, n_permutations=10)  # compile
+    gsea([scores[:1]], sets, permutations=10)  # compile
     decoupler.mt.gsea(data.iloc[:1], net, tmin=1, times=2)
     what = f"{n:,} rankings x {GENES:,} genes x {SETS} sets"
 
     with timed() as ours:
-        gsea([scores], sets, n_permutations=1000)
+        gsea([scores], sets, permutations=1000)
     with timed() as peer:
         decoupler.mt.gsea(data, net, tmin=1, times=1000)
     versus = f"decoupler gsea, {theirs} rankings timed, scaled to {n:,}"

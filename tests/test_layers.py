@@ -18,8 +18,8 @@ LAYERS = (
     "pipeline", "cli",
 )  # fmt: skip
 LEAVES = {
-    "_version", "compiled", "errors", "files", "lazy", "progress", "registry", "seeds", "settings", "threads",
-    "vocabulary",
+    "_version", "compiled", "errors", "files", "lazy", "moments", "progress", "registry", "seeds", "settings",
+    "statistics", "threads", "vocabulary",
 }  # fmt: skip
 
 CLOSED = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from cellglass.threads import over_rows, threads
+from cellglass.threads import cores, over_rows, threads
 
 MANY = 1 << 20
 """Numbers that are worth sharing among threads."""
@@ -57,6 +57,19 @@ def test_small_work_stays_on_this_thread_and_large_work_is_shared() -> None:
         names.clear()
         over_rows(10, 10, lambda first, last: names.append(threading.current_thread().name))
     assert names == [threading.current_thread().name]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_who_says_how_many_threads_gets_them_whatever_torch_uses(workers: int) -> None:
+    done: list[tuple[int, int]] = []
+    with threads(1):
+        over_rows(7, MANY, lambda first, last: done.append((first, last)), workers)
+    assert len(done) == workers
+    assert sorted(row for first, last in done for row in range(first, last)) == list(range(7))
+
+
+def test_cores_are_those_of_this_process() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
 def test_an_error_in_a_part_is_not_lost() -> None:

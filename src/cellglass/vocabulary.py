@@ -113,3 +113,9 @@ JOINT: Mapping[str, str] = {"crosslayer": "cellglass.dictionaries.kinds.crosslay
 BASELINES: Mapping[str, str] = {
     name: f"cellglass.dictionaries.baselines.{name}:ENTRY" for name in ("neurons", "pca", "ica", "nmf", "random")
 }
+
+TESTS: Mapping[str, str] = {
+    "gsea": "cellglass.enrichment.gsea:ENTRY",
+    "ulm": "cellglass.enrichment.ulm:ENTRY",
+    "ora": "cellglass.enrichment.ora:ENTRY",
+}

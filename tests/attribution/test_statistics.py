@@ -131,3 +131,41 @@ def test_knockouts_of_genes_that_are_all_alike_give_no_discoveries():
 def test_columns_without_spread():
     d = np.array([[0.0, 2.0], [0.0, 2.0], [0.0, 2.0]])
     assert two_sided(d).tolist() == [1.0, 0.0]
+
+
+def test_a_column_of_one_entry_or_none_is_no_test():
+    assert np.isnan(two_sided(np.array([[0.0, 2.0]]))).all()
+    assert np.isnan(two_sided(np.zeros((0, 2)))).all()
+    counted = np.array([[True, False], [True, True], [True, False]])
+    p = two_sided(np.array([[1.0, 0.0], [2.0, 5.0], [4.0, 0.0]]), counted.sum(axis=0), counted)
+    assert p[0] == pytest.approx(stats.ttest_1samp([1, 2, 4], 0).pvalue)
+    assert np.isnan(p[1])
+
+
+@pytest.mark.parametrize(("real", "nothing"), [(6, 5), (7, 3), (10, 9), (3, 1)])
+@pytest.mark.parametrize("effect", [1.0, 0.3, -0.7])
+def test_an_effect_that_is_the_same_in_all_pairs_is_no_discovery(real, nothing, effect):
+    """1/6 + ... + 1/6 is not 1 to the last bit: the same rounding in each prototype would be a p near 0."""
+    prototype = np.repeat(np.arange(8), real + nothing)
+    null = np.tile(np.arange(real + nothing) >= real, 8)
+    found = paired(np.full((len(null), 3), effect, dtype=np.float32), prototype, null, np.ones(3, dtype=bool))
+    assert found.p.tolist() == found.q.tolist() == [1, 1, 1]
+    np.testing.assert_allclose(found.effect, effect, rtol=1e-6)
+
+
+def test_knockouts_that_all_have_the_same_effect_are_no_discovery():
+    counts = np.random.default_rng(0).poisson(3.0, (9, 33)).astype(np.float32)
+    found = knocked_out(np.where(counts > 0, np.float32(0.3), 0), counts, np.ones(33, dtype=bool))
+    assert (found.p == 1).all()
+
+
+def test_counts_below_one_and_powers_of_two_have_a_bin():
+    """A row of few, or fractional, counts is compared within the row, never with another one's bins."""
+    counts = np.array([[0.25, 0.5, 1.0, 2.0, 4.0, 2.0**30]] * 4, dtype=np.float32)
+    effects = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    found = knocked_out(effects, counts, np.ones(6, dtype=bool))
+    small = effects[:, :3].astype(float)  # counts below 2 share a bin
+    d = small[:, 0] - small[:, 1:].mean(axis=1)
+    assert found.p[0] == pytest.approx(stats.ttest_1samp(d, 0).pvalue, rel=1e-5)
+    alone = effects[:, 3].astype(float) - effects[:, [0, 1, 2, 4, 5]].mean(axis=1, dtype=float)
+    assert found.p[3] == pytest.approx(stats.ttest_1samp(alone, 0).pvalue, rel=1e-5)

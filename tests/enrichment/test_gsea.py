@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest
 
+from cellglass import threads
 from cellglass.enrichment.gsea import (
     TAIL,
-    _Threads,
     enrichment_scores,
     gsea,
     null_distribution,
@@ -65,7 +65,7 @@ def test_normalised_scores_and_p_come_close_to_decouplers(random_sets):
 
     _, sets = random_sets(200, [10, 10, 25, 60])
     scores = RNG.normal(size=(3, 200))
-    ours = gsea([scores], sets, n_permutations=2000)
+    ours = gsea([scores], sets, permutations=2000)
     rows = sets.matrix.tocoo()
     net = pd.DataFrame({"source": [sets.terms[i] for i in rows.col], "target": [f"g{i}" for i in rows.row]})
     data = pd.DataFrame(scores, index=list("abc"), columns=[f"g{i}" for i in range(200)])
@@ -86,7 +86,7 @@ def test_the_order_of_genes_decides_nothing(random_sets):
     scores = np.round(effects(5, 150), 1)
     shuffled = RNG.permutation(150)
     moved = Members(sets.terms, sets.matrix[shuffled].tocsc())
-    one, two = gsea([scores], sets, n_permutations=200), gsea([scores[:, shuffled]], moved, n_permutations=200)
+    one, two = gsea([scores], sets, permutations=200), gsea([scores[:, shuffled]], moved, permutations=200)
     np.testing.assert_allclose(one.statistic, two.statistic, atol=1e-9)
     assert np.array_equal(one.p, two.p)
     assert np.array_equal(one.edge, two.edge)
@@ -106,7 +106,7 @@ def test_the_null_are_scores_of_random_sets(size):
 def test_p_and_normalised_score_follow_the_formula(random_sets):
     _, sets = random_sets(100, [6, 6, 20])
     scores = effects(3, 100)
-    tested = gsea([scores], sets, n_permutations=100, seed=5)
+    tested = gsea([scores], sets, permutations=100, seed=5)
     es, _ = enrichment_scores(rank(scores), sets)
     shuffles = random_ranks(100, 20, 100, seed=5)
     for c, t in np.ndindex(*es.shape):
@@ -150,12 +150,13 @@ def test_a_permuted_ranking_is_tested_as_if_alone(random_sets):
     _, sets = random_sets(100, [6, 20, 20])
     scores = effects(3, 100)
     permuted = RNG.permuted(scores, axis=1)
-    both, alone = gsea([scores, permuted], sets, n_permutations=100), gsea([permuted], sets, n_permutations=100)
+    both, alone = gsea([scores, permuted], sets, permutations=100), gsea([permuted], sets, permutations=100)
     np.testing.assert_allclose(both.statistic[1], alone.statistic[0], atol=1e-12)
     assert np.array_equal(both.p[1], alone.p[0])
 
 
-def test_threads_pieces_and_repeats_change_nothing(random_sets):
+def test_threads_pieces_and_repeats_change_nothing(random_sets, monkeypatch):
+    monkeypatch.setattr(threads, "_ALONE", 0)
     _, sets = random_sets(100, [6, 6, 20, 20, 20])
     scores = effects(5, 100)
     one, three = gsea([scores], sets, workers=1), gsea([scores], sets, workers=3)
@@ -168,25 +169,36 @@ def test_threads_pieces_and_repeats_change_nothing(random_sets):
 
 def test_p_of_random_rankings_is_uniform(random_sets):
     _, sets = random_sets(400, [15])
-    p = gsea([RNG.normal(size=(600, 400))], sets, n_permutations=500).p.ravel()
+    p = gsea([RNG.normal(size=(600, 400))], sets, permutations=500).p.ravel()
     assert kstest(p, "uniform").pvalue > 1e-3
 
 
 def test_a_ranking_of_zeros_says_nothing(random_sets):
     _, sets = random_sets(50, [5, 10])
-    tested = gsea([np.zeros((2, 50))], sets, n_permutations=50)
+    tested = gsea([np.zeros((2, 50))], sets, permutations=50)
     assert np.array_equal(tested.statistic, np.zeros((1, 2, 2)))
     assert np.array_equal(tested.p, np.ones((1, 2, 2)))
 
 
+def test_scores_of_which_one_holds_all_and_a_null_without_one_sign_have_a_finite_result(random_sets):
+    """Every random set without the one gene has a score of 0, and no null score is below 0."""
+    _, sets = random_sets(50, [5, 10])
+    scores = np.zeros((2, 50))
+    scores[0, sets.genes_of(0)[0]] = 1e-30
+    scores[1, :] = 1.0
+    tested = gsea([scores], sets, permutations=50)
+    assert np.isfinite(tested.statistic).all()
+    assert ((tested.p > 0) & (tested.p <= 1)).all()
+
+
+@pytest.mark.parametrize("relative_sd", [0.0, 1e-11, 1e-9, 1e-6])
+def test_a_null_that_hardly_varies_has_p_between_0_and_1(relative_sd):
+    null = np.sort(0.5 * (1 + relative_sd * RNG.normal(size=100)))
+    p = tail_p(np.array([0.0, 0.5, 0.5 + 1e-9, 1.0]), null)
+    assert ((p > 0) & (p <= 1)).all()
+    assert p[-1] <= 1 / 101 + 1e-12
+
+
 def test_no_permutations_are_refused(random_sets):
     with pytest.raises(InputError, match="use at least 1"):
-        gsea([np.ones((1, 50))], random_sets(50, [5])[1], n_permutations=0)
-
-
-def test_an_error_in_a_thread_is_raised():
-    def fail(rows):
-        raise RuntimeError(str(rows))
-
-    with pytest.raises(RuntimeError):
-        _Threads(2)(fail, 4)
+        gsea([np.ones((1, 50))], random_sets(50, [5])[1], permutations=0)

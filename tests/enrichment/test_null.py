@@ -4,10 +4,10 @@ import pytest
 from cellglass.enrichment.null import (
     MatchedDraws,
     annotation_rate,
-    benjamini_hochberg,
     expression_bins,
     rejected,
 )
+from cellglass.statistics import benjamini_hochberg
 
 RNG = np.random.default_rng(0)
 
@@ -43,12 +43,10 @@ def test_draws_permute_within_bins_and_repeat():
 def test_rejections_and_rates_agree_with_q_values():
     p = np.r_[RNG.random(500), RNG.random(60) * 1e-3]
     q = benjamini_hochberg(p)
-    order = np.argsort(p)
-    slow = np.minimum.accumulate((p[order] * len(p) / np.arange(1, len(p) + 1))[::-1])[::-1]
-    np.testing.assert_allclose(q[order], slow)
     for alpha in (0.01, 0.05, 0.2):
         assert rejected(p[p <= alpha], len(p), alpha) == p[q <= alpha].max()
     assert rejected(np.array([0.04]), 100, 0.05) == -1
+    assert rejected(np.zeros(0), 100, 0.05) == -1
     grid = p.reshape(20, 28)
     concept, _ = np.nonzero(grid <= 0.05)
     rate = annotation_rate(concept, grid[grid <= 0.05], 20, 28, 0.05)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
-from cellglass.enrichment.ora import ora, top_genes
+from cellglass.enrichment.base import SMALLEST
+from cellglass.enrichment.ora import fisher_table, ora, top_genes
 from cellglass.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -64,3 +65,19 @@ def test_an_empty_list_says_nothing(random_sets):
 def test_a_list_of_all_genes_is_refused(random_sets):
     with pytest.raises(InputError, match="top 60 of 60 genes"):
         ora([np.ones((1, 60))], random_sets(60, [5])[1], top_n=60)
+
+
+def test_an_overlap_too_unlikely_for_a_float_has_the_smallest_p_not_1():
+    """All 400 of 20,000 genes twice: 1 / (20,000 over 400) is below what a float holds."""
+    table = fisher_table(20_000, np.array([0, 400]), np.array([400]))
+    assert table[1, 0, 400] == SMALLEST
+    assert (np.diff(table[1, 0, 20:]) <= 0).all()
+    assert table[0, 0, 0] == 1
+    assert (table > 0).all()
+
+
+def test_overlaps_that_cannot_be_have_p_1():
+    table = fisher_table(10, np.array([8]), np.array([7]))[0, 0]
+    assert table[:5].tolist() == [1.0] * 5  # 8 and 7 of 10 share at least 5
+    assert table[8] == 1.0
+    assert table[7] < 1

@@ -54,5 +54,22 @@ def test_the_control_keeps_each_latents_activations_and_moves_their_cells():
     assert agreement(correlations(codes, codes)).matched == pytest.approx(1)
     # correlations of unrelated latents over n cells have sd 1 / sqrt(n): the best of 25 lies near 2 of them
     assert agreement(correlations(codes, moved)).best == pytest.approx(2 / np.sqrt(3000), abs=1 / np.sqrt(3000))
-    spread = np.bincount(moved.indices // 300, minlength=10) / moved.nnz
-    np.testing.assert_allclose(spread, 0.1, atol=0.02)
+    share = np.bincount(moved.indices // 300, minlength=10) / moved.nnz
+    np.testing.assert_allclose(share, 0.1, atol=0.02)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-200])
+def test_constants_and_copies_stay_within_minus_one_and_one(value):
+    """A constant's variance is what rounding leaves; a latent's correlation with itself may round to above 1."""
+    rng = np.random.default_rng(0)
+    dense = np.column_stack([np.full(1000, value), rng.random(1000) + 1e3, rng.random(1000) * 1e-3])
+    found = correlations(sp.csc_matrix(dense), sp.csc_matrix(np.column_stack([dense, -dense])))
+    assert (found[0] == 0).all()
+    assert np.abs(found).max() <= 1
+    np.testing.assert_allclose(np.diag(found[:, 3:])[1:], -1, atol=1e-6)
+
+
+def test_no_cell_and_one_cell_correlate_with_nothing():
+    for cells in (0, 1):
+        codes = sp.csc_matrix(np.ones((cells, 2)))
+        assert (correlations(codes, codes) == 0).all()

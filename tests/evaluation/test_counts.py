@@ -21,3 +21,8 @@ def test_components_equal_a_dense_decomposition():
 def test_few_cells_or_genes_give_few_components():
     assert components(sp.csr_matrix(np.eye(4)[:, :3])).shape == (4, 2)
     assert (components(sp.csr_matrix(np.ones((5, 1)))) == 0).all()
+
+
+def test_cells_that_are_all_alike_have_no_direction():
+    for counts in (np.zeros((10, 8)), np.ones((10, 8)), np.tile(np.arange(8.0), (10, 1)), np.ones((2, 5))):
+        assert (components(sp.csr_matrix(counts)) == 0).all()

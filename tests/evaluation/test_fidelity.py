@@ -71,5 +71,15 @@ def test_what_cannot_be_measured_is_refused(linear):
         fidelity(transcoder, [_data()])
 
 
-def test_constant_activations_have_no_variance_to_explain(linear):
-    assert np.isnan(fidelity(linear(np.eye(6)), [torch.ones(10, 6)]).variance_explained)
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e-20, 3e7])
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_constant_activations_have_no_variance_to_explain(linear, value, batch):
+    """Their mean is off by rounding, which leaves squares around it: none of that is variance."""
+    x = torch.full((1000, 6), value)
+    assert np.isnan(fidelity(linear(np.eye(6)), x.split(batch)).variance_explained)
+
+
+def test_the_least_that_one_number_can_differ_is_variance(linear):
+    x = torch.full((60_000, 6), 1.0)
+    x[0, 0] += torch.finfo(torch.float32).eps
+    assert fidelity(linear(np.eye(6)), [x]).variance_explained == 1

@@ -101,3 +101,12 @@ def test_best_of_random_directions_is_what_theory_says(width):
     half = (width - 1) / 2
     expected = 1 - np.trapezoid(beta.cdf((1 + cosine) / 2, half, half) ** 300, cosine)
     assert agreement(cosines(a, b)).best == pytest.approx(expected, abs=0.01)
+
+
+def test_the_cosine_of_a_direction_with_itself_is_at_most_one():
+    """Rounding takes some of 400 to above 1, which no cosine is."""
+    a = np.random.default_rng(0).normal(size=(400, 20))
+    found = cosines(a, np.concatenate([a, -a, np.zeros((1, 20)), a * 1e-160, a * 1e150]))
+    assert np.abs(found).max() <= 1
+    np.testing.assert_allclose(np.diag(found[:, :400]), 1)
+    assert (found[:, 800] == 0).all()

@@ -89,3 +89,15 @@ def test_summary_is_mean_and_spread_over_seeds_of_each_seeds_mean():
     assert result.loc["x", "auroc"] == pytest.approx(0.5)
     assert result.loc["x", "auroc_sd"] == pytest.approx(np.std([0.3, 0.7], ddof=1))
     assert result.loc["y", ["auroc", "auroc_sd"]].tolist() == [0.5, 0.0]
+
+
+def test_constants_that_round_have_no_correlation_and_copies_at_most_one():
+    rng = np.random.default_rng(0)
+    dense, activity = _codes(rng), rng.random((300, 3))
+    dense[:, 0], activity[:, 0] = 0.1, 1 / 3
+    dense[:, 1] = activity[:, 1]
+    r = correlations(sp.csc_matrix(dense), np.column_stack([activity, dense]))
+    assert (r[0] == 0).all()
+    assert (r[:, 0] == 0).all()
+    assert np.abs(r).max() <= 1
+    assert r[1, 1] == pytest.approx(1)

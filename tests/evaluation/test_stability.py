@@ -87,3 +87,8 @@ def test_the_silent_and_those_without_a_direction_are_left_out():
 
 def test_one_dictionary_has_no_stability():
     assert stability_metrics([_latents(np.eye(3))], 0, basis="pca") == []
+
+
+def test_dictionaries_without_a_live_latent_have_no_figures():
+    dead = [Latents(np.zeros((3, 4)), sp.csc_matrix((5, 3))) for _ in range(2)]
+    assert all(np.isnan([metric.value, metric.null]).all() for metric in stability_metrics(dead, 0, basis="b"))

@@ -80,3 +80,5 @@ def test_the_metric_is_the_median_beside_that_of_the_neurons():
     (metric,) = identity_metric(np.array([0.1, np.nan, 0.5, 0.9]), np.array([0.2, 0.4]), 77)
     assert (metric.value, metric.null, metric.n) == (0.5, pytest.approx(0.3), 77)
     assert identity_metric(np.array([np.nan]), None, 3) == []
+    (metric,) = identity_metric(np.array([0.1]), np.array([np.nan, np.nan]), 3)
+    assert metric.null is None

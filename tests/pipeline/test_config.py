@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cellglass.dictionaries.registry import trained
+from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.errors import InputError
 from cellglass.pipeline.config import RunConfig, make_config, merge, read_toml
 
@@ -25,6 +26,16 @@ def test_a_toml_file_and_flags_make_one_config(tmp_path: Path) -> None:
     assert make_config(config.as_dict()) == config
 
 
+def test_numbers_may_have_decimals_where_the_field_has(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[enrichment]\nalpha = 0.1\nnull_draws = 3\n")
+    config = make_config(read_toml(file))
+    assert config.enrichment == EnrichmentConfig(alpha=0.1, null_draws=3)
+    assert make_config(config.as_dict()) == config
+    whole = make_config({"enrichment": {"alpha": 1}}).enrichment.alpha
+    assert isinstance(whole, float)
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
@@ -41,6 +52,12 @@ def test_a_toml_file_and_flags_make_one_config(tmp_path: Path) -> None:
         ({"attribution": {"methods": ["swap", "guess"]}}, "attribution.methods has 'guess'; it can hold path, swap"),
         ({"enrichment": {"tests": []}}, "enrichment.tests is empty"),
         ({"enrichment": {"gene_sets": []}}, "enrichment.gene_sets is empty"),
+        ({"enrichment": {"tests": ["gsae"]}}, "enrichment.tests: there is no gene-set test 'gsae'; did you mean gsea?"),
+        ({"enrichment": {"permutations": 9}}, "enrichment.permutations is 9; it must be at least 10"),
+        ({"enrichment": {"alpha": "low"}}, "enrichment.alpha is 'low'; it must be a number"),
+        ({"enrichment": {"alpha": True}}, "enrichment.alpha is True; it must be a number"),
+        ({"enrichment": {"alpha": 2}}, "enrichment.alpha is 2.0; it must be above 0 and at most 1"),
+        ({"enrichment": {"null_draws": 0.5}}, "enrichment.null_draws is 0.5; it must be a whole number"),
     ],
 )
 def test_wrong_options_are_named(tables: dict, message: str) -> None:

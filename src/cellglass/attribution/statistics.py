@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import stdtr
-from scipy.stats import false_discovery_control
+
+from cellglass.statistics import benjamini_hochberg
 
 Array = np.ndarray[Any, Any]
 _FEWEST = 3  # prototypes that a test needs
@@ -80,7 +81,8 @@ def prototype_differences(effects: Array, prototype: Array, null: Array) -> Arra
         mine = prototype == cell
         weights[i, mine & ~null] = 1.0 / (mine & ~null).sum()
         weights[i, mine & null] = -1.0 / (mine & null).sum()
-    return np.asarray(weights @ effects.astype(np.float64))
+    values = effects.astype(np.float64)
+    return _above_rounding(weights @ values, np.abs(weights) @ np.abs(values))
 
 
 def knocked_out(effects: Array, counts: Array, family: Array) -> GeneStatistics:
@@ -111,7 +113,8 @@ def knocked_out(effects: Array, counts: Array, family: Array) -> GeneStatistics:
     effect = values.mean(axis=0) if m else np.full(effects.shape[1], np.nan)
     se = values.std(axis=0, ddof=1) / np.sqrt(m) if m > 1 else np.full(effects.shape[1], np.nan)
     expressed = counts > 0
-    difference = np.where(expressed, values - _others(values, counts), 0.0)
+    others = _others(values, counts)
+    difference = np.where(expressed, _above_rounding(values - others, np.abs(values) + np.abs(others)), 0.0)
     n = expressed.sum(axis=0)
     p = np.full(effects.shape[1], np.nan)
     enough = n >= _FEWEST
@@ -124,23 +127,33 @@ def two_sided(d: Array, n: Array | None = None, counted: Array | None = None) ->
     """Return the two-sided p of a one-sample t-test of each column of `d` against 0.
 
     With `counted` (bool, like `d`) only those entries count, and `n` says how many they are in each column. A column
-    that is 0 throughout has p = 1; one without spread that is not 0 has p = 0.
+    that is 0 throughout has p = 1; one that is the same throughout and not 0 has p = 0; one of fewer than 2 entries has
+    NaN.
     """
     size = np.full(d.shape[1], len(d)) if n is None else n
-    mean = d.sum(axis=0) / size
-    residual = d - mean if counted is None else np.where(counted, d - mean, 0.0)
-    spread = np.sqrt(np.square(residual).sum(axis=0) / (size - 1) / size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.abs(mean) / spread
+        mean = d.sum(axis=0) / size
+        residual = d - mean if counted is None else np.where(counted, d - mean, 0.0)
+        se = np.sqrt(np.square(residual).sum(axis=0) / (size - 1) / size)
+        t = np.abs(mean) / se
     t[mean == 0] = 0.0
-    return np.asarray(2.0 * stdtr(size - 1, -t))
+    return np.where(size > 1, 2.0 * stdtr(size - 1, -t), np.nan)
+
+
+def _above_rounding(difference: Array, scale: Array) -> Array:
+    """Return `difference`, or exactly 0 where it is what rounding leaves of numbers of size `scale` that are equal.
+
+    Else a gene with the same effect everywhere, such as 1, would have a tiny difference of the same sign in each
+    prototype, and a tiny p.
+    """
+    return np.where(np.abs(difference) > 1e-12 * scale, difference, 0.0)
 
 
 def _others(values: Array, counts: Array) -> Array:
     """Return, for each expressed gene of each row, the mean value of the other genes in its count bin (see above)."""
     row, gene = np.nonzero(counts > 0)
     value = values[row, gene]
-    bins = np.log2(counts[row, gene]).astype(np.int64)
+    bins = np.maximum(np.frexp(counts[row, gene])[1] - 1, 0).astype(np.int64)  # the whole part of log2, exactly
     key = row * 64 + bins
     size, total = np.bincount(key), np.bincount(key, weights=value)
     all_size, all_total = np.bincount(row), np.bincount(row, weights=value)
@@ -157,5 +170,5 @@ def _result(effect: Array, se: Array, p: Array, family: Array) -> GeneStatistics
     q = np.full_like(p, np.nan)
     tested = ~np.isnan(p)
     if tested.any():
-        q[tested] = false_discovery_control(p[tested])
+        q[tested] = benjamini_hochberg(p[tested])
     return GeneStatistics(*(np.asarray(x, dtype=np.float32) for x in (effect, se, p, q)))

@@ -6,24 +6,25 @@ Subramanian et al. 2005 (PNAS 102:15545) with weight 1, null from permuted gene 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cellglass.compiled import compiled
 from cellglass.enrichment._kernels import null_scores, score_all
+from cellglass.enrichment.base import SMALLEST, BoundTest, GeneSetTest, SetStatistics
 from cellglass.enrichment.members import Members
 from cellglass.enrichment.ranks import Ranked, rank
-from cellglass.enrichment.result import SMALLEST, Tested
 from cellglass.errors import InputError
 from cellglass.progress import Progress, silent
 from cellglass.seeds import generator
+from cellglass.threads import cores, over_rows
+
+if TYPE_CHECKING:
+    from cellglass.enrichment.config import EnrichmentConfig
 
 Array = npt.NDArray[Any]
 
@@ -38,11 +39,11 @@ def gsea(
     rankings: Sequence[Array],
     sets: Members,
     *,
-    n_permutations: int = 1000,
+    permutations: int = 1000,
     seed: int = 0,
     workers: int | None = None,
     progress: Progress = silent,
-) -> Tested:
+) -> SetStatistics:
     r"""Test the genes of each set for lying at the top (or the bottom) of each ranking.
 
     For a ranking with scores :math:`r_1 \ge \dots \ge r_N` and a set of :math:`k` genes, the enrichment score is the
@@ -65,7 +66,7 @@ def gsea(
 
     The null depends on a ranking's sorted scores and on :math:`k` alone, so that it is computed once for all sets of
     one size and, exactly, for all permutations of the ranking. The same random sets (the first :math:`k` genes of
-    `n_permutations` shuffles) serve all rankings. decoupler's p are the counts without the 1s; its ties fall as its
+    `permutations` shuffles) serve all rankings. decoupler's p are the counts without the 1s; its ties fall as its
     sort leaves them.
 
     Parameters
@@ -74,7 +75,7 @@ def gsea(
         The first is real; each other is a permutation of it, row by row.
     sets : Members
         The sets.
-    n_permutations : int
+    permutations : int
         Random sets for each size.
     seed : int
         Same seed, same result.
@@ -83,32 +84,32 @@ def gsea(
 
     Returns
     -------
-    Tested
+    SetStatistics
         `statistic` is the normalised enrichment score, 0 where the scores of a set are all 0.
     """
-    if n_permutations < 1:
-        raise InputError(f"gsea: {n_permutations} permutations give no p-value; use at least 1 (better 1000)")
+    if permutations < 1:
+        raise InputError(f"gsea: {permutations} permutations give no p-value; use at least 1 (better 1000)")
     real = rank(rankings[0])
-    run = _Threads(workers)
-    es, edge = enrichment_scores(real, sets, run)
+    workers = cores() if workers is None else workers
+    es, edge = enrichment_scores(real, sets, workers)
     scores = np.empty((len(rankings), *es.shape))
     scores[0] = es
     for draw in range(1, len(rankings)):
         order = np.argsort(-rankings[draw], axis=1, kind="stable").astype(np.int32)
-        scores[draw], _ = enrichment_scores(real._replace(order=order), sets, run)
-    shuffles = random_ranks(sets.n_genes, int(sets.sizes.max()), n_permutations, seed)
+        scores[draw], _ = enrichment_scores(real._replace(order=order), sets, workers)
+    shuffles = random_ranks(sets.n_genes, int(sets.sizes.max()), permutations, seed)
     p = np.ones_like(scores)
     sizes = np.unique(sets.sizes)
     for done, size in enumerate(sizes):
         columns = np.flatnonzero(sets.sizes == size)
         positions = np.sort(shuffles[:, :size], axis=1)
-        null = null_distribution(real, positions, run)
-        run(partial(_normalise, scores, p, null, columns), len(null))
+        null = null_distribution(real, positions, workers)
+        over_rows(len(null), null.size, partial(_normalise, scores, p, null, columns), workers)
         progress("GSEA set sizes", done + 1, len(sizes))
-    return Tested(scores, p, np.take_along_axis(real.score, edge, axis=1))
+    return SetStatistics(scores, p, np.take_along_axis(real.score, edge, axis=1))
 
 
-def enrichment_scores(ranked: Ranked, sets: Members, run: _Threads | None = None) -> tuple[Array, Array]:
+def enrichment_scores(ranked: Ranked, sets: Members, workers: int = 1) -> tuple[Array, Array]:
     """Return the enrichment scores (n, terms) before normalisation, and the ranks at which they are reached."""
     by_gene = sets.matrix.tocsr()
     es = np.zeros((len(ranked.score), len(sets.terms)))
@@ -116,40 +117,42 @@ def enrichment_scores(ranked: Ranked, sets: Members, run: _Threads | None = None
     weight = np.abs(ranked.score)
     kernel = compiled(score_all)
 
-    def score(rows: slice) -> None:
+    def score(first: int, last: int) -> None:
+        rows = slice(first, last)
         walk = (weight[rows], ranked.order[rows], ranked.start[rows], ranked.end[rows])
         kernel(*walk, by_gene.indptr, by_gene.indices, sets.sizes, es[rows], edge[rows])
 
-    (run or _Threads(1))(score, len(es))
+    over_rows(len(es), ranked.order.size + len(es) * by_gene.nnz, score, workers)
     return es, edge
 
 
-def null_distribution(ranked: Ranked, positions: Array, run: _Threads | None = None) -> Array:
+def null_distribution(ranked: Ranked, positions: Array, workers: int = 1) -> Array:
     """Return the enrichment scores (n, permutations) of random sets, given by their ascending ranks."""
     null = np.empty((len(ranked.score), len(positions)))
     weight = np.abs(ranked.score)
     kernel = compiled(null_scores)
 
-    def fill(rows: slice) -> None:
+    def fill(first: int, last: int) -> None:
+        rows = slice(first, last)
         kernel(weight[rows], ranked.start[rows], ranked.end[rows], positions, null[rows])
 
-    (run or _Threads(1))(fill, len(null))
+    over_rows(len(null), len(null) * positions.size, fill, workers)
     return null
 
 
-def random_ranks(n_genes: int, size: int, n_permutations: int, seed: int) -> Array:
-    """Return the first `size` ranks of `n_permutations` shuffles; each beginning of a row is a random set."""
+def random_ranks(n_genes: int, size: int, permutations: int, seed: int) -> Array:
+    """Return the first `size` ranks of `permutations` shuffles; each beginning of a row is a random set."""
     rng = generator(seed, "gsea", "permutations")
     small = np.uint16 if n_genes <= np.iinfo(np.uint16).max else np.uint32
-    shuffles = np.empty((n_permutations, size), dtype=small)
+    shuffles = np.empty((permutations, size), dtype=small)
     for row in shuffles:
         row[:] = rng.permutation(n_genes)[:size]
     return shuffles
 
 
-def _normalise(scores: Array, p: Array, null: Array, columns: Array, rows: slice) -> None:
+def _normalise(scores: Array, p: Array, null: Array, columns: Array, first: int, last: int) -> None:
     """Turn the enrichment scores of sets of one size into normalised ones, in place, and fill in their p."""
-    for c in range(rows.start, rows.stop):
+    for c in range(first, last):
         es = scores[:, c, columns]
         nes, chance = np.zeros_like(es), np.ones_like(es)
         for side, sign in ((es >= 0, 1), (es < 0, -1)):
@@ -178,20 +181,16 @@ def tail_p(es: Array, null: Array) -> Array:
     return np.maximum(p, SMALLEST)
 
 
-class _Threads:
-    """Runs ``work(rows)`` over slices of rows in threads; rows are independent, so the split changes nothing."""
+def _bind(config: EnrichmentConfig, seed: int, workers: int | None) -> BoundTest:
+    return partial(gsea, permutations=config.permutations, seed=seed, workers=workers)
 
-    def __init__(self, workers: int | None) -> None:
-        self.workers = workers or (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        )
 
-    def __call__(self, work: Callable[[slice], None], n: int) -> None:
-        bounds = np.linspace(0, n, min(self.workers, n) + 1).astype(int)
-        parts = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
-        if len(parts) == 1:
-            work(parts[0])
-            return
-        with ThreadPoolExecutor(len(parts)) as pool:
-            for outcome in [pool.submit(work, part) for part in parts]:
-                outcome.result()
+ENTRY = GeneSetTest(
+    name="gsea",
+    title="GSEA",
+    one_sided=False,
+    wants="normal",
+    null_draws=10,
+    cost="Rankings times permutations, for each size of set; null draws cost one walk down each ranking more.",
+    bind=_bind,
+)

@@ -68,14 +68,6 @@ class MatchedDraws(Sequence[Array]):
         return permuted
 
 
-def benjamini_hochberg(p: Array) -> Array:
-    """Return q-values (Benjamini and Hochberg 1995) over all entries of `p`, in its shape."""
-    from scipy.stats import false_discovery_control
-
-    q: Array = false_discovery_control(p.ravel(), method="bh").reshape(p.shape)
-    return q
-
-
 def rejected(small: Array, n_tests: int, alpha: float) -> float:
     """Return the largest p that BH rejects at `alpha`, or -1, given all p <= `alpha` among `n_tests` tests."""
     ordered = np.sort(small)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from cellglass.enrichment.base import SMALLEST, BoundTest, GeneSetTest, SetStatistics
 from cellglass.enrichment.members import Members
-from cellglass.enrichment.result import SMALLEST, Tested
 from cellglass.errors import InputError
+
+if TYPE_CHECKING:
+    from cellglass.enrichment.config import EnrichmentConfig
 
 Array = npt.NDArray[Any]
 
 
-def ora(rankings: Sequence[Array], sets: Members, *, top_n: int = 50) -> Tested:
+def ora(rankings: Sequence[Array], sets: Members, *, top_n: int = 50) -> SetStatistics:
     r"""Test the overlap of each set with the top genes of each ranking (Fisher's exact test, two-sided).
 
     With :math:`a` genes in both, :math:`b` only in the set, :math:`c` only in the list and :math:`d` in neither, of
@@ -58,7 +62,7 @@ def ora(rankings: Sequence[Array], sets: Members, *, top_n: int = 50) -> Tested:
         statistic[draw] = np.log((a + 0.5) * (n - k - m + a + 0.5) / ((k - a + 0.5) * (m - a + 0.5)))
         statistic[draw, lengths == 0] = 0.0
         p[draw] = table[list_at[:, None], set_at[None, :], a.astype(np.int64)]
-    return Tested(statistic, p, np.broadcast_to(cut[:, None], shape[1:]))
+    return SetStatistics(statistic, p, np.broadcast_to(cut[:, None], shape[1:]))
 
 
 def top_genes(scores: Array, top_n: int) -> Array:
@@ -89,10 +93,26 @@ def fisher_table(n_genes: int, list_sizes: Array, set_sizes: Array) -> Array:
     order = np.argsort(chance, axis=2, kind="stable")
     ordered = np.take_along_axis(chance, order, axis=2)
     sums = np.cumsum(ordered, axis=2)
+    common = np.minimum(set_sizes[None, :, None], list_sizes[:, None, None])
+    possible = (overlaps <= common) & (overlaps >= set_sizes[None, :, None] + list_sizes[:, None, None] - n_genes)
     p = np.ones_like(chance)
     for i, j in np.ndindex(*chance.shape[:2]):
         # Overlaps as likely as this one count too, however their last digits fell.
         upto = np.searchsorted(ordered[i, j], chance[i, j] * (1 + 1e-7), side="right") - 1
-        p[i, j] = np.where(chance[i, j] > 0, sums[i, j, upto], 1.0)
-    possible: Array = np.clip(p, SMALLEST, 1.0)
-    return possible
+        p[i, j] = np.where(possible[i, j], sums[i, j, upto], 1.0)
+    return np.asarray(np.clip(p, SMALLEST, 1.0))  # a chance too small for a float is 0, and its p the smallest
+
+
+def _bind(config: EnrichmentConfig, _seed: int, _workers: int | None) -> BoundTest:
+    return partial(ora, top_n=config.top_n)
+
+
+ENTRY = GeneSetTest(
+    name="ora",
+    title="ORA",
+    one_sided=True,
+    wants="raw",
+    null_draws=20,
+    cost="One sparse product of gene lists and sets for each draw; one table of p for all sizes of lists and sets.",
+    bind=_bind,
+)

@@ -1,12 +1,13 @@
 """From scores of genes to pathways: every source and test, real and matched random rankings, one table, null rates.
 
 One source and one test can be run alone and give the same rows. Where scores come from and where the table goes is not
-known here; the tests are in ``gsea.py``, ``ulm.py`` and ``ora.py``, the null in ``null.py``.
+known here; a test is one file (such as ``gsea.py``), the null is in ``null.py``, one source with one test in
+``unit.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cellglass.enrichment.calibrate import Calibration, signed_z
+from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.enrichment.genesets import GeneSets
-from cellglass.enrichment.gsea import gsea
-from cellglass.enrichment.members import Members, members, one_gene_per_symbol
-from cellglass.enrichment.null import MatchedDraws, annotation_rate, benjamini_hochberg, expression_bins
-from cellglass.enrichment.ora import ora
-from cellglass.enrichment.result import GeneSetTest
-from cellglass.enrichment.ulm import ulm
+from cellglass.enrichment.members import members, one_gene_per_symbol
+from cellglass.enrichment.null import MatchedDraws, expression_bins
+from cellglass.enrichment.registry import TESTS
+from cellglass.enrichment.unit import Unit
 from cellglass.errors import InputError
 from cellglass.progress import Progress, silent
 from cellglass.seeds import derive
@@ -31,12 +30,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-TESTS = ("gsea", "ulm", "ora")
-NULL_DRAWS: Mapping[str, int] = {"gsea": 10, "ulm": 20, "ora": 20}
-COLUMNS = ("concept", "source", "term", "test", "ranking", "statistic", "p", "q", "null_q", "n_genes", "leading_edge")
-BEST = 20
-LEADING_EDGE = 50
-_BYTES = 200_000_000
+_FAR = 1e100
 
 
 @dataclass(frozen=True)
@@ -46,11 +40,11 @@ class EnrichmentResult:
     Attributes
     ----------
     pathways : pandas.DataFrame
-        Columns `COLUMNS`: concept (int32), source, term, test, ranking (str), statistic (float32), p, q (float64; BH
-        within source, test and ranking over all concepts and terms), null_q (float32; false discovery rate against
-        matched random genes), n_genes (int32, measured genes of the term), leading_edge (str: at most `LEADING_EDGE`
-        symbols joined by ``;``, most extreme first). Rows with p < `alpha` and, of each concept, the `BEST` rows with
-        the lowest p; the corrections ran over all.
+        concept (int32), source, term, test, ranking (str), statistic (float32), p, q (float64; BH within source, test
+        and ranking over all concepts and terms), null_q (float32; false discovery rate against expression-matched
+        random genes), n_genes (int32, measured genes of the term), leading_edge (str: at most 50 symbols joined by
+        ``;``, most extreme first). Rows with p < `alpha` and, of each concept, the 20 rows with the lowest p; the
+        corrections ran over all.
     rates : list of dict
         One for each source and test: share of concepts with an enriched term at q < `alpha` (``value``), the same for
         matched random genes (``null``, mean over ``draws`` draws, ``null_sd`` over them); ``calibrated`` and
@@ -66,14 +60,8 @@ def enrich(
     symbols: Sequence[str],
     mean_expression: Sequence[float] | Array,
     sources: Sequence[GeneSets],
+    config: EnrichmentConfig = EnrichmentConfig(),  # noqa: B008  # frozen
     *,
-    tests: Sequence[str] = TESTS,
-    top_n: int = 50,
-    n_permutations: int = 1000,
-    null_draws: int | Mapping[str, int] = NULL_DRAWS,
-    min_size: int = 5,
-    max_size: int = 500,
-    alpha: float = 0.05,
     seed: int = 0,
     ranking: str = "path",
     workers: int | None = None,
@@ -91,156 +79,47 @@ def enrich(
     mean_expression : sequence of float
         Mean expression of each gene, by which random genes are matched.
     sources : sequence of GeneSets
-        Corrected for multiple testing each by itself.
-    tests : sequence of str
-        Some of ``gsea``, ``ulm``, ``ora``.
-    top_n : int
-        Longest gene list of ``ora``.
-    n_permutations : int
-        Random sets for each size in ``gsea``.
-    null_draws : int or mapping of test to int
-        Matched random rankings for each concept; 0 leaves null rates and null_q empty (NaN).
-    min_size, max_size : int
-        Sets with fewer or more measured genes are left out.
-    alpha : float
-        Level of the rates, and of p for a row to be kept.
+        Corrected for multiple testing each by itself; `config.gene_sets` only names such and is not read here.
+    config : EnrichmentConfig
+        Which tests, with which parameters.
     seed : int
         Same seed, same result; sources and tests draw from streams of their own.
     ranking : str
         What `scores` are, for the column of that name.
     workers : int, optional
-        Threads of ``gsea``; the result does not depend on them.
+        Threads of tests that use any; the result does not depend on them.
+    progress : Progress
+        Told of terms that are done.
 
     Notes
     -----
-    ``null_q`` is the false discovery rate against matched random genes, with each term on the scale of its own null:
-    see `cellglass.enrichment.calibrate`. It is one-sided: it asks for enrichment.
+    ``null_q`` is the false discovery rate against expression-matched random genes, with each term on the scale of its
+    own null: see `cellglass.enrichment.calibrate`. It is one-sided: it asks for enrichment.
 
     Raises
     ------
     InputError
-        If shapes do not fit, scores are not finite, a test or source is unknown or comes twice, or no set is left.
+        If shapes do not fit, scores are not finite, a source comes twice, or no set is left.
     """
     import pandas as pd
 
-    values, concepts = _check(scores, symbols, mean_expression, sources, tests)
+    values, concepts = _check(scores, symbols, mean_expression, sources)
     expression = np.asarray(mean_expression, dtype=np.float64)
     keep = one_gene_per_symbol(symbols, expression)
     values, names, bins = values[:, keep], [symbols[i] for i in keep], expression_bins(expression[keep])
-    draws = dict.fromkeys(TESTS, null_draws) if isinstance(null_draws, int) else {**NULL_DRAWS, **null_draws}
-    if any(count < 0 for count in draws.values()):
-        raise InputError(f"enrichment: {min(draws.values())} null draws cannot be made; use 0 or more")
     tables, rates = [], []
     for source in sources:
-        sets = members(source, names, min_size=min_size, max_size=max_size)
-        for name in tests:
-            unit = partial(progress, f"{source.name} {name}")
-            drawn = MatchedDraws(values, bins, draws[name], derive(seed, "enrichment", source.name, name))
-            work = _Unit(drawn, sets, _test(name, top_n, n_permutations, derive(seed, "enrichment"), workers), alpha)
-            work.run(unit)
-            about = {"source": source.name, "test": name, "ranking": ranking}
-            tables.append(work.table(concepts, names, about, upward=name == "ora"))
-            rates.append(work.rate(about))
+        sets = members(source, names, min_size=config.min_size, max_size=config.max_size)
+        for name in config.tests:
+            test, about = TESTS[name], {"source": source.name, "test": name, "ranking": ranking}
+            draws = test.null_draws if config.null_draws is None else config.null_draws
+            drawn = MatchedDraws(values, bins, draws, derive(seed, "enrichment", source.name, name))
+            bound = test.bind(config, derive(seed, "enrichment"), workers)
+            unit = Unit(drawn, sets, bound, one_sided=test.one_sided, alpha=config.alpha)
+            unit.run(partial(progress, f"{source.name} {name}"))
+            tables.append(unit.table(concepts, names, about))
+            rates.append(unit.rate(about))
     return EnrichmentResult(pd.concat(tables, ignore_index=True), rates)
-
-
-class _Unit:
-    """One source and one test, in pieces of the source so that memory is bounded."""
-
-    def __init__(self, rankings: MatchedDraws, sets: Members, test: GeneSetTest, alpha: float) -> None:
-        self.rankings, self.sets, self.test, self.alpha = rankings, sets, test, alpha
-        shape = (len(rankings.scores), len(sets.terms))
-        self.statistic, self.p = np.zeros(shape), np.ones(shape)
-        self.edge = np.zeros(shape, dtype=rankings.scores.dtype)
-        self.calibration = Calibration(*shape, rankings.draws)
-        self.small: list[list[tuple[Array, Array]]] = [[] for _ in range(len(rankings))]
-
-    def run(self, progress: partial[None]) -> None:
-        n, terms = self.p.shape
-        width = max(1, _BYTES // (24 * n * len(self.rankings)))
-        for first in range(0, terms, width):
-            columns = slice(first, min(first + width, terms))
-            tested = self.test(self.rankings, self.sets.take(columns))
-            self.statistic[:, columns], self.p[:, columns] = tested.statistic[0], tested.p[0]
-            self.edge[:, columns] = tested.edge
-            if self.rankings.draws:
-                z = signed_z(tested.p, tested.statistic)
-                self.calibration.add(columns, z[0], z[1:])
-            for draw, found in enumerate(self.small):
-                concept, term = np.nonzero(tested.p[draw] <= self.alpha)
-                enriched = tested.statistic[draw, concept, term] > 0
-                found.append((np.where(enriched, concept, -1), tested.p[draw, concept, term]))
-            progress(columns.stop, terms)
-
-    def rate(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        n, terms = self.p.shape
-        shares = []
-        for found in self.small:
-            concept, p = (np.concatenate([pair[i] for pair in found]) for i in (0, 1))
-            shares.append(annotation_rate(concept, p, n, terms, self.alpha))
-        null = np.array(shares[1:])
-        calibrated = self.calibration.rates(self.alpha) if len(null) else (float("nan"), float("nan"))
-        return {
-            **about,
-            "value": shares[0],
-            "null": float(null.mean()) if len(null) else float("nan"),
-            "null_sd": float(null.std(ddof=1)) if len(null) > 1 else float("nan"),
-            "calibrated": calibrated[0],
-            "calibrated_null": calibrated[1],
-            "draws": len(null),
-            "n_concepts": n,
-            "n_terms": terms,
-            "n_tests": n * terms,
-            "alpha": self.alpha,
-        }
-
-    def table(self, concepts: Array, names: list[str], about: Mapping[str, str], *, upward: bool) -> pd.DataFrame:
-        import pandas as pd
-
-        terms = self.p.shape[1]
-        q = benjamini_hochberg(self.p)
-        null_q = np.full(self.p.shape, np.nan)
-        if self.rankings.draws:
-            null_q = self.calibration.null_q()
-        order = np.lexsort((-np.abs(self.statistic), self.p), axis=1)
-        place = np.empty_like(order)
-        np.put_along_axis(place, order, np.broadcast_to(np.arange(terms), order.shape), axis=1)
-        kept = (self.p < self.alpha) | (place < BEST)
-        rows, at = np.nonzero(kept)
-        by_rank = np.lexsort((place[rows, at], rows))
-        rows, at = rows[by_rank], at[by_rank]
-        symbols = np.array(names, dtype=object)
-        edges = [self._leading_edge(int(c), int(t), symbols, upward) for c, t in zip(rows, at, strict=True)]
-        table = pd.DataFrame(
-            {
-                "concept": concepts[rows].astype(np.int32),
-                "term": np.array(self.sets.terms, dtype=object)[at],
-                "statistic": self.statistic[rows, at].astype(np.float32),
-                "p": self.p[rows, at],
-                "q": q[rows, at],
-                "null_q": null_q[rows, at].astype(np.float32),
-                "n_genes": self.sets.sizes[at].astype(np.int32),
-                "leading_edge": np.array(edges, dtype=object),
-            }
-        )
-        return table.assign(**about)[list(COLUMNS)]
-
-    def _leading_edge(self, concept: int, term: int, symbols: Array, upward: bool) -> str:
-        genes = self.sets.genes_of(term)
-        scores, edge = self.rankings.scores[concept, genes], self.edge[concept, term]
-        statistic = self.statistic[concept, term]
-        if statistic == 0:
-            return ""
-        sign = 1 if upward or statistic > 0 else -1
-        inside = sign * scores >= sign * edge
-        order = np.argsort(-sign * scores[inside], kind="stable")[:LEADING_EDGE]
-        return ";".join(symbols[genes[inside][order]])
-
-
-def _test(name: str, top_n: int, n_permutations: int, seed: int, workers: int | None) -> GeneSetTest:
-    if name == "gsea":
-        return partial(gsea, n_permutations=n_permutations, seed=seed, workers=workers)
-    return partial(ora, top_n=top_n) if name == "ora" else ulm
 
 
 def _check(
@@ -248,7 +127,6 @@ def _check(
     symbols: Sequence[str],
     mean_expression: Sequence[float] | Array,
     sources: Sequence[GeneSets],
-    tests: Sequence[str],
 ) -> tuple[Array, Array]:
     """Return scores as an array and the concepts' numbers, or say what does not fit."""
     index = getattr(scores, "index", None)
@@ -267,13 +145,17 @@ def _check(
         )
     if not np.isfinite(np.asarray(mean_expression, dtype=np.float64)).all():
         raise InputError("enrichment: mean expression holds NaN or infinity; give finite values")
-    for test in tests:
-        if test not in TESTS:
-            raise InputError(f"enrichment: no test {test!r}; use some of {', '.join(TESTS)}")
     names = [source.name for source in sources]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"enrichment: gene-set source {repeated[0]!r} comes twice; give each a name of its own")
-    if not sources or not tests:
-        raise InputError("enrichment: nothing to test; give at least one source of gene sets and one test")
+    if not sources:
+        raise InputError("enrichment: nothing to test; give at least one source of gene sets")
     concepts = np.arange(len(values)) if index is None else np.asarray(index)
-    return values if values.dtype.kind == "f" else values.astype(np.float64), concepts
+    return _in_range(values if values.dtype.kind == "f" else values.astype(np.float64)), concepts
+
+
+def _in_range(values: Array) -> Array:
+    """Scale rows whose sums or squares would be infinite or vanish, by a power of two: no test depends on the scale."""
+    largest = np.abs(values).max(axis=1, keepdims=True).astype(np.float64)
+    extreme = (largest > 0) & ((largest < 1 / _FAR) | (largest > _FAR))
+    return np.ldexp(values, np.where(extreme, -np.frexp(largest)[1], 0)) if extreme.any() else values

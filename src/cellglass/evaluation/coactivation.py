@@ -39,7 +39,7 @@ def correlations(a: sp.csc_matrix, b: sp.csc_matrix) -> Array:
     mean_a, sd_a = _moments(a)
     mean_b, sd_b = _moments(b)
     found = products(a, b)
-    found /= n
+    found /= max(n, 1)
     found -= np.outer(mean_a, mean_b)
     found *= (sd_a > 0)[:, None] & (sd_b > 0)[None]
     found /= np.where(sd_a > 0, sd_a, 1)[:, None]

@@ -32,7 +32,7 @@ def components(counts: sp.csr_matrix, n: int = COMPONENTS, seed: int = 0) -> np.
     total = np.maximum(np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), 1)
     logs = sp.csr_matrix(counts.astype(np.float64).multiply(DEPTH / total[:, None])).log1p()
     n = min(n, *(size - 1 for size in counts.shape))
-    if n < 1:
+    if n < 1 or (logs.max(axis=0) - logs.min(axis=0)).nnz == 0:  # ARPACK finds no direction where nothing varies
         return np.zeros((counts.shape[0], 1))
     with threads(1):
         found: np.ndarray[Any, np.dtype[np.float64]] = PCA(

@@ -16,6 +16,10 @@ import torch
 from cellglass.dictionaries.base import Dictionary
 from cellglass.errors import InputError
 from cellglass.evaluation.metric import Metric
+from cellglass.moments import Moments
+
+_ROUNDING = 1e-24
+"""Share of the squares around 0 that rounding leaves around the mean of equal rows; float32 cannot vary so little."""
 
 
 class Fidelity(NamedTuple):
@@ -39,24 +43,6 @@ class Fidelity(NamedTuple):
     n: int
 
 
-class _Spread:
-    """Sum of squares around the mean, batch by batch, in float64 (update of Chan, Golub and LeVeque 1983)."""
-
-    def __init__(self, width: int) -> None:
-        self.n = 0
-        self.mean = torch.zeros(width, dtype=torch.float64)
-        self.squares = 0.0
-
-    def add(self, x: torch.Tensor) -> None:
-        n = len(x)
-        mean = x.mean(dim=0)
-        step = mean - self.mean
-        total = self.n + n
-        self.squares += float(((x - mean) ** 2).sum() + (step**2).sum() * (self.n * n / total))
-        self.mean += step * (n / total)
-        self.n = total
-
-
 def fidelity(dictionary: Dictionary, batches: Iterable[torch.Tensor]) -> Fidelity:
     """Measure an autoencoding dictionary on batches of activations.
 
@@ -76,7 +62,7 @@ def fidelity(dictionary: Dictionary, batches: Iterable[torch.Tensor]) -> Fidelit
             f"the {dictionary.kind} dictionary reads {dictionary.d_in} numbers and writes {dictionary.d_out}: it is no "
             "autoencoder, so its fidelity cannot be measured against its own input"
         )
-    spread = _Spread(dictionary.d_in)
+    moments = Moments(dictionary.d_in, together=True)
     seen = torch.zeros(dictionary.n_latents, dtype=torch.bool)
     active, error = 0, 0.0
     with torch.no_grad():
@@ -88,16 +74,17 @@ def fidelity(dictionary: Dictionary, batches: Iterable[torch.Tensor]) -> Fidelit
             active += int(positive.sum())
             seen[codes.indices[positive]] = True
             error += float(((x.double() - dictionary.decode(codes).double()) ** 2).sum())
-            spread.add(x.double())
-    if not spread.n:
+            moments.add(x)
+    if not moments.n:
         raise InputError(
             "fidelity needs at least one held-out cell, and there is none; hold out a larger share of the cells"
         )
+    squares, least = float(moments.squares), _ROUNDING * moments.n * float(moments.mean.square().sum())
     return Fidelity(
-        1 - error / spread.squares if spread.squares > 0 else float("nan"),
-        active / spread.n,
+        1 - error / squares if squares > least else float("nan"),
+        active / moments.n,
         1 - int(seen.sum()) / len(seen),
-        spread.n,
+        moments.n,
     )
 
 

@@ -97,7 +97,7 @@ def agreement(similarity: Array) -> Agreement:
 
 def cosines(a: Array, b: Array) -> Array:
     """Return the cosine of every row of `a` (n_a, d) with every row of `b` (n_b, d), float64; 0 for a row of zeros."""
-    return np.asarray(_unit(a) @ _unit(b).T)
+    return np.asarray(np.clip(_unit(a) @ _unit(b).T, -1, 1))
 
 
 def shuffled_directions(directions: Array, rng: np.random.Generator) -> Array:

@@ -33,6 +33,7 @@ import numpy as np
 
 from cellglass.evaluation.metric import finite_or_none
 from cellglass.seeds import generator
+from cellglass.statistics import welch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,10 +201,8 @@ def _item_means(rows: pd.DataFrame, kind: str) -> tuple[float, float, float]:
     ours = (means["kind"] == kind).to_numpy()
     values = means["rating"] if "rating" in means else means[means.columns[-1]]
     one, other = values[ours].to_numpy(float), values[~ours].to_numpy(float)
-    a, b = one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)
-    below = a**2 / (len(one) - 1) + b**2 / (len(other) - 1)
-    freedom = (a + b) ** 2 / below if below > 0 else float(len(one) + len(other) - 2)
-    return float(one.mean() - other.mean()), float(np.sqrt(a + b)), float(freedom)
+    value, a, b = one.mean() - other.mean(), one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)
+    return float(value), float(np.sqrt(a + b)), float(welch(value, a, len(one), b, len(other)).freedom)
 
 
 def _dummies(names: pd.Series[Any]) -> Array:

@@ -42,12 +42,21 @@ def correlations(codes: sp.csc_matrix, activity: Array) -> Array:
         )
     n = len(activity)
     codes = codes.astype(np.float64)
-    centred = np.asarray(activity, dtype=np.float64) - np.mean(activity, axis=0)
+    activity = np.asarray(activity, dtype=np.float64)
+    centred = activity - np.mean(activity, axis=0)
     mean = np.asarray(codes.mean(axis=0)).ravel()
-    variance = np.asarray(codes.multiply(codes).mean(axis=0)).ravel() - mean**2
-    scale = np.sqrt(np.clip(variance, 0, None)[:, None] * (centred**2).mean(axis=0)[None, :])
+    square = np.asarray(codes.multiply(codes).mean(axis=0)).ravel()
+    variance = _above_rounding(square - mean**2, square)
+    own = _above_rounding((centred**2).mean(axis=0), (activity**2).mean(axis=0))
+    scale = np.sqrt(variance[:, None] * own[None, :])
     covariance = np.asarray(codes.T @ centred) / n
-    return np.asarray(np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0))
+    r = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    return np.asarray(np.clip(r, -1, 1))
+
+
+def _above_rounding(variance: Array, square: Array) -> Array:
+    """Return `variance`, or 0 where it is what rounding leaves of the mean `square` of a constant."""
+    return np.where(variance > 1e-12 * square, variance, 0)
 
 
 def match_programs(codes: sp.csc_matrix, activity: Array) -> pd.DataFrame:

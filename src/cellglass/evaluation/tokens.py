@@ -84,7 +84,8 @@ def identity_metric(shares: Array, null: Array | None, n: int) -> list[Metric]:
         "of each gene explains (epsilon squared): 1 says which gene a token is, 0 does not depend on the gene. "
         "Null: the same of the site's own axes. n: tokens."
     )
-    against = None if null is None else float(np.nanmedian(null))
+    by_chance = np.zeros(0) if null is None else null[~np.isnan(null)]
+    against = float(np.median(by_chance)) if len(by_chance) else None
     return [Metric("tokens.gene_identity", float(np.median(known)), None, against, n, definition)]
 
 

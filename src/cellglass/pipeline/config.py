@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from cellglass.dictionaries.registry import trained
+from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.errors import InputError
 from cellglass.vocabulary import DICTIONARIES
 
 METHODS = ("path", "swap", "knockout", "de")
-TESTS = ("gsea", "ulm", "ora")
 
 
 @dataclass(frozen=True)
@@ -106,28 +106,6 @@ class AttributionConfig:
     def __post_init__(self) -> None:
         _among("attribution.methods", self.methods, METHODS)
         _at_least("attribution", self, prototypes=2, partners=1, genes=1, steps=1)
-
-
-@dataclass(frozen=True)
-class EnrichmentConfig:
-    """What the genes mean."""
-
-    gene_sets: tuple[str, ...] = ("bundled",)
-    """Named sources (``bundled``, ``hallmark``, ``reactome``, ``go-bp``) and GMT files."""
-    tests: tuple[str, ...] = TESTS
-    """Any of ``gsea``, ``ulm``, ``ora``."""
-    min_size: int = 5
-    """Smallest number of measured genes of a set that is tested."""
-    max_size: int = 500
-    """Largest number."""
-    permutations: int = 1000
-    """Permutations of the null of GSEA."""
-
-    def __post_init__(self) -> None:
-        _among("enrichment.tests", self.tests, TESTS)
-        _at_least("enrichment", self, min_size=1, max_size=1, permutations=10)
-        if not self.gene_sets:
-            raise InputError("enrichment.gene_sets is empty; name a source such as bundled, or a GMT file")
 
 
 @dataclass(frozen=True)
@@ -221,6 +199,8 @@ def _cast(hint: Any, value: Any, name: str) -> Any:
         elif option is type(None):
             if value is None:
                 return None
+        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
         elif isinstance(value, option) and not (option is int and isinstance(value, bool)):
             return value
     wanted = " or ".join(_plain(option) for option in options if option is not type(None))
@@ -228,7 +208,7 @@ def _cast(hint: Any, value: Any, name: str) -> Any:
 
 
 def _plain(option: Any) -> str:
-    return {int: "a whole number", str: "a text"}.get(option, "a list of texts")
+    return {int: "a whole number", float: "a number", str: "a text"}.get(option, "a list of texts")
 
 
 def _at_least(table: str, config: Any, **bounds: int) -> None:

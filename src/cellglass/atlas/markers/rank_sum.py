@@ -30,6 +30,7 @@ from cellglass.atlas.markers.spool import keep
 from cellglass.atlas.read import Atlas
 from cellglass.errors import DamagedError, InputError
 from cellglass.evaluation.metric import finite_or_none
+from cellglass.statistics import benjamini_hochberg, welch
 
 SCALE = 1e4
 KEPT = 1 << 23
@@ -131,7 +132,7 @@ class Marker:
         if not parts:
             raise InputError(f"{self._atlas.path}: there are no concepts")
         auc, difference, inside, outside, p = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return ConceptMarks(auc, difference, inside, outside, p, _q(p))
+        return ConceptMarks(auc, difference, inside, outside, p, benjamini_hochberg(p))
 
     def genes(self, cells: Array) -> GeneMarks | None:
         """Return which genes mark the cells at positions `cells`; None where the atlas has no expression."""
@@ -146,11 +147,11 @@ class Marker:
             chosen = self._chosen(cells, self.n_cells)
             if self._levels is None:
                 self._levels = keep(Levels, self._level_all, in_memory=self._genes.n_stored <= KEPT)
-            parts = [_welch(levels, chosen) for levels in self._levels]
+            parts = [_by_welch(levels, chosen) for levels in self._levels]
         if not parts:
             return None
         difference, t, inside, outside, p = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return GeneMarks(difference, t, inside, outside, p, _q(p))
+        return GeneMarks(difference, t, inside, outside, p, benjamini_hochberg(p))
 
     def _rank_all(self) -> Iterator[Ranked]:
         return (_rank(block, self.n_cells) for block in self._concepts.blocks())
@@ -203,18 +204,16 @@ def _wilcoxon(ranked: Ranked, chosen: Array) -> tuple[Array, ...]:
     rank_sum = _column_sums(ranked.ranks[inside], edges) + (n - active) * (n_all - counts + 1) / 2
     u = rank_sum - n * (n + 1) / 2
     variance = n * others / 12 * (n_all + 1 - ranked.ties / (n_all * (n_all - 1)))
-    spread = np.sqrt(np.maximum(variance, 0))
+    sd = np.sqrt(np.maximum(variance, 0))
     away = np.maximum(np.abs(u - n * others / 2) - 0.5, 0)
-    z = np.divide(away, spread, out=np.zeros(len(u)), where=spread > 0)
+    z = np.divide(away, sd, out=np.zeros(len(u)), where=sd > 0)
     summed = _column_sums(ranked.data[inside], edges)
     difference = summed / n - (ranked.totals - summed) / others
     return u / (n * others), difference, active / n, (counts - active) / others, _two_sided(z)
 
 
-def _welch(levels: Levels, chosen: Array) -> tuple[Array, ...]:
+def _by_welch(levels: Levels, chosen: Array) -> tuple[Array, ...]:
     """Return difference, t, shares and p of the columns of a block of genes."""
-    from scipy.special import stdtr
-
     n = int(chosen.sum())
     others, total, squares = len(chosen) - n, levels.totals, levels.squares
     inside, edges = _inside(levels.rows, levels.indptr, chosen)
@@ -223,13 +222,9 @@ def _welch(levels: Levels, chosen: Array) -> tuple[Array, ...]:
     difference = summed / n - (total - summed) / others
     within = np.maximum(squared - summed**2 / n, 0) / (n - 1) / n
     without = np.maximum(squares - squared - (total - summed) ** 2 / others, 0) / (others - 1) / others
-    error, width = within + without, len(summed)
-    t = np.divide(difference, np.sqrt(error), out=np.zeros(width), where=error > 0)
-    below = within**2 / (n - 1) + without**2 / (others - 1)
-    freedom = np.divide(error**2, below, out=np.ones(width), where=below > 0)
-    p = np.where(error > 0, 2 * stdtr(freedom, -np.abs(t)), np.where(difference == 0, 1.0, 0.0))
+    test = welch(difference, within, n, without, others)
     active = np.diff(edges)
-    return difference, t, active / n, (np.diff(levels.indptr) - active) / others, p
+    return difference, test.t, active / n, (np.diff(levels.indptr) - active) / others, test.p
 
 
 def _inside(rows: Array, indptr: Array, chosen: Array) -> tuple[Array, Array]:
@@ -251,15 +246,6 @@ def _two_sided(z: Array) -> Array:
 
     p: Array = np.minimum(2 * ndtr(-z), 1.0)
     return p
-
-
-def _q(p: Array) -> Array:
-    """Return q-values (Benjamini and Hochberg 1995)."""
-    order = np.argsort(p)[::-1]
-    steps = p[order] * len(p) / np.arange(len(p), 0, -1)
-    q = np.empty(len(p))
-    q[order] = np.minimum.accumulate(np.minimum(steps, 1.0))
-    return q
 
 
 def top_k(marks: ConceptMarks | GeneMarks, latents: Array | None = None, limit: int = 200) -> list[dict[str, Any]]:

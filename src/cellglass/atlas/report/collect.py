@@ -15,6 +15,7 @@ from cellglass.atlas.read import Atlas, describe
 from cellglass.atlas.report.pack import pack, quantise_activations, quantise_layout, short
 from cellglass.progress import Progress
 from cellglass.seeds import generator
+from cellglass.vocabulary import TESTS
 
 MAX_ENTRIES = 2_500_000
 """Activations that the page carries at most: 3 to 5 bytes each."""
@@ -275,7 +276,7 @@ def _place(item: tuple[str, str, Array]) -> tuple[int, int, str, str]:
 
 def _test_place(item: tuple[str, str, Array]) -> tuple[int, int, str, str]:
     test, ranking, _ = item
-    return _at(("gsea", "ulm", "ora"), test), _at(METHOD_ORDER, ranking), test, ranking
+    return _at(tuple(TESTS), test), _at(METHOD_ORDER, ranking), test, ranking
 
 
 def _at(order: tuple[str, ...], value: str) -> int:

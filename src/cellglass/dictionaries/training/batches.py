@@ -15,6 +15,7 @@ import torch
 
 from cellglass.activations.rows import Ints, Rows
 from cellglass.errors import InputError
+from cellglass.moments import Moments
 from cellglass.seeds import generator
 
 READ = 4096
@@ -271,19 +272,11 @@ def _drawn(n: int, seed: int) -> Ints:
 def mean_and_variance(
     rows: Rows, chosen: Ints | None, without: Ints | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and variance of each dimension over the `chosen` rows (None: all), float32.
-
-    In one pass, batch by batch: the update of Chan, Golub & LeVeque 1983, in float64.
-    """
-    n, mean = 0, torch.zeros(rows.width, dtype=torch.float64)
-    square = torch.zeros(rows.width, dtype=torch.float64)
+    """Return mean and variance of each dimension over the `chosen` rows (None: all), float32, in one pass."""
+    moments = Moments(rows.width)
     for batch in rows.batches(batch_size=READ, rows=chosen, without=without, shuffle=False):
-        x = batch.double()
-        own, count = x.mean(0), len(x)
-        square += (x - own).square().sum(0) + (own - mean).square() * (n * count / (n + count))
-        mean += (own - mean) * (count / (n + count))
-        n += count
-    return mean.float(), (square / n).float()
+        moments.add(batch)
+    return moments.mean.float(), (moments.squares / moments.n).float()
 
 
 def is_stream(x: Any) -> bool:

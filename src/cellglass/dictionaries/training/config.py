@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 
 from cellglass.errors import InputError
+from cellglass.threads import cores
 
 _ONE_THREAD = 1 << 27
 _ONE_DEVICE = 1 << 16
@@ -93,8 +93,7 @@ class TrainConfig:
         """Return the number of threads for a step of this size."""
         if self.threads is not None:
             return self.threads
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return 1 if self.batch_size * n_latents * width < _ONE_THREAD else cores
+        return 1 if self.batch_size * n_latents * width < _ONE_THREAD else cores()
 
     def torch_device(self, n_latents: int, width: int) -> torch.device:
         """Return where to train; InputError where there is no such device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ class PathwaysStage(Stage):
         config = self.run.config.enrichment
         sources = self.sources.values()
         digests = {s.name: hashlib.sha256(repr(sorted(s.sets.items())).encode()).hexdigest() for s in sources}
-        asked = {key: getattr(config, key) for key in ("tests", "min_size", "max_size", "permutations")}
+        asked = {key: value for key, value in dataclasses.asdict(config).items() if key != "gene_sets"}
         return {**asked, "seed": self.run.config.seed, "sources": digests}
 
     @cached_property
@@ -75,17 +76,14 @@ class PathwaysStage(Stage):
         """Test one source by one test on one ranking."""
         from cellglass.enrichment import enrich
 
-        method, source, test = name.split(".")
+        method, source, test = name.split(".", 2)
         config = self.run.config.enrichment
         found = enrich(
             on_scale(self.ranked(method), method, test),
             list(self.cells.symbols),
             self.mean_expression,
             [self.sources[source]],
-            tests=[test],
-            n_permutations=config.permutations,
-            min_size=config.min_size,
-            max_size=config.max_size,
+            dataclasses.replace(config, tests=(test,)),
             seed=self.run.config.seed,
             ranking=method,
         )
@@ -115,9 +113,10 @@ def ranking(genes_table: Path, method: str, genes: pd.Index[Any]) -> pd.DataFram
 
 
 def on_scale(scores: pd.DataFrame, method: str, test: str) -> pd.DataFrame:
-    """Return what is tested: t statistics and gene lists as they are, effects as normal scores."""
+    """Return what is tested: t statistics as they are, effects as the test wants them."""
+    from cellglass.enrichment import TESTS
     from cellglass.enrichment.normal_scores import normal_scores
 
-    if method == "de" or test == "ora":
+    if method == "de" or TESTS[test].wants == "raw":
         return scores
     return pd.DataFrame(normal_scores(scores.to_numpy()), index=scores.index, columns=scores.columns)
