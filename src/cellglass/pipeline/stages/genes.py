@@ -75,10 +75,10 @@ class _Attribution:
         model, dictionary = open_model(self.run), open_concepts(self.run)
         if not of_tokens(store, site):
             return model, site, dictionary, store
-        from cellglass.attribution.pooled import Maxima
-        from cellglass.attribution.tokens import MAXIMA, TokenConcepts
+        from cellglass.attribution.pooled import Pooled
+        from cellglass.attribution.tokens import POOLED, TokenConcepts
 
-        return TokenConcepts(model, site, dictionary), MAXIMA, Maxima(dictionary.n_latents), _CellSpace(store)
+        return TokenConcepts(model, site, dictionary), POOLED, Pooled(dictionary.n_latents), _CellSpace(store)
 
     @cached_property
     def codes(self) -> Any:
@@ -97,7 +97,7 @@ class _Attribution:
     def __call__(self, concepts: list[int], folder: Path) -> None:
         from cellglass.attribution import attribute
         from cellglass.attribution.block import READOUTS
-        from cellglass.attribution.tokens import MAXIMA
+        from cellglass.attribution.tokens import POOLED
 
         model, site, dictionary, activations = self.opened
         methods, notes = self.methods
@@ -111,7 +111,7 @@ class _Attribution:
             activations,
             concepts,
             methods=methods,
-            on=("activation",) if site == MAXIMA else READOUTS,
+            on=("activation",) if site == POOLED else READOUTS,
             n_prototypes=config.prototypes,
             n_partners=config.partners,
             match=config.match,

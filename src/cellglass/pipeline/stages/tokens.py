@@ -37,7 +37,7 @@ def encode_tokens(run: Run, dictionary: Dictionary) -> sp.csc_matrix:
     """Return the largest activation of each concept in each cell, CSC; write means and sums by gene to `TOKENS`."""
     import torch
 
-    from cellglass.attribution.pooled import largest_of_cells
+    from cellglass.attribution.pooled import max_pooled
     from cellglass.evaluation.tokens import GeneSums
 
     model, cells = open_model(run), open_explained(run)
@@ -51,7 +51,7 @@ def encode_tokens(run: Run, dictionary: Dictionary) -> sp.csc_matrix:
             rows = model.token_activations(some, [site])[site]
             codes = dictionary.encode(rows.values).to_csr()
             sums.add(codes, rows.gene)
-            largest.append(largest_of_cells(codes, rows.cell, some.n_cells))
+            largest.append(max_pooled(codes, rows.cell, some.n_cells))
             means.append(_mean_of_cells(codes, rows.cell, some.n_cells))
     run.progress("encode gene tokens", cells.n_cells, cells.n_cells)
     with atomic_path(run.path(TOKENS)) as temporary:
