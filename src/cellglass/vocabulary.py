@@ -16,3 +16,10 @@ MODELS: Mapping[str, str] = {
     "embedding": "cellglass.models.kind_others:EMBEDDING",
     "module": "cellglass.models.kind_others:MODULE",
 }
+
+ATTRIBUTION: Mapping[str, str] = {
+    "path": "cellglass.attribution.methods.path:ENTRY",
+    "swap": "cellglass.attribution.methods.swap:ENTRY",
+    "knockout": "cellglass.attribution.methods.knockout:ENTRY",
+    "de": "cellglass.attribution.methods.de:ENTRY",
+}

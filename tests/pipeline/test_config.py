@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cellglass.attribution import AttributionConfig
 from cellglass.dictionaries.registry import TRAINED
 from cellglass.errors import InputError
 from cellglass.pipeline.config import KINDS, RunConfig, make_config, merge, read_toml
@@ -24,6 +25,23 @@ def test_a_toml_file_and_flags_make_one_config(tmp_path: Path) -> None:
     assert make_config(config.as_dict()) == config
 
 
+def test_a_toml_file_says_everything_of_attribution(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        '[attribution]\nmethods = ["path", "de"]\nprototypes = 7\nmatch_depth = false\nchoose = "quantiles"\n'
+        'path_on = ["activation", "preactivation"]\nmax_cells = 100\n'
+    )
+    config = make_config(read_toml(file)).attribution
+    assert config == AttributionConfig(
+        methods=("path", "de"),
+        prototypes=7,
+        match_depth=False,
+        choose="quantiles",
+        path_on=("activation", "preactivation"),
+        max_cells=100,
+    )
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
@@ -37,7 +55,12 @@ def test_a_toml_file_and_flags_make_one_config(tmp_path: Path) -> None:
         ({"cells": {"labels": "type"}}, "cells.labels is 'type'; it must be a list of texts"),
         ({"dictionary": {"kind": "nmf"}}, "it can be matryoshka, matryoshka_batchtopk, topk"),
         ({"dictionary": {"latents": 1}}, "dictionary.latents is 1; it must be at least 2"),
-        ({"attribution": {"methods": ["swap", "guess"]}}, "attribution.methods has 'guess'; it can hold path, swap"),
+        (
+            {"attribution": {"methods": ["swap", "guess"]}},
+            "attribution.methods: there is no attribution method 'guess'; there are: path, swap",
+        ),
+        ({"attribution": {"match_depth": 1}}, "attribution.match_depth is 1; it must be true or false"),
+        ({"attribution": {"match_depth": "no"}}, "attribution.match_depth is 'no'; it must be true or false"),
         ({"enrichment": {"tests": []}}, "enrichment.tests is empty"),
         ({"enrichment": {"gene_sets": []}}, "enrichment.gene_sets is empty"),
     ],

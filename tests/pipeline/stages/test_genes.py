@@ -22,7 +22,6 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
     """One concept, attributed by hand and alone."""
     codes, (store, site) = open_codes(small_run), open_activations(small_run)
     concept = int(np.argmax(np.diff(codes.indptr) > 20))
-    config = small_run.config.attribution
     by_hand = attribute(
         open_model(small_run),
         open_explained(small_run),
@@ -31,9 +30,7 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
         codes,
         store,
         [concept],
-        n_prototypes=config.prototypes,
-        n_partners=config.partners,
-        steps=config.steps,
+        config=small_run.config.attribution,
         seed=derive(0, "attribution"),
     ).genes
     table = pd.read_parquet(small_run.path("genes.parquet"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cellglass.atlas.summary import RANKINGS
+from cellglass.attribution.registry import METHODS, gene_rankings
 from cellglass.files import atomic_path
 from cellglass.pipeline.runner import Run
 from cellglass.pipeline.stages.activations import cell_site, open_activations
@@ -27,6 +28,7 @@ from cellglass.threads import threads
 
 if TYPE_CHECKING:
     from cellglass.activations.store import Store
+    from cellglass.attribution.work import Work
     from cellglass.cells import Cells
     from cellglass.dictionaries.base import Dictionary
     from cellglass.models.base import CellModel
@@ -87,42 +89,26 @@ class _Attribution:
         return upper_half(self.all_codes) if of_tokens(store, site) else self.all_codes
 
     @cached_property
-    def methods(self) -> tuple[tuple[str, ...], list[str]]:
-        """What the model can do of what was asked for, and why not the rest; said once."""
-        from cellglass.attribution.run import possible_methods
-
-        model, site, _, _ = self.opened
-        return possible_methods(model, self.cells, site, self.run.config.attribution.methods)
-
-    def __call__(self, concepts: list[int], folder: Path) -> None:
-        from cellglass.attribution import attribute
-        from cellglass.attribution.block import READOUTS
-        from cellglass.attribution.tokens import POOLED
+    def work(self) -> Work:
+        """What is attributed, and how; kept from block to block."""
+        from cellglass.attribution.tokens import TokenConcepts
+        from cellglass.attribution.work import Work
 
         model, site, dictionary, activations = self.opened
-        methods, notes = self.methods
-        config = self.run.config.attribution
-        found = attribute(
-            model,
-            self.cells,
-            site,
-            dictionary,
-            self.codes,
-            activations,
-            concepts,
-            methods=methods,
-            on=("activation",) if site == POOLED else READOUTS,
-            n_prototypes=config.prototypes,
-            n_partners=config.partners,
-            match=config.match,
-            max_genes=_most_genes(model, site, config.genes),
-            steps=config.steps,
-            seed=derive(self.run.config.seed, "attribution"),
-        )
+        config, seed = self.run.config.attribution, derive(self.run.config.seed, "attribution")
+        config = replace(config, genes=_most_genes(model, site, config.genes))
+        if isinstance(model, TokenConcepts):
+            config = replace(config, on=("activation",))
+        return Work(model, self.cells, site, dictionary, self.codes, activations, config, seed)
+
+    def __call__(self, concepts: list[int], folder: Path) -> None:
+        from cellglass.attribution.run import attribute_concepts
+
+        found = attribute_concepts(self.work, concepts)
         folder.mkdir()
         for name in ("genes", "pairs", "concepts", "gaps"):
             getattr(found, name).to_parquet(folder / f"{name}.parquet", index=False)
-        (folder / "notes.json").write_text(json.dumps([*notes, *found.notes]))
+        (folder / "notes.json").write_text(json.dumps(found.notes))
 
 
 class _CellSpace:
@@ -166,7 +152,7 @@ def rankings(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
     from cellglass.atlas.schema import GENES
 
     genes = open_explained(run).genes.index
-    for method, on in RANKINGS:
+    for method, on in gene_rankings():
         conditions = [("method", "=", method), ("on", "=", on)]
         table = pq.read_table(run.path(GENES), filters=conditions, columns=["concept", "gene", "score"]).to_pandas()
         if len(table):
@@ -198,7 +184,7 @@ def on_scale(scores: pd.DataFrame, ranking: str, test: str) -> pd.DataFrame:
     """Return what is tested: t statistics and gene lists as they are, effects as normal scores."""
     from cellglass.enrichment.normal_scores import normal_scores
 
-    if ranking == "de" or test == "ora":
+    if METHODS[ranking].scale == "raw" or test == "ora":
         return scores
     return pd.DataFrame(normal_scores(scores.to_numpy()), index=scores.index, columns=scores.columns)
 
