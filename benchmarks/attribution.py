@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from common import Row, main
 
-from cellglass.attribution.neighbours import Pool
-from cellglass.attribution.pairs import PairSettings, choose_pairs, match_groups
-from cellglass.attribution.path import path_effects
-from cellglass.attribution.swaps import Edits, effects, swap_edits
+from cellglass.attribution.edits import Edits
+from cellglass.attribution.effects import effects
+from cellglass.attribution.gradients import path_effects
+from cellglass.attribution.methods.swap import swap_edits
+from cellglass.attribution.pairs import choose_pairs
+from cellglass.attribution.work import Subject, Work
 from cellglass.cells.simulate import simulate
 from cellglass.dictionaries.kinds.topk import TopK, TopKConfig
 from cellglass.models.scvi.model import ScviModel
@@ -35,6 +37,16 @@ def run(quick: bool) -> Iterator[Row]:
         yield from bench.paths(200 if quick else 2_000, 100 if quick else 400)
 
 
+class Whole(ScviModel):
+    """The model without its short cut."""
+
+    def __init__(self, model: ScviModel) -> None:
+        super().__init__(model.cfg, model.tensors, model.gene_table, model.covariates)
+
+    def linear_front(self, site: str) -> None:
+        """Return none, so that every step of a path runs through the whole model."""
+
+
 class Bench:
     """A model, a dictionary with 256 latents and the pairs of some concepts."""
 
@@ -46,9 +58,8 @@ class Bench:
         self.dictionary = a_dictionary(z)
         codes = self.dictionary.encode(z).to_csr().tocsc()
         often = np.flatnonzero(np.diff(codes.indptr) >= 40)[:concepts]
-        pool = Pool.read(z, "z", self.cells.n_cells, at_most=50_000, seed=0)
-        groups = match_groups(self.cells, ())
-        table = choose_pairs(codes, z, "z", pool, groups, often.tolist(), PairSettings(), 0).table
+        self.subject = Work(self.model, self.cells, "z", self.dictionary, codes, z)
+        table = choose_pairs(self.subject, often.tolist()).table
         self.pairs = [table[name].to_numpy(dtype=np.int64) for name in ("prototype", "partner", "concept")]
         self.n_concepts = len(often)
 
@@ -102,7 +113,7 @@ class Bench:
             for block in blocks:
                 mine = np.isin(self.pairs[2], block)
                 edits = swap_edits(self.cells.counts, *(x[mine] for x in self.pairs))
-                found.append((edits, effects(self.model, self.cells, "z", self.dictionary, edits, both)))
+                found.append((edits, effects(self.subject, edits, both)))
 
         took = seconds(ours, repeats=2)
         rate = sum(len(edits.row) for edits, _ in found) / took
@@ -153,7 +164,8 @@ class Bench:
 
         def walk(n: int, front: bool) -> Callable[[], object]:
             pairs = [x[:n] for x in self.pairs]
-            return lambda: path_effects(self.model, self.cells, "z", self.dictionary, *pairs, front=front)
+            subject = self.subject if front else Subject(Whole(self.model), self.cells, "z", self.dictionary)
+            return lambda: path_effects(subject, *pairs)
 
         rates, results = [], []
         for n, front in ((min(n_fast, len(self.pairs[0])), True), (min(n_plain, len(self.pairs[0])), False)):
@@ -175,7 +187,7 @@ class Bench:
         yield Row("relative_difference", "path effects, largest, of the pair's largest effect", float(error.max()), "")
         yield Row("completeness_gap", "path effects, median, 32 midpoints", float(np.nanmedian(fast.gap)), "")
         pairs = [x[:n] for x in self.pairs]
-        gauss = path_effects(self.model, self.cells, "z", self.dictionary, *pairs, rule="gauss")
+        gauss = path_effects(self.subject, *pairs, rule="gauss")
         yield Row(
             "completeness_gap", "path effects, median, 32 Gauss-Legendre points", float(np.nanmedian(gauss.gap)), ""
         )

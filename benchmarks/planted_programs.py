@@ -32,7 +32,8 @@ from planted_report import IDEAL, TRUTH, markdown
 from planted_why import sensitivity, where_lost
 
 from cellglass.activations import MemoryRows
-from cellglass.attribution.expression import Expressed
+from cellglass.attribution.config import AttributionConfig
+from cellglass.attribution.methods.de import Expressed
 from cellglass.attribution.run import AttributionResult, attribute
 from cellglass.cells.cells import Cells
 from cellglass.cells.simulate import Simulated, simulate
@@ -128,10 +129,8 @@ def one_seed(seed: int, size: Size) -> tuple[pd.DataFrame, pd.DataFrame, dict[st
             codes = codes_of(dictionary, z)
             match = match_programs(codes, truth.activity)
             latents = sorted(set(match["latent"]))
-            found = attribute(
-                model, cells, "z", dictionary, codes, z, latents,
-                on=("activation",), n_prototypes=size.prototypes, n_partners=size.partners, seed=seed,
-            )  # fmt: skip
+            how = AttributionConfig(on=("activation",), prototypes=size.prototypes, partners=size.partners)
+            found = attribute(model, cells, "z", dictionary, codes, z, latents, config=how, seed=seed)
             tables.append(recovered(found, truth, match).assign(basis=basis))
             if basis in EXPLAINED:
                 every = {"sensitivity": sensitivity(model, cells, dictionary, match), **scores(found, truth)}

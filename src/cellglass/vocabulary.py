@@ -119,3 +119,10 @@ TESTS: Mapping[str, str] = {
     "ulm": "cellglass.enrichment.ulm:ENTRY",
     "ora": "cellglass.enrichment.ora:ENTRY",
 }
+
+ATTRIBUTION: Mapping[str, str] = {
+    "path": "cellglass.attribution.methods.path:ENTRY",
+    "swap": "cellglass.attribution.methods.swap:ENTRY",
+    "knockout": "cellglass.attribution.methods.knockout:ENTRY",
+    "de": "cellglass.attribution.methods.de:ENTRY",
+}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from cellglass.atlas import open_atlas
-from cellglass.atlas.summary import RANKINGS, best_genes, summarize
+from cellglass.atlas.summary import best_genes, summarize
+from cellglass.attribution.registry import gene_rankings
 
 
 def test_a_summary_is_json_of_what_the_atlas_holds(atlas_folder: Path) -> None:
@@ -40,7 +41,9 @@ def test_a_summary_says_what_other_seeds_found_and_of_one_seed_that_nothing_is_k
 def test_the_best_genes_are_those_of_the_first_ranking_there_is(atlas_folder: Path) -> None:
     path = atlas_folder / "genes.parquet"
     table = pd.read_parquet(path)
-    method, on = next(pair for pair in RANKINGS if ((table["method"] == pair[0]) & (table["on"] == pair[1])).any())
+    method, on = next(
+        pair for pair in gene_rankings() if ((table["method"] == pair[0]) & (table["on"] == pair[1])).any()
+    )
     found = best_genes(path, n=3)
     for concept, rows in table[(table["method"] == method) & (table["on"] == on)].groupby("concept"):
         assert found[concept] == rows.nlargest(3, "score")["symbol"].tolist()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellglass.attribution.tokens import MAXIMA, TokenConcepts
+from cellglass.attribution.tokens import POOLED, TokenConcepts
 from cellglass.cells import simulate
 from cellglass.dictionaries import TopK, TopKConfig
 from cellglass.errors import InputError
@@ -45,7 +45,7 @@ def by_hand(model, dictionary, one) -> np.ndarray:
 def test_each_cell_has_the_largest_of_its_tokens(model, dictionary, cells, monkeypatch):
     monkeypatch.setattr("cellglass.attribution.tokens._CELLS", 7)
     concepts = TokenConcepts(model, SITE, dictionary)
-    found = concepts.activations(cells, [MAXIMA])[MAXIMA].numpy()
+    found = concepts.activations(cells, [POOLED])[POOLED].numpy()
     for i in range(cells.n_cells):
         np.testing.assert_allclose(found[i], by_hand(model, dictionary, cells[[i]]), atol=1e-4)
 
@@ -53,7 +53,7 @@ def test_each_cell_has_the_largest_of_its_tokens(model, dictionary, cells, monke
 def test_a_swap_runs_the_changed_cell(model, dictionary, cells):
     concepts = TokenConcepts(model, SITE, dictionary)
     found = concepts.perturbed_activations(
-        cells, MAXIMA, np.array([2, 5]), np.array([0, 7]), np.array([30, 0], dtype=np.float32)
+        cells, POOLED, np.array([2, 5]), np.array([0, 7]), np.array([30, 0], dtype=np.float32)
     )
     for row, (c, g, count) in enumerate([(2, 0, 30), (5, 7, 0)]):
         one = cells[[c]]

@@ -9,7 +9,7 @@ import torch
 
 from cellglass.activations import SiteBatch, Writer, open_store
 from cellglass.activations.manifest import StoredSite
-from cellglass.attribution.pooled import Maxima
+from cellglass.attribution.pooled import Pooled
 from cellglass.evaluation.tokens import GeneSums, TokenCells, identity_metric
 
 
@@ -68,7 +68,7 @@ def test_cells_are_seen_through_their_kept_tokens(tmp_path):
     writer.close()
     view = TokenCells(open_store(tmp_path / "s"), "t")
     cells = np.array([0, 7, 8, 29])
-    codes, site = view.codes(Maxima(4), cells).toarray(), view.site(cells).numpy()
+    codes, site = view.codes(Pooled(4), cells).toarray(), view.site(cells).numpy()
     for i, c in enumerate(cells):
         mine = values.numpy()[cell == c]
         np.testing.assert_allclose(codes[i], mine.max(axis=0) if len(mine) else 0)

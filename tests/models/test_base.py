@@ -60,12 +60,44 @@ def test_what_a_model_cannot_do_says_so(cells):
     model = Totals(cells)
     assert model.posterior(cells, "total") is None
     assert model.linear_front("total") is None
+    assert model.lacks("counterfactual", "total") is None
+    assert model.lacks("path", "total") == "the totals model has no gradient with respect to counts, so no path effects"
+    assert model.lacks("decode", "total") == "the totals model cannot decode expression from site 'total'"
     with pytest.raises(InputError, match="cannot decode"):
         model.decode("total", torch.zeros(1, 2), cells[:1])
     with pytest.raises(InputError, match="no gradient"):
         model.path_gradient("total", torch.zeros(1, 25), cells[:1])
-    with pytest.raises(InputError, match=r"no site 'z'; its sites are: total"):
-        model.site("z")
+    for ask in (model.site, lambda name: model.lacks("path", name)):
+        with pytest.raises(InputError, match=r"no site 'z'; its sites are: total"):
+            ask("z")
+
+
+def test_what_a_model_overrides_it_can_do(cells):
+    class More(Totals):
+        def path_gradient(self, site, log_counts, cells):
+            return torch.expm1(log_counts).sum(dim=1, keepdim=True)
+
+        def decode(self, site, activations, cells):
+            return activations
+
+    assert More(cells).lacks("path", "total") is None
+    assert More(cells).lacks("decode", "total") is None
+
+
+def test_what_a_model_says_it_lacks_it_refuses_in_the_same_words(cells):
+    class Less(Totals):
+        def lacks(self, what, site):
+            return f"no {what} of {site} today"
+
+    one = np.array([0])
+    for what, call in (
+        ("counterfactual", lambda: Less(cells).perturbed_activations(cells, "total", one, one, one)),
+        ("counterfactual", lambda: Less(cells).perturbed_activations_plain(cells, "total", one, one, one)),
+        ("path", lambda: Less(cells).path_gradient("total", torch.zeros(1, 25), cells[:1])),
+        ("decode", lambda: Less(cells).decode("total", torch.zeros(1, 2), cells[:1])),
+    ):
+        with pytest.raises(InputError, match=f"^no {what} of total today$"):
+            call()
 
 
 def test_a_fingerprint_follows_what_is_saved(cells):

@@ -27,14 +27,23 @@ def test_genes_stay_as_they_are(cells):
 def test_what_needs_a_model_says_that_there_is_none(cells):
     model = EmbeddingModel.of(cells)
     one = np.array([0])
-    for call in (
-        lambda: model.perturbed_activations(cells, "X_pca", one, one, one),
-        lambda: model.perturbed_activations_plain(cells, "X_pca", one, one, one),
-        lambda: model.decode("X_pca", torch.zeros(1, 4), cells[:1]),
-        lambda: model.path_gradient("X_pca", torch.zeros(1, 25), cells[:1]),
+    for what, said, call in (
+        ("counterfactual", "counterfactuals are", lambda: model.perturbed_activations(cells, "X_pca", one, one, one)),
+        (
+            "counterfactual",
+            "counterfactuals are",
+            lambda: model.perturbed_activations_plain(cells, "X_pca", one, one, one),
+        ),
+        ("decode", "decoding is", lambda: model.decode("X_pca", torch.zeros(1, 4), cells[:1])),
+        ("path", "path effects are", lambda: model.path_gradient("X_pca", torch.zeros(1, 25), cells[:1])),
     ):
-        with pytest.raises(InputError, match=r"no model behind it.*differential expression still works"):
+        with pytest.raises(InputError) as caught:
             call()
+        assert str(caught.value) == model.lacks(what, "X_pca")
+        assert str(caught.value) == (
+            f"'X_pca' is an embedding with no model behind it, so {said} not possible; "
+            "differential expression still works"
+        )
     assert model.posterior(cells, "X_pca") is None
     assert model.linear_front("X_pca") is None
 

@@ -46,6 +46,19 @@ def test_any_model_with_a_linear_front_gets_exact_changes(cells, n):
     torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
 
 
+def test_any_model_with_a_linear_front_has_a_gradient(cells):
+    model = Toy(cells)
+    assert model.lacks("path", "out") is None
+    x = torch.from_numpy(cells[:5].counts.toarray()).log1p()
+    x[2, 3] += 0.4
+    x.requires_grad_()
+    found = model.path_gradient("out", x, cells[:5])
+    plain = torch.tanh(x.double() @ model.weight.T + 0.1)
+    torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-6)
+    slopes = (torch.autograd.grad(y[:, 1].sum(), x)[0] for y in (found, plain))
+    torch.testing.assert_close(*slopes, rtol=1e-6, atol=1e-6)
+
+
 def test_no_change_gives_the_cell_itself(cells):
     model = Toy(cells)
     cell, gene, _ = changes(cells, 30)

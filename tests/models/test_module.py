@@ -63,6 +63,7 @@ def test_swaps_and_gradients_come_through(model, cells):
     cell, gene, count = np.array([0, 3]), np.array([2, 5]), np.array([9, 0], dtype=np.float32)
     found = model.perturbed_activations(cells, "z", cell, gene, count)
     torch.testing.assert_close(found, model.activations(edited_cells(cells, cell, gene, count), ["z"])["z"])
+    assert model.lacks("path", "z") is None
     log = torch.log1p(torch.from_numpy(cells.counts[:3].toarray())).requires_grad_()
     z = model.path_gradient("z", log, cells[:3])
     torch.testing.assert_close(z.detach(), model.activations(cells[:3], ["z"])["z"], atol=1e-5, rtol=1e-4)
@@ -81,6 +82,8 @@ def test_inputs_without_gradient_have_no_path_effects(net, cells):
     model = ModuleModel(net, list(cells.genes.index), {"z": "encoder"}, ranks)
     with pytest.raises(InputError, match="no gradient"):
         model.path_gradient("z", torch.zeros(2, cells.n_genes), cells[:2])
+    assert "no gradient" in model.lacks("path", "z")
+    assert model.lacks("counterfactual", "z") is None
 
 
 def test_wrong_sites_are_refused(net, cells):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cellglass.attribution import AttributionConfig
 from cellglass.dictionaries.registry import trained
 from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.errors import InputError
@@ -36,6 +37,23 @@ def test_numbers_may_have_decimals_where_the_field_has(tmp_path: Path) -> None:
     assert isinstance(whole, float)
 
 
+def test_a_toml_file_says_everything_of_attribution(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        '[attribution]\nmethods = ["path", "de"]\nprototypes = 7\nmatch_depth = false\nchoose = "quantiles"\n'
+        'path_on = ["activation", "preactivation"]\nmax_cells = 100\n'
+    )
+    config = make_config(read_toml(file)).attribution
+    assert config == AttributionConfig(
+        methods=("path", "de"),
+        prototypes=7,
+        match_depth=False,
+        choose="quantiles",
+        path_on=("activation", "preactivation"),
+        max_cells=100,
+    )
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
@@ -49,7 +67,12 @@ def test_numbers_may_have_decimals_where_the_field_has(tmp_path: Path) -> None:
         ({"cells": {"labels": "type"}}, "cells.labels is 'type'; it must be a list of texts"),
         ({"dictionary": {"kind": "nmf"}}, "it can be matryoshka, matryoshka_batchtopk, topk"),
         ({"dictionary": {"latents": 1}}, "dictionary.latents is 1; it must be at least 2"),
-        ({"attribution": {"methods": ["swap", "guess"]}}, "attribution.methods has 'guess'; it can hold path, swap"),
+        (
+            {"attribution": {"methods": ["swap", "guess"]}},
+            "attribution.methods: there is no attribution method 'guess'; there are: path, swap",
+        ),
+        ({"attribution": {"match_depth": 1}}, "attribution.match_depth is 1; it must be true or false"),
+        ({"attribution": {"match_depth": "no"}}, "attribution.match_depth is 'no'; it must be true or false"),
         ({"enrichment": {"tests": []}}, "enrichment.tests is empty"),
         ({"enrichment": {"gene_sets": []}}, "enrichment.gene_sets is empty"),
         ({"enrichment": {"tests": ["gsae"]}}, "enrichment.tests: there is no gene-set test 'gsae'; did you mean gsea?"),

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from cellglass.atlas.schema import GENES, UNS_CONSENSUS, UNS_MODEL
 from cellglass.atlas.tables import Tables, plain
+from cellglass.attribution.registry import gene_rankings
 from cellglass.evaluation.metric import finite_or_none
 
 if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
 
 TOP_GENES = 10
-RANKINGS = (("path", "activation"), ("swap", "activation"), ("de", "expression"))
-"""Rankings of a concept's genes, the most telling first: the method, and what it was read on."""
 
 
 def summarize(atlas: Atlas) -> dict[str, Any]:
@@ -27,9 +26,9 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         The keys of `Atlas.summary`; ``title``, one line; ``evaluation``, the metric records; ``concepts``, the live
         ones, best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``,
         ``best_label_f1``, ``best_term``, ``found_in`` and ``consensus`` (None where one seed ran) and ``genes``
-        (symbols, the largest score first, of the first of `RANKINGS`); ``other_seeds``, how many dictionaries of other
-        seeds the concepts were looked for in; ``coverage``, how many of the model's genes were ``found`` in the cells
-        and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was not counted).
+        (symbols, the largest score first, of the first of `gene_rankings`); ``other_seeds``, how many dictionaries of
+        other seeds the concepts were looked for in; ``coverage``, how many of the model's genes were ``found`` in the
+        cells and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was not counted).
     """
     facts = atlas.summary()
     facts["title"] = (
@@ -68,7 +67,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
 def best_genes(path: Path, n: int = TOP_GENES) -> dict[int, list[str]]:
     """Return, by latent, the symbols with the `n` largest scores of the first ranking that the table at `path` has."""
     tables = Tables(path.parent)
-    for method, on in RANKINGS:
+    for method, on in gene_rankings():
         wanted = {"method": method, "on": on}
         table = tables.rows(path.name, wanted, columns=["concept", "symbol", "score", "gene"])
         if len(table):

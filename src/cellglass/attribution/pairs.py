@@ -12,57 +12,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
-from cellglass.attribution.neighbours import Activations, Pool, nearest, read_rows
-from cellglass.cells.cells import Cells
-from cellglass.errors import InputError
+from cellglass.attribution.neighbours import nearest, read_rows
+from cellglass.attribution.work import Work
 from cellglass.seeds import generator
 
 Array = np.ndarray[Any, Any]
+MIN_ACTIVE = 6
+"""A concept that fewer cells activate is reported and left out."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PairSettings:
-    """How pairs are chosen."""
-
-    n_prototypes: int = 20
-    """Prototypes of a concept at most; never more than half of its active cells, so that null partners remain."""
-
-    n_partners: int = 5
-    """Real partners, and null partners, of each prototype."""
-
-    prototypes: Literal["top", "quantiles"] = "top"
-    """``top``: the cells that activate the concept most; ``quantiles``: a spread over the ranks of its active cells."""
-
-    null: Literal["nearest", "random"] = "nearest"
-    """Null partners: the nearest active cells that are no prototypes, or a seeded draw from them."""
-
-    match: tuple[str, ...] = ()
-    """obs columns in which a partner must equal its prototype, such as donor or batch."""
-
-    min_active: int = 6
-    """A concept that fewer cells activate is reported and left out."""
-
-    max_candidates: int = 50_000
-    """Of more cells than this, a seeded sample of this size is searched for real partners."""
-
-    def __post_init__(self) -> None:
-        if self.prototypes not in ("top", "quantiles"):
-            raise InputError(f"attribution: prototypes is {self.prototypes!r}; give 'top' or 'quantiles'")
-        if self.null not in ("nearest", "random"):
-            raise InputError(f"attribution: null is {self.null!r}; give 'nearest' or 'random'")
-        for name in ("n_prototypes", "n_partners", "max_candidates"):
-            if getattr(self, name) < 1:
-                raise InputError(f"attribution: {name} is {getattr(self, name)}; it must be at least 1")
-        if self.min_active < 2:
-            raise InputError(f"attribution: min_active is {self.min_active}; it must be at least 2")
 
 
 class Pairs(NamedTuple):
@@ -83,14 +45,6 @@ class Pairs(NamedTuple):
     concepts: pd.DataFrame
 
 
-def match_groups(cells: Cells, columns: Sequence[str]) -> Array:
-    """Return a number for each cell; cells with equal numbers are equal in all of the given obs columns."""
-    if not columns:
-        return np.zeros(cells.n_cells, dtype=np.int64)
-    frame = pd.DataFrame({str(i): cells.column(name).to_numpy() for i, name in enumerate(columns)})
-    return frame.groupby(list(frame.columns), dropna=False, observed=True, sort=False).ngroup().to_numpy(dtype=np.int64)
-
-
 def choose_prototypes(activation: Array, position: Array, n: int, how: str) -> Array:
     """Return the positions of `n` prototypes, highest activation first, ties by position.
 
@@ -102,43 +56,12 @@ def choose_prototypes(activation: Array, position: Array, n: int, how: str) -> A
     return np.asarray(position[order[:n]])
 
 
-def choose_pairs(
-    codes: sp.csc_matrix,
-    activations: Activations,
-    site: str,
-    pool: Pool,
-    groups: Array,
-    concepts: Sequence[int],
-    settings: PairSettings,
-    seed: int,
-) -> Pairs:
-    """Choose the pairs of `concepts`; what is chosen for one concept depends on no other.
-
-    Parameters
-    ----------
-    codes : csc_matrix, shape (n_cells, n_latents)
-        Activations of concepts, >= 0.
-    activations : array, tensor or store, shape (n_cells, width)
-        Activations at the site.
-    site : str
-        The site's name, for a store.
-    pool : Pool
-        Candidates for real partners.
-    groups : int64, shape (n_cells,)
-        From `match_groups`.
-    concepts : sequence of int
-        Latents.
-    settings : PairSettings
-        How to choose.
-    seed : int
-        For null partners.
-    """
+def choose_pairs(work: Work, concepts: Sequence[int]) -> Pairs:
+    """Choose the pairs of `concepts` as ``work.config`` says; what is chosen for one concept depends on no other."""
     tables, reports = [], []
     for concept in concepts:
-        column = slice(codes.indptr[concept], codes.indptr[concept + 1])
-        active, value = codes.indices[column].astype(np.int64), codes.data[column]
-        active, value = active[value > 0], value[value > 0]
-        table, note = _pairs_of_one(active, value, activations, site, pool, groups, concept, settings, seed)
+        active, value = work.active(concept)
+        table, note = _pairs_of_one(work, concept, active, value)
         real = table["kind"] == "real"
         reports.append(
             {
@@ -161,42 +84,33 @@ def choose_pairs(
 _REPORT = ["concept", "n_active", "n_prototypes", "n_real", "n_null", "n_partner_cells", "note"]
 
 
-def _pairs_of_one(
-    active: Array,
-    value: Array,
-    activations: Activations,
-    site: str,
-    pool: Pool,
-    groups: Array,
-    concept: int,
-    settings: PairSettings,
-    seed: int,
-) -> tuple[pd.DataFrame, str]:
-    if len(active) < settings.min_active:
+def _pairs_of_one(work: Work, concept: int, active: Array, value: Array) -> tuple[pd.DataFrame, str]:
+    config, pool, groups = work.config, work.pool, work.groups
+    if len(active) < MIN_ACTIVE:
         return _table([], [], [], concept), f"only {len(active)} active cells"
-    inactive = np.ones(len(groups), dtype=bool)
+    inactive = np.ones(len(groups), dtype=bool)  # (n_cells,)
     inactive[active] = False
-    inactive = inactive[pool.rows]
+    inactive = inactive[pool.rows]  # (pool,)
     if not inactive.any():
         return _table([], [], [], concept), "no inactive cells to take partners from"
-    n = min(settings.n_prototypes, len(active) // 2)
-    prototypes = choose_prototypes(value, active, n, settings.prototypes)
-    vectors = read_rows(activations, site, prototypes)
-    same = groups[prototypes][:, None] == groups[pool.rows][None, :]
-    real = nearest(pool, vectors, inactive[None, :] & same, settings.n_partners)
+    n = min(config.prototypes, len(active) // 2)
+    prototypes = choose_prototypes(value, active, n, config.choose)  # (n,)
+    vectors = read_rows(work.activations, work.site, prototypes)  # (n, width)
+    same = groups[prototypes][:, None] == groups[pool.rows][None, :]  # (n, pool)
+    real = nearest(pool, vectors, inactive[None, :] & same, config.partners)  # n of <= partners
     close = [np.empty(0, dtype=np.int64)] * n
-    if settings.null == "nearest":
-        other = ~inactive & ~np.isin(pool.rows, prototypes)
-        close = nearest(pool, vectors, other[None, :] & same, settings.n_partners)
-    rng = generator(seed, "attribution", "null partners", concept)
+    if config.null == "nearest":
+        other = ~inactive & ~np.isin(pool.rows, prototypes)  # (pool,)
+        close = nearest(pool, vectors, other[None, :] & same, config.partners)
+    rng = generator(work.seed, "attribution", "null partners", concept)
     null = [
-        _filled(rng, chosen, cell, prototypes, active[groups[active] == groups[cell]], settings.n_partners)
+        _filled(rng, chosen, cell, prototypes, active[groups[active] == groups[cell]], config.partners)
         for cell, chosen in zip(prototypes, close, strict=True)
     ]
-    lacking = sum(len(partners) < settings.n_partners for partners in real)
+    lacking = sum(len(partners) < config.partners for partners in real)
     # A prototype without a real partner measures nothing, nor do its null partners.
     null = [partners if len(r) else partners[:0] for r, partners in zip(real, null, strict=True)]
-    note = f"{lacking} of {n} prototypes have fewer than {settings.n_partners} partners" if lacking else ""
+    note = f"{lacking} of {n} prototypes have fewer than {config.partners} partners" if lacking else ""
     return _table(list(prototypes), real, null, concept), note
 
 

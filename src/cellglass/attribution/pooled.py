@@ -1,7 +1,7 @@
-"""Activations of gene tokens gathered to cells: the largest of each latent, and the dictionary that reads them off.
+"""Activations of gene tokens, max-pooled over the tokens of each cell, and the dictionary that reads them.
 
-A dictionary on a site with one row for each gene of a cell has an activation for each (cell, gene). What a cell has of
-a concept is where it is strongest: a(cell) = max over the genes g of the cell of a(cell, g), 0 for a cell without any.
+A dictionary on a site with one row for each gene of a cell has an activation for each (cell, gene). That of the cell is
+their maximum: a(cell) = max over the genes g of the cell of a(cell, g), 0 for a cell without tokens.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from cellglass.errors import InputError
 Array = np.ndarray[Any, Any]
 
 
-def largest_of_cells(codes: sp.csr_matrix, cell: Array, n_cells: int) -> sp.csr_matrix:
-    """Return the largest activation of each latent over the tokens of each cell, CSR (n_cells, n_latents).
+def max_pooled(codes: sp.csr_matrix, cell: Array, n_cells: int) -> sp.csr_matrix:
+    """Max-pool the activations of each latent over the tokens of each cell, CSR (n_cells, n_latents).
 
     Parameters
     ----------
@@ -38,15 +38,15 @@ def largest_of_cells(codes: sp.csr_matrix, cell: Array, n_cells: int) -> sp.csr_
     return sp.csr_matrix((value[last], (row[last], col[last])), shape=(n_cells, codes.shape[1]), dtype=np.float32)
 
 
-class Maxima(Dictionary):
-    """Reads the activations of `TokenConcepts` off: each axis is a latent.
+class Pooled(Dictionary):
+    """The dictionary of the max-pooled site of `TokenConcepts`: each axis is a latent.
 
     Parameters
     ----------
     n_latents : int
     """
 
-    kind: ClassVar[str] = "maxima"
+    kind: ClassVar[str] = "pooled"
 
     def __init__(self, n_latents: int) -> None:
         self.n_latents = self.d_in = self.d_out = n_latents
@@ -60,7 +60,7 @@ class Maxima(Dictionary):
         return torch.zeros(len(codes.values), self.n_latents).scatter_add_(1, codes.indices, codes.values)
 
     def preactivations(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the activations: what they were before selection is not known of a maximum."""
+        """Return the activations: what they were before selection, max-pooling does not tell."""
         return x
 
     @property
@@ -74,4 +74,4 @@ class Maxima(Dictionary):
 
     def save(self, folder: Path) -> NoReturn:
         """Raise InputError: there is nothing to save."""
-        raise InputError(f"{folder}: a dictionary of maxima holds nothing to save")
+        raise InputError(f"{folder}: the dictionary of a max-pooled site holds nothing to save")

@@ -63,12 +63,12 @@ def paired(effects: Array, prototype: Array, null: Array, family: Array) -> Gene
     family : bool, shape (n_genes,)
         Genes that are tested.
     """
-    real = effects[~null].astype(np.float64)
+    real = effects[~null].astype(np.float64)  # (n, n_genes)
     n = len(real)
     with np.errstate(invalid="ignore", divide="ignore"):
         effect = real.mean(axis=0) if n else np.full(effects.shape[1], np.nan)
         se = real.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(effects.shape[1], np.nan)
-    difference = prototype_differences(effects, prototype, null)
+    difference = prototype_differences(effects, prototype, null)  # (m, n_genes)
     p = two_sided(difference) if len(difference) >= _FEWEST else np.full(effects.shape[1], np.nan)
     return _result(effect, se, p, family)
 
@@ -76,7 +76,7 @@ def paired(effects: Array, prototype: Array, null: Array, family: Array) -> Gene
 def prototype_differences(effects: Array, prototype: Array, null: Array) -> Array:
     """Return d, shape (m, n_genes): for each prototype with both, mean over its real minus mean over its null pairs."""
     both = np.intersect1d(prototype[~null], prototype[null])
-    weights = np.zeros((len(both), len(effects)))
+    weights = np.zeros((len(both), len(effects)))  # (m, n_pairs)
     for i, cell in enumerate(both):
         mine = prototype == cell
         weights[i, mine & ~null] = 1.0 / (mine & ~null).sum()
@@ -112,10 +112,10 @@ def knocked_out(effects: Array, counts: Array, family: Array) -> GeneStatistics:
     m = len(values)
     effect = values.mean(axis=0) if m else np.full(effects.shape[1], np.nan)
     se = values.std(axis=0, ddof=1) / np.sqrt(m) if m > 1 else np.full(effects.shape[1], np.nan)
-    expressed = counts > 0
+    expressed = counts > 0  # (m, n_genes)
     others = _others(values, counts)
     difference = np.where(expressed, _above_rounding(values - others, np.abs(values) + np.abs(others)), 0.0)
-    n = expressed.sum(axis=0)
+    n = expressed.sum(axis=0)  # (n_genes,)
     p = np.full(effects.shape[1], np.nan)
     enough = n >= _FEWEST
     if enough.any():
@@ -132,7 +132,7 @@ def two_sided(d: Array, n: Array | None = None, counted: Array | None = None) ->
     """
     size = np.full(d.shape[1], len(d)) if n is None else n
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = d.sum(axis=0) / size
+        mean = d.sum(axis=0) / size  # (n_genes,)
         residual = d - mean if counted is None else np.where(counted, d - mean, 0.0)
         se = np.sqrt(np.square(residual).sum(axis=0) / (size - 1) / size)
         t = np.abs(mean) / se
@@ -151,12 +151,12 @@ def _above_rounding(difference: Array, scale: Array) -> Array:
 
 def _others(values: Array, counts: Array) -> Array:
     """Return, for each expressed gene of each row, the mean value of the other genes in its count bin (see above)."""
-    row, gene = np.nonzero(counts > 0)
+    row, gene = np.nonzero(counts > 0)  # (expressed,) each
     value = values[row, gene]
     bins = np.maximum(np.frexp(counts[row, gene])[1] - 1, 0).astype(np.int64)  # the whole part of log2, exactly
-    key = row * 64 + bins
-    size, total = np.bincount(key), np.bincount(key, weights=value)
-    all_size, all_total = np.bincount(row), np.bincount(row, weights=value)
+    key = row * 64 + bins  # one number for each bin of each row
+    size, total = np.bincount(key), np.bincount(key, weights=value)  # (bins,) each
+    all_size, all_total = np.bincount(row), np.bincount(row, weights=value)  # (m,) each
     alone = size[key] < 2
     n = np.where(alone, all_size[row], size[key])
     s = np.where(alone, all_total[row], total[key])

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellglass.attribution.expression import Expression
 from cellglass.attribution.statistics import GeneStatistics
+from cellglass.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
-GENE_COLUMNS = {
-    "method": object,
-    "on": object,
+MEASURED: dict[str, Any] = {
     "concept": np.int32,
     "gene": object,
     "effect": np.float32,
@@ -23,11 +21,22 @@ GENE_COLUMNS = {
     "q": np.float32,
     "n": np.int32,
 }
+"""What a method gives."""
+GENE_COLUMNS: dict[str, Any] = {"method": object, "on": object, **MEASURED}
 
 
-def statistics_rows(
-    method: str, on: str, concept: int, genes: Array, statistics: GeneStatistics, n: Array, change: Array
-) -> pd.DataFrame:
+GAP_COLUMNS: dict[str, Any] = {
+    "concept": np.int32, "on": object, "kind": object, "n": np.int32, "median": np.float32, "max": np.float32,
+}  # fmt: skip
+
+
+def rows_of(concept: int, gene: Array, **numbers: Array) -> pd.DataFrame:
+    """Return the rows of one concept as a method gives them: effect, se, score, q and n of each gene."""
+    columns = {"concept": np.full(len(gene), concept), "gene": gene, **numbers}
+    return pd.DataFrame({name: columns[name].astype(kind) for name, kind in MEASURED.items()})
+
+
+def statistics_rows(concept: int, genes: Array, statistics: GeneStatistics, n: Array, change: Array) -> pd.DataFrame:
     """Return the rows of genes with ``n > 0`` (pairs or prototypes in which the gene could be changed), by position.
 
     ``score`` is the effect with the sign of `change`, by how much prototypes exceed partners: a gene that the concept
@@ -36,14 +45,18 @@ def statistics_rows(
     seen = n > 0
     effect = statistics.effect[seen]
     score = np.where(change[seen] < 0, -effect, effect)
-    return _rows(method, on, concept, genes[seen], effect, statistics.se[seen], score, statistics.q[seen], n[seen])
+    return rows_of(
+        concept, genes[seen], effect=effect, se=statistics.se[seen], score=score, q=statistics.q[seen], n=n[seen]
+    )
 
 
-def expression_rows(concept: int, genes: Array, found: Expression) -> pd.DataFrame:
-    """Return differential expression's rows: all genes. ``se`` is NaN, for a fold change of means has none here."""
-    nothing = np.full(len(genes), np.nan, dtype=np.float32)
-    n = np.full(len(genes), found.n)
-    return _rows("de", "expression", concept, genes, found.fold, nothing, found.t, found.q, n)
+def stamped(rows: pd.DataFrame, method: str, on: str) -> pd.DataFrame:
+    """Return what `method` gave on the readout `on` with the columns and types of `GENE_COLUMNS`."""
+    missing = [name for name in MEASURED if name not in rows]
+    if missing:
+        raise InputError(f"the attribution method {method!r} gave a table without {', '.join(missing)}; mend it")
+    said = {name: np.full(len(rows), value, dtype=object) for name, value in (("method", method), ("on", on))}
+    return pd.DataFrame({**said, **{name: rows[name].to_numpy().astype(kind) for name, kind in MEASURED.items()}})
 
 
 def joined(frames: list[pd.DataFrame], columns: dict[str, Any]) -> pd.DataFrame:
@@ -51,15 +64,3 @@ def joined(frames: list[pd.DataFrame], columns: dict[str, Any]) -> pd.DataFrame:
     if frames:
         return pd.concat(frames, ignore_index=True)
     return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in columns.items()})
-
-
-def _rows(method: str, on: str, concept: int, genes: Array, *numbers: Array) -> pd.DataFrame:
-    frame = {
-        "method": np.full(len(genes), method, dtype=object),
-        "on": np.full(len(genes), on, dtype=object),
-        "concept": np.full(len(genes), concept, dtype=np.int32),
-        "gene": genes,
-    }
-    names = ("effect", "se", "score", "q", "n")
-    frame.update({name: x.astype(GENE_COLUMNS[name]) for name, x in zip(names, numbers, strict=True)})
-    return pd.DataFrame(frame)

@@ -1,8 +1,9 @@
-"""Concepts of gene tokens as numbers of a cell, so that everything that attributes concepts of cells attributes these.
+"""Concepts of gene tokens, max-pooled to one number for each cell: what attributes concepts of cells attributes these.
 
     a_c(cell) = max over the genes g of the cell of a_c(cell, g),   0 for a cell without tokens
 
-`TokenConcepts` is a model whose one site holds these maxima; `cellglass.attribution.pooled.Maxima` reads them off.
+`TokenConcepts` is a model whose one site holds these numbers; `cellglass.attribution.pooled.Pooled` is the dictionary
+on it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from cellglass.dictionaries.base import Dictionary
 from cellglass.errors import InputError
 from cellglass.models.base import CellModel, Site, TokenRows
 
-MAXIMA = "maxima"
+POOLED = "pooled"
 _CELLS = 64
 """Cells whose tokens are held at once."""
 
 
 class TokenConcepts(CellModel):
-    """A model and a dictionary on one of its token sites, read as one number for each cell and concept.
+    """A model and a dictionary on one of its token sites, max-pooled to one number for each cell and concept.
 
     Parameters
     ----------
@@ -42,10 +43,10 @@ class TokenConcepts(CellModel):
             raise InputError(f"site {site!r} has one row for each cell; attribute its concepts as they are")
         self.model, self.site_read, self.dictionary = model, site, dictionary
         self.genes = model.genes
-        self.sites = {MAXIMA: Site(MAXIMA, dictionary.n_latents)}
+        self.sites = {POOLED: Site(POOLED, dictionary.n_latents)}
 
     def activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Return the largest activation of each concept in each cell, float32 (n_cells, n_latents)."""
+        """Return the max-pooled activation of each concept in each cell, float32 (n_cells, n_latents)."""
         cells = self.align(cells)
         out = torch.zeros(cells.n_cells, self.dictionary.n_latents)
         with torch.no_grad():

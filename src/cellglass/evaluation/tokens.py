@@ -21,7 +21,7 @@ import scipy.sparse as sp
 import torch
 
 from cellglass.activations.store import Store
-from cellglass.attribution.pooled import largest_of_cells
+from cellglass.attribution.pooled import max_pooled
 from cellglass.dictionaries.base import Dictionary
 from cellglass.evaluation.metric import Metric
 
@@ -52,14 +52,14 @@ class TokenCells:
         return self.start[cells][which] + np.arange(len(which)) - first[which], which
 
     def codes(self, dictionary: Dictionary, cells: Array) -> sp.csc_matrix:
-        """Return the largest activation of each latent over the kept tokens of each cell, CSC (n, n_latents)."""
+        """Return activations max-pooled over the kept tokens of each cell, CSC (n, n_latents)."""
         pieces = []
         with torch.no_grad():
             for start in range(0, len(cells), _CELLS):
                 some = cells[start : start + _CELLS]
                 rows, which = self.tokens(some)
                 codes = dictionary.encode(self.rows.read(rows)).to_csr()
-                pieces.append(largest_of_cells(codes, which, len(some)))
+                pieces.append(max_pooled(codes, which, len(some)))
         return sp.vstack(pieces, format="csc")
 
     def site(self, cells: Array) -> torch.Tensor:

@@ -5,7 +5,7 @@ Every change to a cell is made to its raw counts and the model's own preprocessi
 exact.
 """
 
-# ruff: noqa: ARG002 (a model that cannot do a thing refuses it whatever the arguments)
+# ruff: noqa: ARG002 (what is not overridden reads few of its arguments)
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ from cellglass.files import sha256
 from cellglass.models.edits import edited_cells
 from cellglass.models.linear_front import LinearFront, perturbed_through_front
 
-__all__ = ["CellModel", "Floats", "Ints", "LinearFront", "Site", "TokenRows"]
+__all__ = ["Capability", "CellModel", "Floats", "Ints", "LinearFront", "Site", "TokenRows"]
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Capability = Literal["counterfactual", "path", "decode"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,25 @@ class CellModel(ABC):
 
     # -- what an adapter may give ----------------------------------------------------------------------------------
 
+    def lacks(self, what: Capability, site: str) -> str | None:
+        """Return in words why the model cannot do `what` at `site`; None where it can.
+
+        Any model can be run on changed counts; paths need `path_gradient` or a `linear_front`, and decoding needs
+        `decode`. A model that can do something at some sites only, or not at all, overrides this too.
+
+        Parameters
+        ----------
+        what : {"counterfactual", "path", "decode"}
+            `perturbed_activations`, `path_gradient` and `decode`: each raises InputError with these words.
+        site : str
+        """
+        name = self.site(site).name
+        if what == "path" and type(self).path_gradient is CellModel.path_gradient and self.linear_front(name) is None:
+            return self._no_gradient()
+        if what == "decode" and type(self).decode is CellModel.decode:
+            return f"the {self.kind} model cannot decode expression from site {name!r}"
+        return None
+
     def posterior(self, cells: CellsLike, site: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return mean and standard deviation of the model's posterior at `site`, or None where it has none."""
         return None
@@ -112,14 +132,21 @@ class CellModel(ABC):
 
     def decode(self, site: str, activations: torch.Tensor, cells: Cells) -> torch.Tensor:
         """Return expected counts (n_cells, n_genes) for given activations at `site`."""
-        raise InputError(f"the {self.kind} model cannot decode expression from site {site!r}")
+        self.require("decode", site)
+        raise NotImplementedError(f"{type(self).__name__} says that it decodes, and has no decode")
 
     def path_gradient(self, site: str, log_counts: torch.Tensor, cells: Cells) -> torch.Tensor:
         """Return activations at `site` as a differentiable function of log1p counts, float32 (n_cells, n_genes).
 
-        `cells` carries the covariates. It is what integrated gradients run through.
+        `cells` carries the covariates. It is what integrated gradients run through. A model with a `linear_front` has
+        it from there.
         """
-        raise InputError(f"the {self.kind} model has no gradient with respect to counts, so no path effects")
+        self.require("path", site)
+        front = self.linear_front(site)
+        if front is None:
+            raise InputError(self._no_gradient())
+        change = log_counts - torch.log1p(torch.from_numpy(cells.counts.toarray()))  # (n_cells, n_genes)
+        return front.rest(front.front(cells) + change.to(front.weight.dtype) @ front.weight.T)
 
     def linear_front(self, site: str) -> LinearFront | None:
         """Return the model split behind its first layer, or None where that is not linear in log1p of the counts.
@@ -140,14 +167,24 @@ class CellModel(ABC):
         -------
         torch.Tensor, float32, shape (len(cell), width)
         """
+        self.require("counterfactual", site)
         if not self.is_aligned(cells):
             raise InputError(f"{cells.source}: the genes are not the {self.kind} model's; use model.align(cells)")
-        front = self.linear_front(self.site(site).name)
+        front = self.linear_front(site)
         if front is not None:
             return perturbed_through_front(front, cells, cell, gene, count)
         return self.perturbed_activations_plain(cells, site, cell, gene, count)
 
     # -- what all adapters share -----------------------------------------------------------------------------------
+
+    def require(self, what: Capability, site: str) -> None:
+        """Raise InputError with the words of `lacks` if the model cannot do `what` at `site`."""
+        reason = self.lacks(what, site)
+        if reason is not None:
+            raise InputError(reason)
+
+    def _no_gradient(self) -> str:
+        return f"the {self.kind} model has no gradient with respect to counts, so no path effects"
 
     def perturbed_activations_plain(
         self, cells: Cells, site: str, cell: Ints, gene: Ints, count: Floats
@@ -156,6 +193,7 @@ class CellModel(ABC):
 
         It is the reference that every faster way is held against.
         """
+        self.require("counterfactual", site)
         return self.activations(edited_cells(cells, cell, gene, count), [site])[site]
 
     def is_aligned(self, cells: Cells) -> bool:

@@ -4,14 +4,12 @@ Concepts, differential expression, labels and fidelity work on it. What needs th
 gradient, decoding) cannot be had, and says so.
 """
 
-# ruff: noqa: ARG002 (a model that cannot do a thing refuses it whatever the arguments)
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +18,14 @@ import torch
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
-from cellglass.models.base import CellModel, Floats, Ints, Site
+from cellglass.models.base import Capability, CellModel, Site
 from cellglass.models.folder import CFG, digest, read_cfg, write_model
+
+_NEEDS_MODEL: Mapping[Capability, str] = {
+    "counterfactual": "counterfactuals are",
+    "path": "path effects are",
+    "decode": "decoding is",
+}
 
 
 class EmbeddingModel(CellModel):
@@ -89,28 +93,10 @@ class EmbeddingModel(CellModel):
             found[name] = torch.from_numpy(np.array(matrix))
         return found
 
-    def perturbed_activations(self, cells: Cells, site: str, cell: Ints, gene: Ints, count: Floats) -> torch.Tensor:
-        """Raise InputError: nothing computes an embedding of changed counts."""
-        self._refuse(site, "counterfactuals are")
-
-    def perturbed_activations_plain(
-        self, cells: Cells, site: str, cell: Ints, gene: Ints, count: Floats
-    ) -> torch.Tensor:
-        """Raise InputError: nothing computes an embedding of changed counts."""
-        self._refuse(site, "counterfactuals are")
-
-    def decode(self, site: str, activations: torch.Tensor, cells: Cells) -> torch.Tensor:
-        """Raise InputError: nothing computes expression from an embedding."""
-        self._refuse(site, "decoding is")
-
-    def path_gradient(self, site: str, log_counts: torch.Tensor, cells: Cells) -> torch.Tensor:
-        """Raise InputError: an embedding has no gradient with respect to counts."""
-        self._refuse(site, "path effects are")
-
-    def _refuse(self, site: str, what: str) -> NoReturn:
-        name = self.site(site).name
-        raise InputError(
-            f"{name!r} is an embedding with no model behind it, so {what} not possible; "
+    def lacks(self, what: Capability, site: str) -> str:
+        """Return that nothing computes an embedding of changed counts, its gradient, or expression from it."""
+        return (
+            f"{self.site(site).name!r} is an embedding with no model behind it, so {_NEEDS_MODEL[what]} not possible; "
             "differential expression still works"
         )
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.errors import InputError
-from cellglass.models.base import CellModel, Site
+from cellglass.models.base import Capability, CellModel, Site
 from cellglass.models.folder import write_net
 from cellglass.models.transformer.hooks import Point, run
 
@@ -79,12 +79,16 @@ class ModuleModel(CellModel):
                     found[name][start : start + _CELLS] = rows.float().cpu()
         return found
 
-    def path_gradient(self, site: str, log_counts: torch.Tensor, cells: Cells) -> torch.Tensor:
+    def lacks(self, what: Capability, site: str) -> str | None:
+        """Return why the model cannot do `what`: there are no paths where `inputs` has steps without a gradient."""
+        if what == "path" and not self.differentiable:
+            return self._no_gradient()
+        return super().lacks(what, site)
+
+    def path_gradient(self, site: str, log_counts: torch.Tensor, cells: Cells) -> torch.Tensor:  # noqa: ARG002
         """Return activations at `site` as a differentiable function of dense log1p counts."""
-        name = self.site(site).name
-        if not self.differentiable:
-            return super().path_gradient(site, log_counts, cells)
-        return self._run(torch.expm1(log_counts), [name])[name].float().cpu()
+        self.require("path", site)
+        return self._run(torch.expm1(log_counts), [site])[site].float().cpu()
 
     def save(self, folder: Path) -> None:
         """Write genes, sites and weights; the code of the network stays with its author."""

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from cellglass.attribution.config import AttributionConfig
 from cellglass.dictionaries.registry import trained
 from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.errors import InputError
 from cellglass.vocabulary import DICTIONARIES
-
-METHODS = ("path", "swap", "knockout", "de")
 
 
 @dataclass(frozen=True)
@@ -83,29 +82,6 @@ class DictionaryConfig:
         _at_least("dictionary", self, seeds=1, latents=2, k=1)
         if self.k is not None and self.latents is not None and self.k > self.latents:
             raise InputError(f"dictionary.k is {self.k}, but there are {self.latents} latents; k can be at most that")
-
-
-@dataclass(frozen=True)
-class AttributionConfig:
-    """How the genes behind each concept are found."""
-
-    methods: tuple[str, ...] = METHODS
-    """Any of ``path``, ``swap``, ``knockout``, ``de`` (differential expression, for comparison)."""
-    prototypes: int = 20
-    """Cells taken for each concept."""
-    partners: int = 5
-    """Partners of each prototype."""
-    match: tuple[str, ...] = ()
-    """Columns of `obs` in which a partner must equal its prototype (donor, batch)."""
-    genes: int | None = None
-    """Swaps and knock-outs are run for at most this many genes of a concept, those that differ most between its
-    prototypes and partners; by default for all where the model's first layer is linear (scVI), else for 50."""
-    steps: int = 32
-    """Steps of the path integral."""
-
-    def __post_init__(self) -> None:
-        _among("attribution.methods", self.methods, METHODS)
-        _at_least("attribution", self, prototypes=2, partners=1, genes=1, steps=1)
 
 
 @dataclass(frozen=True)
@@ -208,7 +184,9 @@ def _cast(hint: Any, value: Any, name: str) -> Any:
 
 
 def _plain(option: Any) -> str:
-    return {int: "a whole number", float: "a number", str: "a text"}.get(option, "a list of texts")
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(
+        option, "a list of texts"
+    )
 
 
 def _at_least(table: str, config: Any, **bounds: int) -> None:
@@ -216,11 +194,3 @@ def _at_least(table: str, config: Any, **bounds: int) -> None:
         value = getattr(config, name)
         if value is not None and value < bound:
             raise InputError(f"{table + '.' if table else ''}{name} is {value}; it must be at least {bound}")
-
-
-def _among(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for value in values:
-        if value not in known:
-            raise InputError(f"{name} has {value!r}; it can hold {', '.join(known)}")
-    if not values:
-        raise InputError(f"{name} is empty; it can hold {', '.join(known)}")

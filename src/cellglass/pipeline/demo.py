@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cellglass.attribution.config import AttributionConfig
 from cellglass.errors import InputError
 from cellglass.models.registry import fittable
-from cellglass.pipeline.config import AttributionConfig, CellsConfig, ModelConfig, RunConfig
+from cellglass.pipeline.config import CellsConfig, ModelConfig, RunConfig
 
 LABELS = ("bulk_labels", "phase")
 _FEW = AttributionConfig(prototypes=10, partners=3, genes=20)

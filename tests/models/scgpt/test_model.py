@@ -259,6 +259,7 @@ def test_what_cannot_be_decoded_says_so(cells, model):
     for site in ("cell", "layers.0.resid", "embed"):
         with pytest.raises(InputError, match=r"decodes from cell.raw or layers.1.resid, not from"):
             model.decode(site, x, cells)
+    assert [site for site in model.sites if model.lacks("decode", site) is None] == ["cell.raw", "layers.1.resid"]
     with pytest.raises(InputError, match="no mvc_decoder"):
         model_of(cells.symbols, mvc=False).decode("cell.raw", x, cells)
     wide = model_of([*cells.symbols, *(f"other{i}" for i in range(MOST_DECODED))])

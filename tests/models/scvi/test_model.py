@@ -71,6 +71,9 @@ def test_decoding_gives_scvi_tools_rates(make_model, cells):
         torch.testing.assert_close(model.decode(site, hidden, cells), expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(InputError, match=r"not from 'encoder\.hidden\.0'"):
         model.decode("encoder.hidden.0", torch.zeros(40, 12), cells)
+    lacks = {site: model.lacks("decode", site) for site in model.sites}
+    assert [site for site, reason in lacks.items() if reason] == ["encoder.hidden.0", "encoder.hidden.1"]
+    assert all(model.lacks(what, site) is None for site in model.sites for what in ("counterfactual", "path"))
 
 
 def test_cells_are_aligned_where_they_are_not(make_model, cells):

@@ -139,6 +139,15 @@ def test_a_swap_is_the_edited_cell_alone(model: Small, cells: Cells) -> None:
         torch.testing.assert_close(found[row], model.activations(one, ["cell"])["cell"][0], atol=1e-6, rtol=1e-5)
 
 
+def test_changed_cells_are_read_at_sites_with_one_row_for_each(model: Small, cells: Cells) -> None:
+    assert [site for site in model.sites if model.lacks("counterfactual", site) is None] == list(model.cell_sites)
+    assert "no gradient with respect to counts" in str(model.lacks("path", "cell"))
+    one = np.array([0])
+    with pytest.raises(InputError) as caught:
+        model.perturbed_activations(cells, "layers.0.resid", one, one, one.astype(np.float32))
+    assert str(caught.value) == model.lacks("counterfactual", "layers.0.resid")
+
+
 def test_changes_that_make_the_same_tokens_share_a_run(model: Small, cells: Cells, monkeypatch) -> None:
     seen: list[int] = []
     forward = Small.forward

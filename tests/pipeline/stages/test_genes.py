@@ -16,7 +16,6 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
     """One concept, attributed by hand and alone."""
     codes, (store, site) = workspace.open_codes(small_run), workspace.open_activations(small_run)
     concept = int(np.argmax(np.diff(codes.indptr) > 20))
-    config = small_run.config.attribution
     by_hand = attribute(
         workspace.open_model(small_run),
         workspace.open_explained(small_run),
@@ -25,9 +24,7 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
         codes,
         store,
         [concept],
-        n_prototypes=config.prototypes,
-        n_partners=config.partners,
-        steps=config.steps,
+        config=small_run.config.attribution,
         seed=derive(0, "attribution"),
     ).genes
     table = pd.read_parquet(small_run.path("genes.parquet"))

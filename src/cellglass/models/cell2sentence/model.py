@@ -24,7 +24,7 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ from cellglass.cells.genes import align_genes
 from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.files import atomic_path
-from cellglass.models.base import TokenRows
+from cellglass.models.base import Capability, TokenRows
 from cellglass.models.cell2sentence import files
 from cellglass.models.cell2sentence.files import Architecture, Checkpoint
 from cellglass.models.cell2sentence.likelihood import head, log_probabilities, tries
@@ -327,12 +327,14 @@ class Cell2SentenceModel(TransformerModel):
         texts = [tuple(self.writer.answer(f"{space}{name}.")) for name in names]
         return self._log_probabilities(self.writer.tokens(cells, "cell_type"), texts).softmax(1).float()
 
-    def decode(self, site: str, activations: torch.Tensor, cells: Cells) -> NoReturn:  # noqa: ARG002
-        """Raise InputError: Cell2Sentence predicts words, and no counts."""
-        raise InputError(
-            f"the {self.kind} model predicts words, not counts, so {self.site(site).name!r} cannot be decoded to "
-            "expression; its predictions are next_gene(cells) and label_probabilities(cells, labels)"
-        )
+    def lacks(self, what: Capability, site: str) -> str | None:
+        """Return why the model cannot do `what`: Cell2Sentence predicts words, and no counts."""
+        if what == "decode":
+            return (
+                f"the {self.kind} model predicts words, not counts, so {self.site(site).name!r} cannot be decoded to "
+                "expression; its predictions are next_gene(cells) and label_probabilities(cells, labels)"
+            )
+        return super().lacks(what, site)
 
     def _log_probabilities(self, tokens: TokenLists, texts: Sequence[tuple[int, ...]]) -> torch.Tensor:
         forest = tries(texts)

@@ -26,7 +26,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,8 +35,7 @@ import torch
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.genes import GeneMap, align_genes, clean_ids
 from cellglass.cells.read import as_cells
-from cellglass.errors import InputError
-from cellglass.models.base import TokenRows
+from cellglass.models.base import Capability, TokenRows
 from cellglass.models.folder import digest
 from cellglass.models.geneformer import files
 from cellglass.models.geneformer.files import Dictionaries, GeneformerConfig
@@ -278,12 +277,14 @@ class GeneformerModel(TransformerModel):
         hidden = next(iter(rows.values()))
         return hidden._replace(values=self.head(hidden.values, genes))
 
-    def decode(self, site: str, activations: torch.Tensor, cells: Cells) -> NoReturn:  # noqa: ARG002
-        """Raise InputError: Geneformer predicts which gene stands at a position, and no counts."""
-        raise InputError(
-            f"the {self.kind} model predicts which gene stands at a place, not counts, so {self.site(site).name!r} "
-            "cannot be decoded to expression; gene_logits(cells) gives its predictions"
-        )
+    def lacks(self, what: Capability, site: str) -> str | None:
+        """Return why the model cannot do `what`: Geneformer predicts which gene stands at a position, and no counts."""
+        if what == "decode":
+            return (
+                f"the {self.kind} model predicts which gene stands at a place, not counts, so {self.site(site).name!r} "
+                "cannot be decoded to expression; gene_logits(cells) gives its predictions"
+            )
+        return super().lacks(what, site)
 
 
 def points_of(cfg: GeneformerConfig) -> dict[str, Point]:

@@ -26,12 +26,13 @@ from torch.nn import functional
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
+from cellglass.models.base import Capability
 from cellglass.models.edits import names_of
 from cellglass.models.folder import CFG, digest, read_cfg
 from cellglass.models.scgpt import files
 from cellglass.models.scgpt.config import ScgptConfig
 from cellglass.models.scgpt.genes import GeneMatch, check_known, genes_of, in_order, match_genes
-from cellglass.models.scgpt.net import Output, ScgptNet
+from cellglass.models.scgpt.net import NO_CELL_HEAD, Output, ScgptNet
 from cellglass.models.scgpt.tokens import tokens_of
 from cellglass.models.transformer.hooks import Point
 from cellglass.models.transformer.model import CellSite, TransformerModel, first_token
@@ -237,6 +238,18 @@ class ScgptModel(TransformerModel):
         output: Output = self.net(batch.ids, batch.value, batch.mask)
         return output
 
+    def lacks(self, what: Capability, site: str) -> str | None:
+        """Return why the model cannot do `what` at `site`: its heads read the raw embedding and the last layer."""
+        if what == "decode" and self.site(site).name != self._last_layer:
+            if site != "cell.raw":
+                return f"the scgpt model decodes from cell.raw or {self._last_layer}, not from {site!r}"
+            return None if self.net.cfg.mvc else NO_CELL_HEAD
+        return super().lacks(what, site)
+
+    @property
+    def _last_layer(self) -> str:
+        return f"layers.{self.cfg.n_layers - 1}.resid"
+
     def decode(
         self,
         site: str,
@@ -269,14 +282,12 @@ class ScgptModel(TransformerModel):
         InputError
             At every other site, without the head, or for more genes than can be held for many cells.
         """
-        last = f"layers.{self.cfg.n_layers - 1}.resid"
+        self.require("decode", site)
         x = activations.to(self.device, next(self.net.parameters()).dtype)
-        if self.site(site).name == last:
+        if site == self._last_layer:
             with torch.no_grad():
                 values: torch.Tensor = self.net.decoder(x)
             return values.float().cpu()
-        if site != "cell.raw":
-            raise InputError(f"the scgpt model decodes from cell.raw or {last}, not from {site!r}")
         if genes is None and len(self.genes) > MOST_DECODED:
             raise InputError(
                 f"decoding all {len(self.genes)} genes of the vocabulary would be a dense table; name genes, or narrow "

@@ -27,6 +27,7 @@ from cellglass.models.scgpt.config import ScgptConfig
 
 LARGEST_VALUE = 512.0
 """Larger values are clamped by the continuous value encoder."""
+NO_CELL_HEAD = "this scGPT checkpoint has no mvc_decoder, so it cannot read expression off a cell"
 _BATCH_NORM_EPS = 6.1e-5
 
 
@@ -103,7 +104,7 @@ class ScgptNet(nn.Module):
         torch.Tensor, (n, t)
         """
         if not self.cfg.mvc:
-            raise InputError("this scGPT checkpoint has no mvc_decoder, so it cannot read expression off a cell")
+            raise InputError(NO_CELL_HEAD)
         return self.mvc_decoder(cell, self.encoder(ids))  # type: ignore[no-any-return]
 
 

@@ -18,8 +18,7 @@ import torch
 
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.read import as_cells
-from cellglass.errors import InputError
-from cellglass.models.base import CellModel, LinearFront, Site
+from cellglass.models.base import Capability, CellModel, LinearFront, Site
 from cellglass.models.folder import digest, write_model
 from cellglass.models.scvi.covariates import Covariate, one_hot
 from cellglass.models.scvi.net import ScviConfig, ScviNet, Tensors
@@ -151,6 +150,12 @@ class ScviModel(CellModel):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
+    def lacks(self, what: Capability, site: str) -> str | None:
+        """Return why the model cannot do `what` at `site`: nothing decodes from the encoder's layers."""
+        if what == "decode" and self.site(site).name.startswith("encoder"):
+            return f"the scvi model decodes from z or a decoder layer, not from {site!r}"
+        return super().lacks(what, site)
+
     def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the activations of `cells` at `sites`; the cells are aligned where they are not."""
         names = [self.site(name).name for name in sites]
@@ -190,9 +195,8 @@ class ScviModel(CellModel):
         torch.Tensor, shape (n_cells, n_genes)
             n_cells x n_genes numbers: decode a few thousand cells at a time.
         """
-        side, _, layer = self.site(site).name.partition(".hidden.")
-        if side == "encoder":
-            raise InputError(f"the scvi model decodes from z or a decoder layer, not from {site!r}")
+        self.require("decode", site)
+        side, _, layer = site.partition(".hidden.")
         covariates, decoder = self._one_hot(cells), self._net.decoder
         x = activations.to(self.dtype)
         for one in decoder if side == "z" else decoder[int(layer) + 1 :]:

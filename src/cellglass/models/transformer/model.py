@@ -27,7 +27,7 @@ from torch import nn
 
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.errors import InputError
-from cellglass.models.base import CellModel, Floats, TokenRows
+from cellglass.models.base import Capability, CellModel, Floats, TokenRows
 from cellglass.models.edits import edited_cells
 from cellglass.models.folder import write_net
 from cellglass.models.transformer.coverage import GeneCoverage
@@ -139,8 +139,10 @@ class TransformerModel(CellModel):
 
     def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the activations of `cells` at sites with one row for each cell, float32 (n_cells, width)."""
-        names = [self._cell_site(name) for name in sites]
-        found: Any = self.read(self.prepare(cells), names)
+        for name in sites:
+            if self.site(name).name not in self.cell_sites:
+                raise InputError(self._not_of_cells(name))
+        found: Any = self.read(self.prepare(cells), sites)
         return dict(found)
 
     def token_activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, TokenRows]:
@@ -152,26 +154,30 @@ class TransformerModel(CellModel):
         found: Any = self.read(self.prepare(cells), names)
         return dict(found)
 
+    def lacks(self, what: Capability, site: str) -> str | None:
+        """Return why the model cannot do `what` at `site`: changed cells are read at sites with one row for each."""
+        if what == "counterfactual" and self.site(site).name not in self.cell_sites:
+            return self._not_of_cells(site)
+        return super().lacks(what, site)
+
     def perturbed_activations(self, cells: Cells, site: str, cell: Ints, gene: Ints, count: Floats) -> torch.Tensor:
         """Return activations at `site` after changes of counts; see `CellModel.perturbed_activations`.
 
         Changes that make the same tokens share one run: another count often leaves ranks and bins as they were.
         """
+        self.require("counterfactual", site)
         if not self.is_aligned(cells):
             raise InputError(f"{cells.source}: the genes are not the {self.kind} model's; use model.align(cells)")
-        name = self._cell_site(site)
         tokens, which = self.tokenise(edited_cells(cells, cell, gene, count)).different()
-        found: Any = self.read(tokens, [name])
-        values: torch.Tensor = found[name][torch.from_numpy(which)]
+        found: Any = self.read(tokens, [site])
+        values: torch.Tensor = found[site][torch.from_numpy(which)]
         return values
 
-    def _cell_site(self, name: str) -> str:
-        if self.site(name).name not in self.cell_sites:
-            raise InputError(
-                f"site {name!r} has one row for each gene of a cell; read it with token_activations, or choose "
-                f"one of: {', '.join(self.cell_sites)}"
-            )
-        return name
+    def _not_of_cells(self, site: str) -> str:
+        return (
+            f"site {site!r} has one row for each gene of a cell; read it with token_activations, or choose "
+            f"one of: {', '.join(self.cell_sites)}"
+        )
 
     def prepare(self, cells: CellsLike) -> TokenLists:
         """Return the tokens of `cells`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from cellglass.threads import threads
 
 if TYPE_CHECKING:
     from cellglass.activations.store import Store
+    from cellglass.attribution.work import Work
     from cellglass.cells import Cells
     from cellglass.dictionaries.base import Dictionary
     from cellglass.models.base import CellModel
@@ -76,18 +78,23 @@ class GenesStage(Stage):
         model, dictionary = open_model(self.run), open_concepts(self.run)
         if not of_tokens(store, site):
             return model, site, dictionary, store
-        from cellglass.attribution.pooled import Maxima
-        from cellglass.attribution.tokens import MAXIMA, TokenConcepts
+        from cellglass.attribution.pooled import Pooled
+        from cellglass.attribution.tokens import POOLED, TokenConcepts
 
-        return TokenConcepts(model, site, dictionary), MAXIMA, Maxima(dictionary.n_latents), _CellSpace(store)
+        return TokenConcepts(model, site, dictionary), POOLED, Pooled(dictionary.n_latents), _CellSpace(store)
 
     @cached_property
-    def methods(self) -> tuple[tuple[str, ...], list[str]]:
-        """What the model can do of what was asked for, and why not the rest; said once."""
-        from cellglass.attribution.run import possible_methods
+    def work(self) -> Work:
+        """What is attributed, and how; kept from block to block."""
+        from cellglass.attribution.tokens import TokenConcepts
+        from cellglass.attribution.work import Work
 
-        model, site, _, _ = self.opened
-        return possible_methods(model, self.cells, site, self.run.config.attribution.methods)
+        model, site, dictionary, activations = self.opened
+        config, seed = self.run.config.attribution, derive(self.run.config.seed, "attribution")
+        config = replace(config, genes=_most_genes(model, site, config.genes))
+        if isinstance(model, TokenConcepts):
+            config = replace(config, on=("activation",))
+        return Work(model, self.cells, site, dictionary, self.codes, activations, config, seed)
 
     def units(self) -> Sequence[str]:
         """Return the number of each block of live concepts."""
@@ -95,34 +102,13 @@ class GenesStage(Stage):
 
     def do(self, name: str, folder: Path) -> None:
         """Attribute the concepts of a block."""
-        from cellglass.attribution import attribute
-        from cellglass.attribution.block import READOUTS
-        from cellglass.attribution.tokens import MAXIMA
+        from cellglass.attribution.run import attribute_concepts
 
-        model, site, dictionary, activations = self.opened
-        methods, notes = self.methods
-        config = self.run.config.attribution
         with threads(1):
-            found = attribute(
-                model,
-                self.cells,
-                site,
-                dictionary,
-                self.codes,
-                activations,
-                self._alive[int(name) * BLOCK : (int(name) + 1) * BLOCK],
-                methods=methods,
-                on=("activation",) if site == MAXIMA else READOUTS,
-                n_prototypes=config.prototypes,
-                n_partners=config.partners,
-                match=config.match,
-                max_genes=_most_genes(model, site, config.genes),
-                steps=config.steps,
-                seed=derive(self.run.config.seed, "attribution"),
-            )
+            found = attribute_concepts(self.work, self._alive[int(name) * BLOCK : (int(name) + 1) * BLOCK])
         for table in _TABLES:
             getattr(found, table).to_parquet(folder / f"{table}.parquet", index=False)
-        (folder / "notes.json").write_text(json.dumps([*notes, *found.notes]))
+        (folder / "notes.json").write_text(json.dumps(found.notes))
 
     def join(self, made: Mapping[str, Path]) -> None:
         """Write the genes and pairs of all blocks; gaps, skipped concepts and notes."""

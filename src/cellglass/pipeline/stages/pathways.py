@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cellglass.atlas.summary import RANKINGS
+from cellglass.attribution.registry import METHODS, gene_rankings
 from cellglass.files import atomic_path
 from cellglass.pipeline.stage import Stage
 from cellglass.pipeline.workspace import RATES, open_explained
@@ -68,7 +68,7 @@ class PathwaysStage(Stage):
 
     def units(self) -> Sequence[str]:
         """Return ranking, source and test of each unit."""
-        methods = [method for method, _ in RANKINGS if len(self.ranked(method))]
+        methods = [method for method, _ in gene_rankings() if len(self.ranked(method))]
         tests = self.run.config.enrichment.tests
         return [f"{method}.{source}.{test}" for method in methods for source in self.sources for test in tests]
 
@@ -104,7 +104,7 @@ def ranking(genes_table: Path, method: str, genes: pd.Index[Any]) -> pd.DataFram
     """Return the scores of `method` in the table at `genes_table`, float32 (concepts, genes); 0 where not measured."""
     import pyarrow.parquet as pq
 
-    conditions = [("method", "=", method), ("on", "=", dict(RANKINGS)[method])]
+    conditions = [("method", "=", method), ("on", "=", dict(gene_rankings())[method])]
     table = pq.read_table(genes_table, filters=conditions, columns=["concept", "gene", "score"]).to_pandas()
     concepts, row = np.unique(table["concept"].to_numpy(), return_inverse=True)
     scores = np.zeros((len(concepts), len(genes)), dtype=np.float32)
@@ -117,6 +117,6 @@ def on_scale(scores: pd.DataFrame, method: str, test: str) -> pd.DataFrame:
     from cellglass.enrichment import TESTS
     from cellglass.enrichment.normal_scores import normal_scores
 
-    if method == "de" or TESTS[test].wants == "raw":
+    if METHODS[method].scale == "raw" or TESTS[test].wants == "raw":
         return scores
     return pd.DataFrame(normal_scores(scores.to_numpy()), index=scores.index, columns=scores.columns)

@@ -44,7 +44,7 @@ def encode_tokens(
     """Return the codes of the cells at the positions `which`, which follow each other."""
     import torch
 
-    from cellglass.attribution.pooled import largest_of_cells
+    from cellglass.attribution.pooled import max_pooled
     from cellglass.evaluation.tokens import GeneSums
 
     sums = GeneSums(dictionary.n_latents, len(model.genes))
@@ -56,7 +56,7 @@ def encode_tokens(
             rows = model.token_activations(some, [site])[site]
             codes = dictionary.encode(rows.values).to_csr()
             sums.add(codes, rows.gene)
-            largest.append(largest_of_cells(codes, rows.cell, some.n_cells))
+            largest.append(max_pooled(codes, rows.cell, some.n_cells))
             means.append(_mean_of_cells(codes, rows.cell, some.n_cells))
     progress("encode gene tokens", which.stop, cells.n_cells)
     most, mean = (sp.vstack(parts, format="csc", dtype=np.float32) for parts in (largest, means))

@@ -22,10 +22,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from cellglass.attribution.work import Subject
 from cellglass.cells.cells import Cells
 from cellglass.dictionaries.base import Dictionary
 from cellglass.errors import InputError
-from cellglass.models.base import CellModel
 
 Array = np.ndarray[Any, Any]
 Rule = Literal["midpoint", "gauss"]
@@ -72,10 +72,7 @@ def steps_of(rule: Rule, steps: int) -> tuple[Array, Array]:
 
 
 def path_effects(
-    model: CellModel,
-    cells: Cells,
-    site: str,
-    dictionary: Dictionary,
+    subject: Subject,
     prototype: Array,
     partner: Array,
     concept: Array,
@@ -84,20 +81,13 @@ def path_effects(
     steps: int = 32,
     rule: Rule = "midpoint",
     match_depth: bool = True,
-    front: bool = True,
 ) -> PathEffects:
     """Return the path effects of pairs; the result is dense, so call it with the pairs of a concept at a time.
 
     Parameters
     ----------
-    model : CellModel
-        With `linear_front` or at least `path_gradient`.
-    cells : Cells
-        Aligned to the model.
-    site : str
-        Where the dictionary reads.
-    dictionary : Dictionary
-        Gives pre-activations.
+    subject : Subject
+        Its model has a `linear_front` or at least a `path_gradient`; its dictionary gives pre-activations.
     prototype, partner, concept : int64, shape (n,)
         Positions of cells, and the latent that each pair is read at.
     on : {"activation", "preactivation"}
@@ -108,8 +98,6 @@ def path_effects(
         Where they lie. On networks of rectifiers both err by kinks, and neither is better by much.
     match_depth : bool
         Bring the partner's counts to the prototype's total first.
-    front : bool
-        Use the linear front where there is one; without it every step runs through the whole model.
 
     Raises
     ------
@@ -118,15 +106,14 @@ def path_effects(
     """
     positions, weights = steps_of(rule, steps)
     at, weight = torch.from_numpy(positions.astype(np.float32)), torch.from_numpy(weights.astype(np.float32))
-    walk = _front_walk(model, cells, site) if front else None
-    walk = walk or _plain_walk(model, cells, site)
-    pieces = []
+    walk = _front_walk(subject) or _plain_walk(subject)
+    pieces, cells = [], subject.cells
     size = max(1, min(_DENSE // cells.n_genes, len(prototype)))
     for start in range(0, len(prototype), size):
         piece = slice(start, start + size)
-        x, x0 = log_counts(cells, prototype[piece], partner[piece], match_depth)
-        read = _Readout(dictionary, torch.from_numpy(np.asarray(concept[piece], dtype=np.int64)), on)
-        gradient, ends = walk(x, x0, prototype[piece], read, at, weight)
+        x, x0 = log_counts(cells, prototype[piece], partner[piece], match_depth)  # (n, n_genes) each
+        read = _Readout(subject.dictionary, torch.from_numpy(np.asarray(concept[piece], dtype=np.int64)), on)
+        gradient, ends = walk(x, x0, prototype[piece], read, at, weight)  # (n, n_genes), (2, n)
         pieces.append(_finish(gradient * (x - x0), x - x0, ends))
     return PathEffects(*(np.concatenate(parts) for parts in zip(*pieces, strict=True))) if pieces else _nothing(cells)
 
@@ -137,12 +124,6 @@ def log_counts(cells: Cells, prototype: Array, partner: Array, match_depth: bool
     if match_depth:
         x0 = x0 * (x.sum(dim=1, keepdim=True) / x0.sum(dim=1, keepdim=True).clamp_min(1))
     return torch.log1p(x), torch.log1p(x0)
-
-
-def check_gradient(model: CellModel, cells: Cells, site: str) -> None:
-    """Raise InputError if the model has no gradient with respect to counts; `cells` are any few."""
-    if model.linear_front(site) is None:
-        model.path_gradient(site, torch.log1p(torch.from_numpy(cells.counts.toarray())), cells)
 
 
 class _Readout(NamedTuple):
@@ -165,23 +146,23 @@ def _finish(effects: torch.Tensor, change: torch.Tensor, ends: torch.Tensor) -> 
     return shares.numpy(), change.numpy(), readout.numpy(), difference.numpy(), gap.float().numpy()
 
 
-def _front_walk(model: CellModel, cells: Cells, site: str) -> Any:
-    front = model.linear_front(site)
+def _front_walk(subject: Subject) -> Any:
+    front, cells = subject.model.linear_front(subject.site), subject.cells
     if front is None:
         return None
-    weight_in = front.weight.detach()
+    weight_in = front.weight.detach()  # (k, n_genes)
 
     def walk(
         x: torch.Tensor, x0: torch.Tensor, cell: Array, read: _Readout, at: torch.Tensor, weight: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         unique, which = np.unique(cell, return_inverse=True)
-        end = front.front(cells[unique]).detach()[torch.from_numpy(which)]
-        way = (x - x0) @ weight_in.T
+        end = front.front(cells[unique]).detach()[torch.from_numpy(which)]  # (n, k)
+        way = (x - x0) @ weight_in.T  # (n, k)
         gradient = torch.empty_like(end)
         n = max(1, _ROWS // len(at))
         for start in range(0, len(x), n):
             pair = torch.arange(start, min(start + n, len(x)))
-            h = end[pair][:, None] - (1 - at)[None, :, None] * way[pair][:, None]
+            h = end[pair][:, None] - (1 - at)[None, :, None] * way[pair][:, None]  # (pairs, steps, k)
             slope = _slopes(lambda h, pair=pair: read(front.rest(h), pair.repeat_interleave(len(at))), h.flatten(0, 1))
             gradient[pair] = torch.einsum("psh,s->ph", slope.view(h.shape), weight)
         pairs = torch.arange(len(x))
@@ -192,7 +173,9 @@ def _front_walk(model: CellModel, cells: Cells, site: str) -> Any:
     return walk
 
 
-def _plain_walk(model: CellModel, cells: Cells, site: str) -> Any:
+def _plain_walk(subject: Subject) -> Any:
+    model, cells, site = subject.model, subject.cells, subject.site
+
     def walk(
         x: torch.Tensor, x0: torch.Tensor, cell: Array, read: _Readout, at: torch.Tensor, weight: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -203,7 +186,7 @@ def _plain_walk(model: CellModel, cells: Cells, site: str) -> Any:
             pair = torch.arange(start, min(start + n, len(x)))
             steps = pair.repeat_interleave(len(at))
             kept = cells[cell[steps.numpy()]]
-            way = x0[pair][:, None] + at[None, :, None] * (x - x0)[pair][:, None]
+            way = x0[pair][:, None] + at[None, :, None] * (x - x0)[pair][:, None]  # (pairs, steps, n_genes)
             slope = _slopes(
                 lambda y, steps=steps, kept=kept: read(model.path_gradient(site, y, kept), steps), way.flatten(0, 1)
             )

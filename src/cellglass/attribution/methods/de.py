@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cellglass.attribution import tables
+from cellglass.attribution.method import Method
+from cellglass.attribution.work import Block
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
 from cellglass.seeds import generator
@@ -96,3 +99,29 @@ class Expressed:
         for array, key in ((fold, "logfoldchanges"), (t, "scores"), (q, "pvals_adj")):
             array[order] = found[key]["active"]
         return Expression(fold, t, q, len(rows))
+
+
+def rows(block: Block, on: str) -> pd.DataFrame:  # noqa: ARG001 (there is one)
+    """Return all genes; ``effect`` is the fold change, ``score`` is t, ``n`` counts cells. A fold change has no se."""
+    work, frames = block.work, []
+    expressed = work.once("de", lambda: Expressed(work.cells, at_most=work.config.max_cells, seed=work.seed))
+    for concept in block.concepts:
+        found = expressed.compare(work.active(concept)[0], concept)
+        if found is not None:
+            nothing, n = np.full(len(found.t), np.nan), np.full(len(found.t), found.n)
+            frames.append(
+                tables.rows_of(concept, work.genes, effect=found.fold, se=nothing, score=found.t, q=found.q, n=n)
+            )
+    return tables.joined(frames, tables.MEASURED)
+
+
+ENTRY = Method(
+    name="de",
+    title="Differential expression",
+    cost="One t-test of the cells for each concept, and no run of the model.",
+    readouts=("expression",),
+    rows=rows,
+    ranking="expression",
+    preference=9,
+    scale="raw",
+)

@@ -1,0 +1,70 @@
+"""How concepts are attributed to genes: every setting, with its default, its meaning and what it cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cellglass.attribution.registry import METHODS
+from cellglass.errors import InputError
+from cellglass.vocabulary import ATTRIBUTION
+
+READOUTS = ("activation", "preactivation")
+
+
+@dataclass(frozen=True)
+class AttributionConfig:
+    """How the genes behind each concept are found."""
+
+    methods: tuple[str, ...] = tuple(ATTRIBUTION)
+    """Any of ``path``, ``swap``, ``knockout``, ``de`` (differential expression, for comparison), and of the methods
+    that other packages bring."""
+    prototypes: int = 20
+    """Cells taken for each concept; never more than half of its active cells, so that null partners remain."""
+    partners: int = 5
+    """Partners of each prototype, and as many null partners."""
+    match: tuple[str, ...] = ()
+    """Columns of `obs` in which a partner must equal its prototype (donor, batch)."""
+    genes: int | None = None
+    """Swaps and knock-outs are run for at most this many genes of a concept, those whose log1p counts differ most
+    between its prototypes and partners (mean over pairs); other genes have no row. By default for all; a run of the
+    pipeline takes 50 by default where the model's first layer is not linear, since each change is a run of the model
+    then."""
+    steps: int = 32
+    """Steps of the path integral."""
+    choose: str = "top"
+    """Prototypes: ``top``, the cells that activate the concept most, or ``quantiles``, evenly over the ranks of its
+    active cells."""
+    null: str = "nearest"
+    """Null partners: ``nearest``, the nearest active cells that are no prototypes, or ``random``, a seeded draw from
+    them."""
+    on: tuple[str, ...] = READOUTS
+    """What swaps and knock-outs read: ``activation`` (after the dictionary's selection), ``preactivation`` (before it),
+    or both."""
+    path_on: tuple[str, ...] = ("activation",)
+    """What paths read, and other methods by gradients: ``activation`` (the positive part of the pre-activation: the
+    selection has no gradient), ``preactivation``, or both."""
+    max_candidates: int = 50_000
+    """Of more cells than this, a seeded sample of this size is searched for partners."""
+    max_cells: int = 5_000
+    """Cells a side in differential expression; of more, a seeded sample."""
+    match_depth: bool = True
+    """Bring a partner to its prototype's depth before a path starts."""
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            METHODS.check(name, "attribution.methods")
+        for name in ("on", "path_on"):
+            for value in getattr(self, name):
+                if value not in READOUTS:
+                    raise InputError(f"attribution.{name} has {value!r}; it can hold {', '.join(READOUTS)}")
+        for name, known in (("methods", METHODS), ("on", READOUTS), ("path_on", READOUTS)):
+            if not getattr(self, name):
+                raise InputError(f"attribution.{name} is empty; it can hold {', '.join(known)}")
+        for name, known in (("choose", ("top", "quantiles")), ("null", ("nearest", "random"))):
+            if getattr(self, name) not in known:
+                raise InputError(f"attribution.{name} is {getattr(self, name)!r}; it can be {' or '.join(known)}")
+        bounds = {"prototypes": 2, "partners": 1, "genes": 1, "steps": 1, "max_candidates": 1, "max_cells": 2}
+        for name, bound in bounds.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise InputError(f"attribution.{name} is {value}; it must be at least {bound}")
