@@ -49,7 +49,7 @@ def browser() -> Iterator[Any]:
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line in this process; return exit status, stdout and stderr."""
 
-    from cellglass.cli.app import app as cli
+    from cellglass.cli import app as cli
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["cellglass", *map(str, arguments)])

@@ -9,10 +9,10 @@ import cellglass
 
 PACKAGE = Path(cellglass.__file__).parent
 LAYERS = (
-    "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "evaluation", "atlas", "pipeline",
-    "explorer",
+    "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "evaluation", "atlas", "explorer",
+    "pipeline",
 )  # fmt: skip
-LEAVES = {"_version", "compiled", "errors", "files", "progress", "seeds", "threads"}
+LEAVES = {"_version", "compiled", "errors", "files", "lazy", "progress", "registry", "seeds", "threads", "vocabulary"}
 
 
 def _imported(file: Path) -> set[str]:

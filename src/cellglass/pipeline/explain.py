@@ -94,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
 
 REPORT = Stage(
     "report", "write the report", finish.make_report, ("report.html",),
-    ("dictionaries", "genes", "pathways", "evaluation", "atlas"),
+    ("dictionaries", "genes", "pathways", "evaluation", "atlas"), revision=2,
 )  # fmt: skip
 
 
@@ -125,7 +125,10 @@ def run_pipeline(
         Hears how far each stage is.
     """
     from cellglass.atlas import open_atlas
+    from cellglass.explorer.report import frame
 
+    if report:
+        frame(title="")  # a page that is not built is told now, not after everything else
     run = Run(Path(out), config, {"cells": cells, "model": model}, progress)
     run_stages(run, [*STAGES, REPORT] if report else STAGES)
     return open_atlas(run.folder)

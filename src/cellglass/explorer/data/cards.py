@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from cellglass.atlas.report.collect import METHOD_ORDER
 from cellglass.explorer.data.cells import composition, histogram
 from cellglass.explorer.data.facts import CARD_SHARD
 from cellglass.explorer.data.json import dumps, shorts
 from cellglass.explorer.data.neighbours import Neighbours
 from cellglass.explorer.data.rows import Rows
-from cellglass.explorer.data.search_index import TESTS, Lookup, order
+from cellglass.explorer.data.search_index import METHOD_ORDER, TESTS, Lookup, order
 from cellglass.explorer.data.source import Source
 
 Array = np.ndarray[Any, Any]

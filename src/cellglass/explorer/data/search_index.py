@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.atlas import schema
-from cellglass.atlas.report.collect import METHOD_ORDER, ON_ORDER
 from cellglass.explorer.data.cached import once
 from cellglass.explorer.data.json import dumps, shorts
 from cellglass.explorer.data.source import Source
@@ -27,6 +26,8 @@ KEPT = 50
 """Concepts that are listed for a gene and a method, or for a gene set, a test and a ranking."""
 ALIASES = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
 """Columns of the counted genes that are looked for other names of a gene, the first one that is there."""
+METHOD_ORDER = ("path", "swap", "knockout", "de")
+ON_ORDER = ("activation", "preactivation", "expression")
 TESTS = ("gsea", "ulm", "ora")
 _ENSEMBL = re.compile(r"ENS[A-Z]*G[0-9]{6,}(\.[0-9]+)?")
 

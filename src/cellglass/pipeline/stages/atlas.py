@@ -257,6 +257,7 @@ def _best_term(run: Run) -> pd.DataFrame:
 
 def make_report(run: Run) -> None:
     """Write report.html."""
-    from cellglass.atlas import open_atlas, write_report
+    from cellglass.atlas import open_atlas
+    from cellglass.explorer.report import write_report
 
     write_report(open_atlas(run.folder, unfinished=True), run.path("report.html"))
