@@ -1,6 +1,7 @@
-"""Makes the pictures of README and docs/explorer.md from the demo's atlas: python docs/make_pictures.py demo-atlas.
+"""Makes the pictures of README and docs from the demo's atlas: python docs/make_pictures.py demo-atlas.
 
-It starts the explorer on the atlas, with notes in a temporary file, and goes the way that docs/explorer.md describes.
+It opens a report of the atlas from disk; then it starts the explorer on the atlas, with notes in a temporary file, and
+goes the way that docs/explorer.md describes.
 Needs playwright and Debian's chromium, which the tests need too.
 """
 
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
+
+from cellglass import open_atlas, write_report
 
 PICTURES = Path(__file__).parent / "pictures"
 SWITCHES = [
@@ -35,9 +38,10 @@ def main() -> None:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=SWITCHES)
         page = browser.new_page(viewport={"width": 1200, "height": 900}, device_scale_factor=1.5)
-        if (arguments.atlas / "report.html").is_file():
-            page.goto((arguments.atlas / "report.html").absolute().as_uri())
-            page.wait_for_timeout(1500)
+        with tempfile.TemporaryDirectory() as folder:
+            report = write_report(open_atlas(arguments.atlas), folder)
+            page.goto(f"{report.as_uri()}#/concepts")
+            page.locator(".list .line").first.wait_for()
             page.screenshot(path=arguments.out / "report.png")
         with explorer(arguments.atlas) as link:
             first_time(page, link, arguments.out)

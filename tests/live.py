@@ -19,10 +19,18 @@ from cellglass.explorer.data.tree import Tree
 from cellglass.explorer.http.security import authorities
 from cellglass.explorer.notes.place import open_notes
 
+INDEX = (
+    '<!doctype html><title>cellglass</title><meta http-equiv="Content-Security-Policy" content="none" />'
+    '<script type="module" crossorigin src="./assets/index-Bx3kd92a.js"></script>'
+    '<link rel="stylesheet" crossorigin href="./assets/index.css"><body>' + "<p>words</p>" * 200 + "</body>"
+)
+
 
 def make_page(folder: Path) -> Path:
     (folder / "assets").mkdir(parents=True, exist_ok=True)
-    (folder / "index.html").write_text("<!doctype html><title>page</title>" + "<p>words</p>" * 200)
+    (folder / "index.html").write_text(INDEX)
+    (folder / "favicon.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (folder / "assets" / "index.css").write_text("p { color: red }")
     (folder / "assets" / "index-Bx3kd92a.js").write_text("export const answer = 42\n" * 100)
     return folder
 

@@ -36,6 +36,7 @@ def test_the_lock_file_names_no_registry_and_holds_every_file_to_its_hash() -> N
 def test_the_page_is_small_and_asks_nothing_of_other_hosts() -> None:
     files = {path.name: path.read_bytes() for path in PAGE.rglob("*") if path.is_file()}
     assert "index.html" in files
+    assert sorted(Path(name).suffix for name in files) == [".css", ".html", ".js", ".svg"], "a report needs one script"
     assert 20_000 < _packed(files) < LIMIT
     html = files["index.html"].decode()
     assert "http:" not in html

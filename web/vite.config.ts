@@ -1,5 +1,5 @@
 // How the page is built. Everything is relative, so it works from any folder of any host; nothing is inlined, so a strict
-// content security policy holds.
+// content security policy holds. It is one script and one style, which a report puts into its one file.
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vite";
 
@@ -13,5 +13,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: true,
+    cssCodeSplit: false,
+    rolldownOptions: { output: { codeSplitting: false } },
   },
 });

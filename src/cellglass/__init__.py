@@ -6,6 +6,7 @@ The public face is small; each name is imported when it is first used, so that `
     models                     scVI and other models seen as functions from raw counts to activations
     explain                    from a model and cells to an atlas of its concepts
     open_atlas                 read an atlas again
+    write_report               an atlas as one HTML file that opens offline
     compare                    how far the concepts of two atlases agree
     InputError                 what is raised when something cannot be done with the given input
 """
@@ -18,9 +19,10 @@ from cellglass.lazy import lazily
 
 if TYPE_CHECKING:
     from cellglass import models
-    from cellglass.atlas import Atlas, open_atlas, write_report
+    from cellglass.atlas import Atlas, open_atlas
     from cellglass.atlas.comparison.compare import compare
     from cellglass.cells import Cells, cells_from_anndata, demo_cells, read_cells, simulate
+    from cellglass.explorer import write_report
     from cellglass.pipeline.explain import explain
 
 __all__ = [
@@ -50,6 +52,6 @@ _WHERE = {
     "open_atlas": "cellglass.atlas",
     "read_cells": "cellglass.cells",
     "simulate": "cellglass.cells",
-    "write_report": "cellglass.atlas",
+    "write_report": "cellglass.explorer",
 }
 __getattr__, __dir__ = lazily(__name__, _WHERE)

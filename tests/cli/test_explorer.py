@@ -13,6 +13,7 @@ from cellglass.atlas import open_atlas
 from cellglass.explorer.notes.place import open_notes
 from cellglass.explorer.review.session import Item, Review
 from cellglass.files import sha256
+from reported import held
 from synthetic import make_atlas
 
 Outcome = tuple[int, str, str]
@@ -156,6 +157,23 @@ def test_an_unknown_review_is_named_with_those_there_are(command: Callable[..., 
     assert session in err
     _, _, err = command("notes", "agreement", atlas, "--early")
     assert "nobody has rated" in err
+
+
+def test_a_report_takes_the_notes_of_the_atlas_unless_told_not_to(
+    command: Callable[..., Outcome], atlas: Path, tmp_path: Path
+) -> None:
+    _annotate(atlas, "plasma cells")
+    for options, labels in (([], ["plasma cells"]), (["--no-notes"], [])):
+        status, out, _ = command("report", atlas, "--out", tmp_path / "r.html", "--json", *options)
+        assert (status, json.loads(out)) == (0, {"report": str(tmp_path / "r.html")})
+        notes = json.loads(held(tmp_path / "r.html")["data/notes.json"])
+        assert [revision["label"] for revision in notes["revisions"]] == labels
+
+
+def test_a_report_stands_beside_the_atlas_if_nothing_else_is_said(command: Callable[..., Outcome], atlas: Path) -> None:
+    status, out, _ = command("report", atlas)
+    assert (status, out) == (0, f"Wrote {atlas / 'report.html'}; open it in a browser.\n")
+    assert (atlas / "report.html").is_file()
 
 
 @pytest.mark.parametrize("arguments", [["explore"], ["export"], ["notes", "merge"], ["notes", "agreement"]])

@@ -114,16 +114,20 @@ def write(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write.", show_default="ATLAS/report.html")
     ] = None,
+    no_notes: Annotated[bool, typer.Option("--no-notes", help="Leave notes out.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write one HTML file that shows an atlas and opens offline."""
-    from cellglass.atlas import open_atlas, write_report
+    """Write one HTML file that shows an atlas, with the notes of people, and opens offline."""
+    from cellglass.atlas import open_atlas
+    from cellglass.explorer.notes.place import shown_notes
+    from cellglass.explorer.report import write_report
 
     target = out or atlas / "report.html"
     opened = open_atlas(atlas)
     if target.is_dir():
         raise InputError(f"{target} is a folder; --out takes the name of a file, such as {target / 'report.html'}")
-    written = write_report(opened, target)
+    with shown_notes(opened, wanted=not no_notes) as notes:
+        written = write_report(opened, target, notes=notes)
     typer.echo(json.dumps({"report": str(written)}) if as_json else f"Wrote {written}; open it in a browser.")
 
 

@@ -71,13 +71,11 @@ def export(
     from cellglass.atlas import open_atlas
     from cellglass.cli.console import listening
     from cellglass.explorer.export import export as write
-    from cellglass.explorer.notes.place import notes_path, open_notes
+    from cellglass.explorer.notes.place import shown_notes
 
     opened = open_atlas(atlas)
     with contextlib.ExitStack() as stack:
-        kept = None
-        if not no_notes and (notes is not None or notes_path(opened).exists()):
-            kept = stack.enter_context(open_notes(opened, notes, make=False))
+        kept = stack.enter_context(shown_notes(opened, notes, wanted=not no_notes))
         progress = stack.enter_context(listening(quiet=quiet or as_json))
         written = write(opened, out, notes=kept, progress=progress)
     if as_json:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from cellglass.errors import InputError
 from cellglass.explorer.app import PAGE
 from cellglass.explorer.http.answers import is_tree_path, page_files
-from cellglass.explorer.notes.exchange import FORMAT
+from cellglass.explorer.notes.exchange import notes_file
 from cellglass.explorer.notes.place import fingerprint
-from cellglass.explorer.notes.store import SCHEMA_VERSION
 from cellglass.files import atomic_path, read_json
 from cellglass.progress import Progress, silent
 
@@ -68,7 +67,7 @@ def export(
         for done, path in enumerate(paths, len(page) + 1):
             _write(folder / path, tree.get(path))
             progress("export", done, total)
-        _write(folder / NOTES, _notes(notes, fingerprint(atlas)))
+        _write(folder / NOTES, notes_file(notes, fingerprint(atlas)))
         names = sorted([*page, *paths, NOTES, LIST])
         _write(folder / LIST, json.dumps({"format": "cellglass.export", "schema": 1, "files": names}).encode())
         progress("export", total, total)
@@ -91,13 +90,6 @@ def _check_target(out: Path, atlas: Path) -> None:
         name = place.relative_to(out).as_posix()
         if (place.is_symlink() or not place.is_dir()) and name not in ours:
             raise InputError(f"{out}: it holds {name}, which no export wrote; name an empty folder, or a new one")
-
-
-def _notes(notes: Notes | None, atlas: str) -> bytes:
-    """Return all notes with their history, as files of notes have them, and the atlas that one sent back must name."""
-    revisions = [] if notes is None else notes.revisions()
-    document = {"format": FORMAT, "schema": SCHEMA_VERSION, "atlas": atlas, "revisions": revisions}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _write(place: Path, content: bytes) -> None:

@@ -74,7 +74,10 @@ def run_pipeline(
         Told how far each stage is.
     """
     from cellglass.atlas import open_atlas
+    from cellglass.explorer.report import frame
 
+    if report:
+        frame(title="")  # a page that is not built is told now, not after everything else
     run = Run(Path(out), config, {"cells": cells, "model": model}, progress)
     run_stages(run, [*STAGES, ReportStage] if report else STAGES)
     return open_atlas(run.folder)

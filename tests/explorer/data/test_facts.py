@@ -75,6 +75,17 @@ def test_the_layout_keeps_its_proportions(tree: Tree, read: Any, atlas: Atlas) -
     np.testing.assert_allclose(found, atlas.concepts.obsm["X_umap"], atol=2e-3)
 
 
+def test_a_layout_is_centred_and_fills_the_longer_side() -> None:
+    xy = np.random.default_rng(0).normal(size=(500, 2)) * [8, 2] + [100, -3]
+    x, y = facts.quantised(xy).astype(float).T
+    scale = (xy[:, 0].max() - xy[:, 0].min()) / (x.max() - x.min())
+    np.testing.assert_allclose((x - x[0]) * scale, xy[:, 0] - xy[0, 0], atol=2 * scale)
+    np.testing.assert_allclose((y - y[0]) * scale, xy[:, 1] - xy[0, 1], atol=2 * scale)
+    assert (x.min(), x.max()) == (0, 65535)
+    assert abs((y.min() + y.max()) / 2 - 32767.5) <= 1
+    assert len(np.unique(facts.quantised(np.ones((3, 2))))) == 1
+
+
 def test_concepts_by_column(read: Any, atlas: Atlas) -> None:
     columns, var = read("data/concepts.json"), atlas.concepts.var
     assert columns["name"] == var.index.tolist()

@@ -22,6 +22,14 @@ def test_many_numbers_are_shortened_like_one(digits: int) -> None:
     assert shorts(np.zeros(0)) == []
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.123456, 0.1235), (1234.0, 1234), (np.nan, None), (None, None), (np.inf, None), (1e-12, 1e-12)],
+)
+def test_short_numbers(value: float | None, expected: float | None) -> None:
+    assert short(value) == expected
+
+
 def test_json_is_text_in_utf_8_without_spaces() -> None:
     assert dumps({"a": ["<é>", None, 1.5]}) == '{"a":["<é>",null,1.5]}'.encode()
     with pytest.raises(ValueError, match="JSON compliant"):

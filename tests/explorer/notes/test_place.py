@@ -11,7 +11,7 @@ import pytest
 
 from cellglass.atlas import open_atlas
 from cellglass.errors import InputError
-from cellglass.explorer.notes.place import fingerprint, notes_path, open_notes
+from cellglass.explorer.notes.place import fingerprint, notes_path, open_notes, shown_notes
 from synthetic import make_atlas
 
 
@@ -72,3 +72,19 @@ def test_notes_of_another_atlas_are_refused_and_stay_as_they_are(folder: Path, t
 def test_two_atlases_have_places_of_their_own(folder: Path, tmp_path: Path) -> None:
     other = open_atlas(make_atlas(tmp_path / "other", n_cells=60, n_concepts=9))
     assert notes_path(open_atlas(folder)) != notes_path(other)
+
+
+def test_notes_are_shown_where_there_are_any_and_none_are_made(folder: Path, tmp_path: Path) -> None:
+    atlas = open_atlas(folder)
+    with shown_notes(atlas) as none:
+        assert none is None
+    assert not notes_path(atlas).exists()
+    with pytest.raises(InputError, match="no notes yet"), shown_notes(atlas, tmp_path / "n.sqlite"):
+        pass
+    with open_notes(atlas) as notes:
+        notes.write({"latent": 1, "who": "Ada", "base": None, "label": "x"})
+    with shown_notes(atlas) as notes:
+        assert notes is not None
+        assert [revision["label"] for revision in notes.revisions()] == ["x"]
+    with shown_notes(atlas, wanted=False) as none:
+        assert none is None

@@ -1,4 +1,5 @@
-"""The explorer as people meet it: the real command as a process, the real export behind `python -m http.server`.
+"""The explorer as people meet it: the real command as a process, the real export behind `python -m http.server`, a
+report that is opened from disk.
 
 A page is opened by `visit`, which fails the test for any error in the console and any request that leaves the machine.
 """
@@ -24,12 +25,17 @@ ARTIFACTS = Path(__file__).parents[3] / "artifacts" / "explorer"
 
 
 class Site(NamedTuple):
-    """A running explorer."""
+    """A running explorer, an export or a report."""
 
     url: str
     live: bool
     atlas: Path
     notes: Path | None
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        return "live" if self.live else "report" if self.url.startswith("file:") else "static"
 
 
 def _command(*arguments: str | Path) -> list[str]:
@@ -104,9 +110,16 @@ def static(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     stop(process)
 
 
-@pytest.fixture(params=["live", "static"])
+@pytest.fixture(scope="session")
+def report(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    run_here("report", full_folder, "--out", path, "--no-notes")
+    return Site(path.as_uri(), False, full_folder, None)
+
+
+@pytest.fixture(params=["live", "static", "report"])
 def site(request: pytest.FixtureRequest) -> Site:
-    """Both explorers, one after the other."""
+    """All of them, one after the other."""
     found: Site = request.getfixturevalue(request.param)
     return found
 

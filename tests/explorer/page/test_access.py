@@ -29,15 +29,17 @@ CHECK = """async () => (await axe.run(document, {resultTypes: ["violations"]})).
     .map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`)"""
 
 
-def test_no_view_has_a_serious_violation(live: Any, visit: Any) -> None:
+@pytest.mark.parametrize("kind", ["live", "report"])
+def test_no_view_has_a_serious_violation(kind: str, request: pytest.FixtureRequest, visit: Any) -> None:
     if not AXE.exists():
         pytest.skip(f"axe-core is not installed ({AXE}): run npm ci in web/")
-    page = visit(live, bypass_csp=True)
+    site = request.getfixturevalue(kind)
+    page = visit(site, bypass_csp=True)
     page.locator("h1").wait_for()
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = {}
     for view in VIEWS:
-        page.goto(live.url + view)  # the same document: only what follows # changes
+        page.goto(site.url + view)  # the same document: only what follows # changes
         settle(page)
         assert page.evaluate("typeof axe") == "object"
         for scheme in ("light", "dark"):
@@ -138,8 +140,8 @@ def test_help_is_a_key_away(site: Any, visit: Any) -> None:
     assert not dialog.is_visible()
 
 
-def test_dark_and_light_are_the_system_s_or_the_reader_s(live: Any, visit: Any) -> None:
-    page = visit(live, "#/help", color_scheme="dark")
+def test_dark_and_light_are_the_system_s_or_the_reader_s(site: Any, visit: Any) -> None:
+    page = visit(site, "#/help", color_scheme="dark")
     colour = "() => getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(colour)
     page.get_by_role("button", name="Use light colours").click()

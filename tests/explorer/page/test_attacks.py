@@ -24,7 +24,7 @@ EVIL = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=
 LABEL = "phase <img src=x onerror=window.pwned=1>"
 FORMULA = "=HYPERLINK(1;2)"
 FOLDER = "a <img src=x onerror=window.pwned=1>'\"& atlas"
-SAFE = """() => window.pwned === undefined && document.scripts.length === 1
+SAFE = """() => window.pwned === undefined && document.scripts.length === (document.getElementById('files') ? 2 : 1)
     && !document.querySelector('img, iframe, object, embed, [onerror]')"""
 
 
@@ -44,22 +44,25 @@ def make_hostile(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]:
-    """The hostile atlas, live and exported, in folders whose names are markup too."""
+    """The hostile atlas, live, exported and as a report, in folders whose names are markup too."""
     place = tmp_path_factory.mktemp("hostile")
     folder = make_hostile(place / FOLDER)
     process, url = start_live(folder, place / f"notes {FOLDER}.sqlite")
     site = place / "sites" / FOLDER
     run_here("export", folder, "--out", site, "--no-notes", "--quiet")
+    report = place / f"{FOLDER}.html"
+    run_here("report", folder, "--out", report, "--no-notes")
     with served(site.parent) as parent:
         inside = parent + urllib.parse.quote(FOLDER) + "/"
         yield {
             "live": Site(url, True, folder, place / f"notes {FOLDER}.sqlite"),
             "static": Site(inside, False, folder, None),
+            "report": Site(report.as_uri(), False, folder, None),
         }
     stop(process)
 
 
-@pytest.mark.parametrize("kind", ["live", "static"])
+@pytest.mark.parametrize("kind", ["live", "static", "report"])
 def test_no_view_takes_a_name_for_markup(hostile: dict[str, Site], kind: str, visit: Any, keep: Any) -> None:
     site = hostile[kind]
     page = visit(site, "#/", width=1280, height=900)
@@ -89,7 +92,7 @@ def test_no_view_takes_a_name_for_markup(hostile: dict[str, Site], kind: str, vi
     keep(page, f"hostile-{kind}")
 
 
-@pytest.mark.parametrize("kind", ["live", "static"])
+@pytest.mark.parametrize("kind", ["live", "static", "report"])
 def test_notes_and_formulas_stay_text(hostile: dict[str, Site], kind: str, visit: Any, tmp_path: Path) -> None:
     site = hostile[kind]
     page = visit(site, "#/c/1")
@@ -141,7 +144,7 @@ def test_raters_and_their_words_stay_text(hostile: dict[str, Site], visit: Any) 
     assert page.evaluate(SAFE)
 
 
-@pytest.mark.parametrize("kind", ["live", "static"])
+@pytest.mark.parametrize("kind", ["live", "static", "report"])
 def test_an_injected_script_does_not_run(hostile: dict[str, Site], kind: str, browser: Any) -> None:
     site, told = hostile[kind], list[str]()
     context = browser.new_context()
@@ -169,6 +172,8 @@ def test_an_injected_script_does_not_run(hostile: dict[str, Site], kind: str, br
             policy = answer.headers["content-security-policy"]
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
+    if site.kind == "report":
+        return
     with urllib.request.urlopen(f"{site.url}data/manifest.json", timeout=20) as answer:
         assert answer.headers["content-type"].startswith("application/json")
         assert LABEL in [label["name"] for label in json.load(answer)["labels"]]

@@ -92,7 +92,7 @@ def test_a_concept_colours_the_cells_with_zero_in_grey(site: Any, visit: Any, ke
     assert np.hypot(plot.x[cell] - plot.x[strong], plot.y[cell] - plot.y[strong]) < 9
     assert told[1] == f"cell type: {plot.concepts.obs['cell type'].iloc[cell]}"
     assert told[-1].endswith(f": {values[cell]:.2f}")
-    keep(page, f"cells-concept-{'live' if site.live else 'static'}")
+    keep(page, f"cells-concept-{site.kind}")
 
 
 def test_a_label_and_genes_colour_them_and_the_legend_hides_groups(live: Any, visit: Any) -> None:
@@ -167,7 +167,7 @@ def test_a_box_and_a_lasso_select_cells_and_say_what_marks_them(
     other = visit(site, link.removeprefix(site.url))
     assert chosen(other) == lassoed, "the link brings the selection back"
     other.get_by_label("Save the concepts that mark").wait_for()
-    keep(other, f"cells-chosen-{'live' if site.live else 'static'}", full=True)
+    keep(other, f"cells-chosen-{site.kind}", full=True)
     page.get_by_role("button", name="Let go").click()
     page.locator(".chosen").wait_for(state="detached")
     page.go_back()

@@ -87,7 +87,7 @@ def test_its_genes_and_pathways_are_those_of_the_atlas(site: Any, visit: Any, ke
         assert set(row["leading_edge"].split(";")) == set(there["leading_edge"].split(";"))
     told = panel(page, "What those genes have in common").get_by_role("img").first.get_attribute("aria-label")
     assert "against random genes" in told
-    keep(page, f"card-{'live' if site.live else 'static'}", full=True)
+    keep(page, f"card-{site.kind}", full=True)
 
 
 def test_its_cells_are_those_of_the_atlas(live: Any, visit: Any, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_it_says_what_model_and_cells_these_are(site: Any, visit: Any, keep: Any
     assert page.locator(".glimpses li").count() == 6
     shown = page.locator("#list-title + p + .tools")
     assert shown.count() == 1
-    keep(page, f"home-{'live' if site.live else 'static'}")
+    keep(page, f"home-{site.kind}")
 
 
 def test_quality_stands_beside_its_nulls(live: Any, visit: Any, tmp_path: Path) -> None:

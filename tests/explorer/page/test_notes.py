@@ -69,7 +69,7 @@ def test_a_note_is_kept_shown_listed_and_taken_back(site: Any, visit: Any, keep:
     page.get_by_text("History (2)").click()
     assert "Secretory." in page.locator(".history li").nth(1).inner_text()
     page.locator(PANEL).evaluate("e => e.scrollIntoView()")
-    keep(page, f"notes-{'live' if site.live else 'static'}")
+    keep(page, f"notes-{site.kind}")
     page.goto(f"{site.url}#/concepts?noted=yes")
     row = page.get_by_role("row").filter(has_text="plasma cells")
     assert "agreed, 4/5" in row.inner_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import scipy.sparse as sp
 import torch
 
 from cellglass.atlas import Atlas, open_atlas
-from cellglass.atlas.report.collect import collect
 from cellglass.cells import Simulated
 from cellglass.pipeline.config import RunConfig, make_config
 from cellglass.pipeline.explain import run_pipeline
@@ -25,7 +25,7 @@ from cellglass.pipeline.workspace import (
     open_explained,
     open_model,
 )
-from cellglass.progress import silent
+from reported import held
 
 SITE = "layers.1.mlp.out"
 
@@ -119,12 +119,14 @@ def test_gene_identity_is_the_share_of_variance_that_gene_means_explain(atlas, d
 
 
 def test_the_report_says_on_which_genes_a_concept_fires(atlas):
-    data = collect(atlas, 100, silent)
-    for concept in data["concepts"]:
-        expected = atlas.tokens(concept["latent"]).head(5)
-        assert [name for name, _ in concept["tokens"]] == expected["symbol"].tolist()
-        identity = atlas.concepts.var["gene_identity"].iloc[concept["latent"]]
-        assert concept["identity"] == (None if np.isnan(identity) else pytest.approx(identity, abs=1e-3))
+    report = held(atlas.path / "report.html")
+    files = {path: json.loads(content) for path, content in report.items() if path.endswith(".json")}
+    ids, shard = files["data/genes.json"]["id"], files["data/manifest.json"]["card_shard"]
+    for latent, identity in enumerate(files["data/concepts.json"]["identity"]):
+        rows = files[f"data/cards/{latent // shard}.json"][str(latent)]["tokens"]
+        assert [ids[row[0]] for row in rows] == atlas.tokens(latent)["gene"].head(50).tolist()
+        expected = atlas.concepts.var["gene_identity"].iloc[latent]
+        assert identity == (None if np.isnan(expected) else pytest.approx(expected, abs=1e-3))
 
 
 def test_the_dictionary_learns_from_a_sample_and_whole_cells_are_held_out(run):

@@ -30,6 +30,11 @@ class Atlas {
     }
   }
 
+  /** How many cells are drawn: all, but for the report of a large atlas. */
+  get drawn(): number {
+    return this.manifest!.report?.cells ?? this.manifest!.n_cells;
+  }
+
   async loadGenes(): Promise<Genes> {
     this.genes ??= await data.genes();
     return this.genes;

@@ -1,6 +1,7 @@
 // The atlas as the page reads it: one small file at a time, each kept for a while. Only relative paths, so that the same
-// page works on the live server and in any folder of a static host.
+// page works on the live server and in any folder of a static host; in a report the files are inside of the page.
 
+import { holds, isReport, opened } from "./held";
 import type { Card, Concepts, GeneConcept, Genes, Manifest, Neurons, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
 
 /** What went wrong, in a sentence that a reader can act on. */
@@ -8,6 +9,11 @@ export class DataError extends Error {}
 
 /** Fetches; whatever goes wrong becomes a DataError in plain words. */
 async function fetched(path: string): Promise<Response> {
+  if (isReport) {
+    if (!holds(path)) throw new DataError(`To stay small, this report leaves out ${path}. \`cellglass explore\` shows it.`);
+    if (!("DecompressionStream" in window)) throw new DataError("This browser is too old to unpack the report. Update it, or open the report in another one.");
+    return opened(path);
+  }
   let answer: Response;
   try {
     answer = await fetch(path);
@@ -85,6 +91,9 @@ export const activation = (latent: number): Promise<Sparse> => columns(`data/act
 export const neurons = (): Promise<Neurons> => one("data/neurons.json") as Promise<Neurons>;
 export const neuron = (number: number): Promise<Sparse> => columns(`data/neurons/${number}.bin`);
 export const expression = (gene: number): Promise<Sparse> => columns(`data/expression/${gene}.bin`);
+/** Whether the counts of all these genes can be drawn on the cells. */
+export const drawable = (genes: number[]): boolean => genes.every((gene) => holds(`data/expression/${gene}.bin`));
+export const drawableNeuron = (number: number): boolean => holds(`data/neurons/${number}.bin`);
 
 export interface NotesFile {
   atlas: string | null;
@@ -131,5 +140,13 @@ export async function conceptsOfTerm(term: number, shard: number): Promise<TermC
 const NAMES_SHARD = 10_000;
 export async function cellName(cell: number): Promise<string> {
   const names = (await one(`data/cells/${Math.floor(cell / NAMES_SHARD)}.json`)) as string[];
-  return names[cell % NAMES_SHARD] ?? `cell ${cell}`;
+  return names[cell % NAMES_SHARD] || `cell ${cell}`;
 }
+
+/** The name of the cell at a place of the map; a report may draw a sample of the cells. */
+export async function nameAt(place: number): Promise<string> {
+  if (!isReport) return cellName(place);
+  drawn ??= bytes("data/drawn.bin").then((raw) => new Uint32Array(words(raw, 4)));
+  return cellName((await drawn)[place]);
+}
+let drawn: Promise<Uint32Array> | null = null;

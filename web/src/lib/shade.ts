@@ -38,7 +38,7 @@ async function ofGenes(numbers: number[], title: string): Promise<Shade> {
   if (!atlas.manifest?.has_expression) throw new data.DataError("This atlas was made without its counts, so genes cannot be drawn on the cells. Make it again with the counts kept.");
   const uncounted = numbers.find((gene) => gene >= atlas.manifest!.n_expression);
   if (uncounted !== undefined) throw new data.DataError(`The atlas has no counts of ${atlas.symbol(uncounted)}.`);
-  const n = atlas.manifest.n_cells;
+  const n = atlas.drawn;
   const sums = new Float32Array(n);
   for (const gene of numbers) {
     const { cells, values } = await data.expression(gene);

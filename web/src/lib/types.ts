@@ -61,6 +61,8 @@ export interface Manifest {
   concept_columns: string;
   graphs: unknown[];
   xy_bounds: [number, number, number, number];
+  /** in a report: how many cells it draws, and what it leaves out, in words */
+  report?: { cells: number; left_out: string[] };
 }
 
 export interface Concepts {

@@ -12,12 +12,12 @@ import pandas as pd
 
 from cellglass.atlas import schema
 from cellglass.atlas.read import describe
-from cellglass.atlas.report.collect import metrics
-from cellglass.atlas.report.pack import quantise_layout
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
 from cellglass.explorer.data.source import Source
 from cellglass.vocabulary import TITLES, in_order
+
+Array = np.ndarray[Any, Any]
 
 SCHEMA = 1
 CELLS = 10_000
@@ -49,7 +49,7 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
             "has_pairs": bool(len(source.pairs)) and counted is not None,
             "consensus": consensus(source),
             "labels": labels(source),
-            "metrics": metrics(source.atlas),
+            "metrics": metrics(source),
             "methods": [list(pair) for pair in index.genes.methods],
             "tests": index.terms.tests,
             "rankings": index.terms.rankings,
@@ -107,6 +107,15 @@ def consensus(source: Source) -> dict[str, Any] | None:
     }
 
 
+def metrics(source: Source) -> list[dict[str, Any]]:
+    """Return the records of evaluation.json with short numbers."""
+    numbers = ("value", "spread", "null", "n")
+    return [
+        {"metric": str(name), **{key: short(row[key]) for key in numbers}, "definition": str(row["definition"])}
+        for name, row in source.atlas.evaluation.iterrows()
+    ]
+
+
 def labels(source: Source) -> list[dict[str, Any]]:
     """Return name, kind, values and file of each label."""
     found = []
@@ -143,7 +152,16 @@ def layout(source: Source) -> bytes:
     """Return x and y of each cell, uint16: of one scale, so that shapes keep their proportions."""
     if not len(source.layout):
         return b""
-    return np.stack(quantise_layout(source.layout), axis=1).astype("<u2").tobytes()
+    return quantised(source.layout).astype("<u2").tobytes()
+
+
+def quantised(xy: Array) -> Array:
+    """Return x and y as integers 0..65535, each centred, with one scale for both, so that shapes keep proportions."""
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    span = float((high - low).max()) or 1.0
+    unit = (xy - (low + high) / 2) / span + 0.5
+    found: Array = np.clip(np.rint(unit * 65535), 0, 65535).astype(np.uint16)
+    return found
 
 
 def cell_names(source: Source, shard: int) -> bytes:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
-
-from cellglass.atlas.report.pack import short
-
-__all__ = ["dumps", "short", "shorts"]
 
 _EXACT = 22
 """Powers of ten up to this one are exact in float64."""
@@ -18,6 +15,18 @@ _EXACT = 22
 def dumps(value: Any) -> bytes:
     """Return plain values as JSON, UTF-8, without spaces."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def short(value: Any, digits: int = 4) -> float | int | None:
+    """Return a number with `digits` significant digits, or None for what is missing or not finite."""
+    if value is None:
+        return None
+    number = float(value)
+    if not math.isfinite(number):
+        return None
+    if number == int(number) and abs(number) < 1e15:
+        return int(number)
+    return float(f"{number:.{digits}g}")
 
 
 def shorts(values: Any, digits: int = 4) -> list[float | int | None]:

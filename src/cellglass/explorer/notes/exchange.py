@@ -70,6 +70,13 @@ def merge_notes(notes: Notes, files: Iterable[Path | str]) -> Merged:
     return Merged(fresh, answers)
 
 
+def notes_file(notes: Notes | None, atlas: str) -> bytes:
+    """Return all notes with their history as JSON, and the atlas that a file which is sent back must name."""
+    revisions = [] if notes is None else notes.revisions()
+    document = {"format": FORMAT, "schema": SCHEMA_VERSION, "atlas": atlas, "revisions": revisions}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def export_notes(notes: Notes, path: Path | str) -> Path:
     """Write all revisions to `path`: JSON with the whole history, or, where its name ends in ``.csv``, a table.
 

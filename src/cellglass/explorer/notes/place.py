@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,3 +85,19 @@ def open_notes(atlas: Atlas, path: Path | str | None = None, *, make: bool = Tru
     if not make and not place.exists():
         raise InputError(f"{place}: there are no notes yet; write some with: cellglass explore {atlas.path}")
     return Notes(place, fingerprint(atlas), map(int, atlas.latents))
+
+
+@contextmanager
+def shown_notes(atlas: Atlas, path: Path | str | None = None, *, wanted: bool = True) -> Iterator[Notes | None]:
+    """Yield the notes that an export or a report shows: those at `path`, or the atlas's own; None where it has none.
+
+    Raises
+    ------
+    InputError
+        As `open_notes`, and if `path` is named but not there.
+    """
+    if not wanted or (path is None and not notes_path(atlas).exists()):
+        yield None
+        return
+    with open_notes(atlas, path, make=False) as kept:
+        yield kept

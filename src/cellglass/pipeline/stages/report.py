@@ -15,9 +15,11 @@ class ReportStage(Stage):
     does = "write the report"
     outputs = (REPORT,)
     needs = ("dictionaries", "genes", "pathways", "evaluation", "atlas")
+    revision = 2
 
     def do(self, name: str, folder: Path) -> None:  # noqa: ARG002 (there is one unit)
         """Write the file."""
-        from cellglass.atlas import open_atlas, write_report
+        from cellglass.atlas import open_atlas
+        from cellglass.explorer.report import write_report
 
         write_report(open_atlas(self.run.folder, unfinished=True), folder / REPORT)

@@ -1,0 +1,94 @@
+"""The kinds of JSON files of which a report holds a part: how much room each has, and how its files are shortened.
+
+A file stands in the report packed: gzip, then base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+FIRST_GENES, FIRST_TERMS, FIRST_CONCEPTS, FIRST_PROTOTYPES = 15, 12, 15, 3
+"""Rows of a list, or prototypes of a concept, to which files are shortened."""
+
+
+class Part(NamedTuple):
+    """A kind of JSON file: bytes of the report that it may take, how it is shortened, and what is then said."""
+
+    room: int
+    shorten: Callable[[Any], Any]
+    shortened: str
+    missing: str
+
+
+def pack(content: bytes) -> str:
+    """Return a file as the report holds it: gzip, then base64, so that no byte of it can be markup."""
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
+
+
+def unpack(text: str) -> bytes:
+    """Return the file that `pack` packed."""
+    return gzip.decompress(base64.b64decode(text))
+
+
+def short_cards(cards: dict[str, Any]) -> dict[str, Any]:
+    """Return cards with the first rows of their lists, and the real pairs of their first prototypes."""
+    found = {}
+    for latent, card in cards.items():
+        real = [pair for pair in card["pairs"] if pair[2] == "real"]
+        kept = set(list(dict.fromkeys(pair[0] for pair in real))[:FIRST_PROTOTYPES])
+        found[latent] = card | {
+            "genes": {key: rows[:FIRST_GENES] for key, rows in card["genes"].items()},
+            "pathways": [block | {"terms": block["terms"][:FIRST_TERMS]} for block in card["pathways"]],
+            "pairs": [pair for pair in real if pair[0] in kept],
+        }
+    return found
+
+
+def short_pairs(prototypes: list[Any]) -> list[Any]:
+    """Return the first prototypes, each with its first partner."""
+    return [one | {"partners": one["partners"][:1]} for one in prototypes[:FIRST_PROTOTYPES]]
+
+
+def short_lists(lists: dict[str, list[list[Any]]], by: int) -> dict[str, list[list[Any]]]:
+    """Return the first concepts of each gene or gene set for each of the values in the `by` columns after the first."""
+    found: dict[str, list[list[Any]]] = {}
+    for key, rows in lists.items():
+        seen: Counter[tuple[Any, ...]] = Counter()
+        found[key] = []
+        for row in rows:
+            seen[tuple(row[1 : 1 + by])] += 1
+            if seen[tuple(row[1 : 1 + by])] <= FIRST_CONCEPTS:
+                found[key].append(row)
+    return found
+
+
+PARTS = {
+    "cards": Part(
+        15 << 20,
+        short_cards,
+        f"genes after the first {FIRST_GENES} of each method and gene sets after the first {FIRST_TERMS} of each test",
+        "the cards of {:,} concepts, those that match a label least",
+    ),
+    "pairs": Part(
+        2 << 20,
+        short_pairs,
+        f"prototypes after the first {FIRST_PROTOTYPES} of each concept, and their further partners",
+        "the prototypes and partners of {:,} concepts",
+    ),
+    "gene-concepts": Part(
+        3 << 20,
+        lambda lists: short_lists(lists, 1),
+        f"in the search, concepts after the first {FIRST_CONCEPTS} of each gene and method",
+        "in the search, the concepts of {:,} genes",
+    ),
+    "term-concepts": Part(
+        1 << 20,
+        lambda lists: short_lists(lists, 2),
+        f"in the search, concepts after the first {FIRST_CONCEPTS} of each gene set, test and ranking",
+        "in the search, the concepts of {:,} gene sets",
+    ),
+}
