@@ -81,7 +81,7 @@ def capture(
     fingerprint
         Names the model's weights, so that a capture of other weights is not gone on with.
     progress
-        Hears how many cells are done.
+        Told how many cells are done.
 
     Raises
     ------

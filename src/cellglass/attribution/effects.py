@@ -93,7 +93,7 @@ def effects(
     on : tuple of {"activation", "preactivation"}
         What to read. Every edited cell must have a readout above 0 there; where it has not, the effect is NaN.
     progress : Progress
-        Hears of edits that were run.
+        Told of edits that were run.
     """
     if not len(edits.row):
         return {name: np.empty(0, dtype=np.float32) for name in on}

@@ -110,12 +110,12 @@ def attribute(
     seed : int
         Same seed, same result.
     progress : Progress
-        Hears how many concepts are done.
+        Told how many concepts are done.
 
     Raises
     ------
     InputError
-        If an argument cannot be.
+        If an argument is invalid.
     """
     work = Work(model, cells, site, dictionary, codes, activations, config, seed)
     return attribute_concepts(work, concepts, progress)

@@ -1,4 +1,4 @@
-"""Cells with planted gene programs, so that what explains them can be held against the truth.
+"""Cells with planted gene programs, so that what explains them can be compared with the truth.
 
 For cell c of type t and batch b, gene g and program p:
 

@@ -23,7 +23,7 @@ from cellglass.errors import InputError
 
 app = typer.Typer(
     name="cellglass",
-    help="Opens single-cell foundation models: the concepts that a model computes with, the genes that drive each "
+    help="Finds the concepts inside single-cell foundation models, the genes behind each "
     "concept, and what those genes mean. Start with: cellglass demo",
     no_args_is_help=True,
     add_completion=False,

@@ -1,6 +1,6 @@
 """What every dictionary is to the rest of cellglass: ``encode(x) -> Codes`` and ``decode(codes) -> x_hat``.
 
-Sparse autoencoders and the baselines that they are held against (neurons, PCA, ICA, NMF, random directions) wear this
+Sparse autoencoders and the baselines that they are compared with (neurons, PCA, ICA, NMF, random directions) wear this
 face. `x` is always the model's activation as it is; centring and scaling belong to the dictionary.
 """
 

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class CellView(Protocol):
-    """What is held against labels: codes and activations with one row for each cell."""
+    """What is compared with labels: codes and activations with one row for each cell."""
 
     @property
     def n_cells(self) -> int:

@@ -236,7 +236,7 @@ def serve(
     notes
         The file of notes; None takes the atlas's own (`notes_place.notes_path`).
     tell : callable
-        Hears, line by line, what the user should read: the link above all.
+        Told, line by line, what the user should read: the link above all.
     """
     import uvicorn
 

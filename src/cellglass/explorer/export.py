@@ -43,7 +43,7 @@ def export(
     page_folder
         The page as Vite built it.
     progress : Progress
-        Hears how many files are written.
+        Told how many files are written.
 
     Raises
     ------

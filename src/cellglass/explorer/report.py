@@ -57,7 +57,7 @@ def write_report(
     page_folder
         The page as Vite built it.
     progress : Progress
-        Hears how many files are in it.
+        Told how many files are in it.
 
     Raises
     ------

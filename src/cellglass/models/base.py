@@ -191,7 +191,7 @@ class CellModel(ABC):
     ) -> torch.Tensor:
         """Return what `perturbed_activations` returns, the plain way: each changed cell is encoded whole.
 
-        It is the reference that every faster way is held against.
+        It is the reference that every faster way is tested against.
         """
         self.require("counterfactual", site)
         return self.activations(edited_cells(cells, cell, gene, count), [site])[site]

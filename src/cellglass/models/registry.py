@@ -49,7 +49,7 @@ def fit(name: str, cells: CellsLike, config: FitConfig | None = None) -> CellMod
     Raises
     ------
     InputError
-        If there is no such kind, or a setting cannot be.
+        If there is no such kind, or a setting is invalid.
     """
     from cellglass.cells import as_cells
 

@@ -38,7 +38,7 @@ DICTIONARIES = "dictionaries"
 REPORT = "report.html"
 
 BASES = ("concepts", "neurons", "pca", "ica", "random")
-"""The dictionary that is explained, and what single latents are held against."""
+"""The dictionary that is explained, and what single latents are compared with."""
 CONTROL = "random_k"
 """Random directions, as many as a cell has active concepts: the control of fidelity."""
 SEEDED = ("concepts", "ica", "random", CONTROL)
