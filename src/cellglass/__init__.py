@@ -1,4 +1,4 @@
-"""cellglass finds the concepts inside single-cell foundation models, the genes behind each, and what those genes mean.
+"""cellglass finds the concepts inside single-cell foundation models, the genes behind each, what those genes mean.
 
 The public face is small; each name is imported when it is first used, so that ``import cellglass`` costs nothing:
 
