@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cellglass.atlas.schema import PAIRS
+from cellglass.atlas import open_atlas, schema
+from cellglass.atlas.checks import check_columns, concept_columns
 from cellglass.attribution import attribute
 from cellglass.pipeline import workspace
 from cellglass.pipeline.run import Run
@@ -37,8 +38,20 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
         np.testing.assert_allclose(joined[column], joined[f"{column}_kept"], rtol=1e-3, atol=1e-5)
 
 
+def test_what_a_run_leaves_is_where_and_as_the_schema_says(small_run: Run) -> None:
+    for name, columns in ((schema.GAPS, schema.GAPS_COLUMNS), (schema.PAIRS, schema.TABLES[schema.PAIRS].types)):
+        table = pd.read_parquet(small_run.path(name))
+        assert list(table) == list(columns)
+        check_columns(table, columns, name)
+    for name in (schema.MODEL, schema.ACTIVATIONS):
+        assert small_run.path(name).is_dir()
+    var = open_atlas(small_run.folder).concepts.var
+    assert list(var) == list(concept_columns(var))
+    assert set(schema.TERM_CONCEPT_COLUMNS) <= set(var)
+
+
 def test_prototypes_and_partners_are_kept(small_run: Run) -> None:
-    pairs = pd.read_parquet(small_run.path(PAIRS))
+    pairs = pd.read_parquet(small_run.path(schema.PAIRS))
     codes = workspace.open_codes(small_run).toarray()
     real = pairs[pairs["kind"] == "real"]
     assert len(real) > 0
