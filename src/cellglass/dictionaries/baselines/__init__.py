@@ -1,1 +1,1 @@
-"""What dictionaries are compared with, with the same interface: neurons, PCA, ICA, NMF, random directions. One file each."""
+"""What dictionaries are compared with: neurons, PCA, ICA, NMF, random directions. One file each."""

@@ -38,7 +38,7 @@ class AtlasStage(Stage):
     outputs = ("concepts.zarr", "expression.zarr")
     needs = ("model", "activations", "layout", "codes", "genes", "pathways", "consensus")
     optional = ("tokens.parquet",)
-    revision = 2
+    revision = 3
 
     def settings(self) -> Any:
         """Return what the tables show beside what earlier stages made."""

@@ -51,6 +51,7 @@ class GenesStage(Stage):
     does = "find the genes behind each concept"
     outputs = (GENES, PAIRS, ATTRIBUTION)
     needs = ("model", "activations", "dictionaries", "codes")
+    revision = 2
 
     def settings(self) -> Any:
         """Return how concepts are attributed."""
