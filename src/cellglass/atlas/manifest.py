@@ -25,7 +25,6 @@ from cellglass.files import atomic_path, read_json, sha256
 
 LIBRARIES = (
     "anndata",
-    "decoupler",
     "numpy",
     "pandas",
     "scanpy",
