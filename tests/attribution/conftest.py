@@ -10,6 +10,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from cellglass.attribution import AttributionConfig, Block, Work
+from cellglass.attribution.pairs import choose_pairs
 from cellglass.cells.cells import Cells
 from cellglass.dictionaries.base import Codes, Dictionary
 from cellglass.models.base import CellModel, Site
@@ -88,6 +90,24 @@ class Toy:
     dictionary: ToyTopK
     codes: sp.csc_matrix
     z: np.ndarray
+
+    def work(self, seed: int = 0, **config) -> Work:
+        """Return the work of attributing all of it."""
+        parts = (self.model, self.cells, "z", self.dictionary, self.codes, self.z)
+        return Work(*parts, AttributionConfig(**config), seed)
+
+    def block(self, concepts: Sequence[int] = (0, 3, 4), **config) -> Block:
+        """Return a block with five prototypes of each concept and three partners of each kind of each prototype."""
+        work = self.work(**{"prototypes": 5, "partners": 3, **config})
+        nothing = np.float32(np.nan)
+        return Block(work, concepts, choose_pairs(work, concepts).table.assign(difference=nothing, gap=nothing))
+
+    def read(self, counts: sp.csr_matrix, like: int, concept: int, on: str) -> float:
+        """Return what one cell with the covariates of cell `like` and other counts reads."""
+        x = self.model.activations(self.cells[[like]].with_counts(counts), ["z"])["z"]
+        if on == "preactivation":
+            return float(self.dictionary.preactivations(x)[0, concept])
+        return float(self.dictionary.encode(x).to_csr().toarray()[0, concept])
 
 
 def make_toy(n_cells: int = 160, n_genes: int = 40, width: int = 6, n_latents: int = 10, k: int = 3) -> Toy:

@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 import torch
 
+<<<<<<< ours
 from cellglass.attribution import attribute, swaps
 from cellglass.attribution.path import path_effects
 from cellglass.dictionaries import TrainConfig, default_config, train
 from cellglass.dictionaries.registry import KINDS, trained
+=======
+from cellglass.attribution import AttributionConfig, attribute
+from cellglass.attribution.effects import effects
+from cellglass.attribution.gradients import path_effects
+from cellglass.attribution.methods.swap import swap_edits
+from cellglass.dictionaries import TrainConfig, default_config
+from cellglass.dictionaries.registry import TRAINED
+from cellglass.dictionaries.training.train import train
+>>>>>>> theirs
 
 QUICK = TrainConfig(steps=60, batch_size=32, check_every=20)
 
@@ -22,27 +32,20 @@ def fitted(request, toy):
     return toy, np.flatnonzero((active >= 12) & (active <= 140))[:3]
 
 
-def activation(toy, cells, concept: int, on: str) -> float:
-    x = toy.model.activations(cells, ["z"])["z"]
-    if on == "preactivation":
-        return float(toy.dictionary.preactivations(x)[0, concept])
-    return float(toy.dictionary.encode(x).to_csr().toarray()[0, concept])
-
-
 def test_swaps_equal_cells_encoded_alone(fitted):
     toy, concepts = fitted
     prototype = np.array([np.flatnonzero(toy.codes[:, c].toarray().ravel() > 0)[0] for c in concepts])
     partner = (prototype + 77) % 160
-    edits = swaps.swap_edits(toy.cells.counts, prototype, partner, concepts)
-    found = swaps.effects(toy.model, toy.cells, "z", toy.dictionary, edits, ("activation", "preactivation"))
+    edits = swap_edits(toy.cells.counts, prototype, partner, concepts)
+    found = effects(toy.work(), edits, ("activation", "preactivation"))
     counts, lost = toy.cells.counts.toarray(), 0
     for on, values in found.items():
         for i in range(0, len(values), 7):
-            one = toy.cells[[edits.cell[i]]]
-            changed = one.counts.tolil()
+            cell, concept = edits.cell[i], edits.concept[i]
+            changed = toy.cells.counts[[cell]].tolil()
             changed[0, edits.gene[i]] = counts[partner[edits.row[i]], edits.gene[i]]
-            before = activation(toy, one, edits.concept[i], on)
-            after = activation(toy, one.with_counts(changed.tocsr()), edits.concept[i], on)
+            before = toy.read(toy.cells.counts[[cell]], cell, concept, on)
+            after = toy.read(changed.tocsr(), cell, concept, on)
             wanted = (before - after) / before if before > 0 else np.nan
             assert values[i] == pytest.approx(wanted, rel=1e-3, abs=1e-4, nan_ok=True)
             lost += abs(values[i]) > 1e-3
@@ -54,7 +57,7 @@ def test_path_effects_add_up_to_the_difference(fitted, on):
     toy, concepts = fitted
     prototype = np.concatenate([np.flatnonzero(toy.codes[:, c].toarray().ravel() > 0)[:3] for c in concepts])
     pairs = prototype, (prototype + 77) % 160, np.repeat(concepts, 3)
-    found = path_effects(toy.model, toy.cells, "z", toy.dictionary, *pairs, on=on, steps=256)
+    found = path_effects(toy.work(), *pairs, on=on, steps=256)
     pre = toy.dictionary.preactivations(torch.from_numpy(toy.z[prototype]))[torch.arange(len(prototype)), pairs[2]]
     readout = pre.relu() if on == "activation" else pre
     assert np.allclose(found.readout, readout.numpy(), rtol=1e-4, atol=1e-5)
@@ -69,7 +72,7 @@ def test_path_effects_add_up_to_the_difference(fitted, on):
 def test_all_methods_run_from_end_to_end(fitted):
     toy, concepts = fitted
     parts = (toy.model, toy.cells, "z", toy.dictionary, toy.codes, toy.z)
-    result = attribute(*parts, concepts[:1], n_prototypes=4, n_partners=2)
+    result = attribute(*parts, concepts[:1], config=AttributionConfig(prototypes=4, partners=2))
     assert result.notes == ()
     assert set(result.genes["method"]) == {"swap", "knockout", "path", "de"}
     assert set(result.genes["concept"]) == set(concepts[:1])

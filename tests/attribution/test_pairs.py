@@ -3,22 +3,18 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from cellglass.attribution.neighbours import Pool
-from cellglass.attribution.pairs import PairSettings, choose_pairs, choose_prototypes, match_groups
+from cellglass.attribution import Work
+from cellglass.attribution.pairs import choose_pairs, choose_prototypes
 from cellglass.cells.cells import Cells
-from cellglass.errors import InputError
 
 
-def choose(toy, concepts, *, match=(), seed=0, at_most=50_000, **settings):
-    pool = Pool.read(toy.z, "z", toy.cells.n_cells, at_most=at_most, seed=seed)
-    groups = match_groups(toy.cells, match)
-    how = PairSettings(match=match, **settings)
-    return choose_pairs(toy.codes, toy.z, "z", pool, groups, concepts, how, seed)
+def choose(toy, concepts, *, seed=0, **config):
+    return choose_pairs(toy.work(seed, **config), concepts)
 
 
 def test_real_partners_are_the_nearest_inactive_cells(toy):
     dense = toy.codes.toarray()
-    table = choose(toy, range(10), n_prototypes=4, n_partners=3).table
+    table = choose(toy, range(10), prototypes=4, partners=3).table
     assert len(table) > 100
     for (concept, prototype), rows in table[table["kind"] == "real"].groupby(["concept", "prototype"]):
         inactive = np.flatnonzero(dense[:, concept] == 0)
@@ -29,7 +25,7 @@ def test_real_partners_are_the_nearest_inactive_cells(toy):
 @pytest.mark.parametrize("null_kind", ["nearest", "random"])
 def test_prototypes_are_the_most_active_cells_and_null_partners_active_ones_besides(toy, null_kind):
     dense = toy.codes.toarray()
-    pairs = choose(toy, range(10), n_prototypes=4, n_partners=3, null=null_kind)
+    pairs = choose(toy, range(10), prototypes=4, partners=3, null=null_kind)
     for concept, rows in pairs.table.groupby("concept"):
         prototypes = rows["prototype"].unique()
         assert prototypes.tolist() == np.argsort(-dense[:, concept], kind="stable")[:4].tolist()
@@ -42,7 +38,7 @@ def test_prototypes_are_the_most_active_cells_and_null_partners_active_ones_besi
 
 def test_null_partners_are_the_nearest_active_cells_that_are_no_prototypes(toy):
     dense = toy.codes.toarray()
-    table = choose(toy, range(10), n_prototypes=4, n_partners=3).table
+    table = choose(toy, range(10), prototypes=4, partners=3).table
     for (concept, prototype), rows in table[table["kind"] == "null"].groupby(["concept", "prototype"]):
         others = np.flatnonzero(dense[:, concept] > 0)
         others = np.setdiff1d(others, table.loc[table["concept"] == concept, "prototype"])
@@ -52,10 +48,10 @@ def test_null_partners_are_the_nearest_active_cells_that_are_no_prototypes(toy):
 
 def test_partners_match_in_the_columns_asked_for(toy):
     batch = toy.cells.obs["batch"].to_numpy()
-    table = choose(toy, range(10), match=("batch",), n_partners=4).table
+    table = choose(toy, range(10), match=("batch",), partners=4).table
     assert len(table)
     assert (batch[table["prototype"]] == batch[table["partner"]]).all()
-    free = choose(toy, range(10), n_partners=4).table
+    free = choose(toy, range(10), partners=4).table
     assert (batch[free["prototype"]] != batch[free["partner"]]).any()
 
 
@@ -79,8 +75,7 @@ def test_concepts_without_enough_cells_are_reported():
         sp.csr_matrix((n, 1), dtype=np.float32), pd.DataFrame({"symbol": ["A"]}), pd.DataFrame(index=range(n))
     )
     z = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
-    pool = Pool.read(z, "z", n, at_most=100, seed=0)
-    found = choose_pairs(sp.csc_matrix(codes), z, "z", pool, match_groups(cells, ()), range(4), PairSettings(), 0)
+    found = choose_pairs(Work(None, cells, "z", None, sp.csc_matrix(codes), z), range(4))
     notes = found.concepts.set_index("concept")["note"].to_dict()
     assert notes == {
         0: "only 3 active cells",
@@ -97,39 +92,21 @@ def test_concepts_without_enough_cells_are_reported():
     assert (null["prototype"] != null["partner"]).all()
 
 
-def test_prototypes_by_quantiles_spread_over_ranks():
+def test_prototypes_by_quantiles_lie_evenly_over_ranks():
     value = np.random.default_rng(0).permutation(100).astype(np.float32) + 1
     position = np.arange(100) + 1000
     top = choose_prototypes(value, position, 5, "top")
     assert value[top - 1000].tolist() == [100, 99, 98, 97, 96]
-    spread = choose_prototypes(value, position, 5, "quantiles")
-    assert value[spread - 1000].tolist() == [90, 70, 50, 30, 10]
+    even = choose_prototypes(value, position, 5, "quantiles")
+    assert value[even - 1000].tolist() == [90, 70, 50, 30, 10]
     tied = choose_prototypes(np.ones(6, dtype=np.float32), np.array([9, 4, 7, 1, 3, 2]), 3, "top")
     assert tied.tolist() == [1, 2, 3]
 
 
-def test_groups_treat_missing_values_as_a_value(toy):
-    toy.cells.obs["donor"] = [None, "a"] * (toy.cells.n_cells // 2)
-    groups = match_groups(toy.cells, ["batch", "donor"])
-    keys = list(zip(toy.cells.obs["batch"], toy.cells.obs["donor"].isna(), strict=True))
-    for key in set(keys):
-        assert len(set(groups[[k == key for k in keys]])) == 1
-    assert len(set(groups)) == 4
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"prototypes": "best"},
-        {"null": "far"},
-        {"n_prototypes": 0},
-        {"n_partners": 0},
-        {"min_active": 1},
-        {"max_candidates": 0},
-    ],
-)
-def test_wrong_settings_are_refused(wrong):
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        PairSettings(**wrong)
-    with pytest.raises(InputError, match="nowhere"):
-        match_groups(Cells(sp.csr_matrix((1, 0)), pd.DataFrame({"symbol": []}), pd.DataFrame(index=["a"])), ["nowhere"])
+def test_settings_reach_the_choice(toy):
+    few = choose(toy, [0], max_candidates=40, seed=3)
+    assert set(few.table.loc[few.table["kind"] == "real", "partner"]) <= set(toy.work(3, max_candidates=40).pool.rows)
+    dense = toy.codes[:, 0].toarray().ravel()
+    even = choose(toy, [0], choose="quantiles", prototypes=5).table["prototype"].unique()
+    active = np.flatnonzero(dense > 0)
+    assert even.tolist() == choose_prototypes(dense[active], active, 5, "quantiles").tolist()

@@ -6,17 +6,21 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from cellglass.attribution import attribute
+from cellglass.attribution import METHODS, AttributionConfig, Method, attribute
+from cellglass.attribution.gradients import log_counts
+from cellglass.attribution.method import needs
+from cellglass.attribution.run import attribute_concepts
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
-from cellglass.models.base import CellModel
+from cellglass.progress import silent
 
-SMALL = {"n_prototypes": 6, "n_partners": 3}
+SMALL = {"prototypes": 6, "partners": 3}
 
 
-def run(toy, concepts=None, **options):
+def run(toy, concepts=None, *, seed=0, progress=silent, **config):
     parts = (toy.model, toy.cells, "z", toy.dictionary, toy.codes, toy.z)
-    return attribute(*parts, concepts, **{**SMALL, **options})
+    how = AttributionConfig(**{**SMALL, **config})
+    return attribute(*parts, concepts, config=how, seed=seed, progress=progress)
 
 
 def test_result_does_not_depend_on_how_concepts_are_grouped(toy):
@@ -54,6 +58,128 @@ def test_columns_methods_and_order_of_concepts(toy):
     assert result.notes == ()
 
 
+def test_methods_may_be_left_out(toy):
+    alone, whole = run(toy, [0, 3], methods=("knockout",), on=("activation",)), run(toy, [0, 3])
+    assert set(alone.genes["method"]) == {"knockout"}
+    assert alone.pairs["gap"].isna().all()
+    same = whole.genes[(whole.genes["method"] == "knockout") & (whole.genes["on"] == "activation")]
+    np.testing.assert_allclose(alone.genes["effect"], same["effect"], rtol=1e-4, atol=1e-6)
+
+
+def test_work_may_be_used_again_for_other_concepts(toy):
+    work = toy.work(**SMALL)
+    for concepts in ([0, 1], [3]):
+        pd.testing.assert_frame_equal(
+            attribute_concepts(work, concepts).genes, run(toy, concepts).genes, check_exact=True
+        )
+
+
+def test_without_pairs_there_are_no_rows_but_of_differential_expression(toy):
+    codes = toy.codes.tolil()
+    codes[5:, 0] = 0
+    codes[:5, 0] = 1
+    toy.codes = codes.tocsc()
+    result = run(toy, [0])
+    assert set(result.genes["method"]) == {"de"}
+    assert len(result.pairs) == len(result.gaps) == 0
+    assert result.concepts["note"].tolist() == ["only 5 active cells"]
+    nothing = run(toy, [0], methods=("swap", "knockout", "path"))
+    assert nothing.genes.dtypes.to_dict() == result.genes.dtypes.to_dict()
+    assert len(nothing.genes) == 0
+
+
+def gradient_times_difference(block, on):
+    """Return, for each gene, (x - x') df/dx at the prototype, as a share of f(x): the path in one step, at its end."""
+    work, parts = block.work, []
+    for concept, pairs in block.each():
+        real = pairs[pairs["kind"] == "real"]
+        prototype, partner = real["prototype"].to_numpy(), real["partner"].to_numpy()
+        x, x0 = log_counts(work.cells, prototype, partner, work.config.match_depth)
+        x.requires_grad_()
+        read = work.dictionary.preactivations(work.model.path_gradient(work.site, x, work.cells[prototype]))[:, concept]
+        slope = torch.autograd.grad(read.sum(), x)[0]
+        effects = ((x - x0) * slope / read[:, None]).detach().numpy()
+        mean, se = effects.mean(axis=0), effects.std(axis=0, ddof=1) / np.sqrt(len(effects))
+        parts.append(
+            pd.DataFrame({"concept": concept, "gene": work.genes, "effect": mean, "se": se, "q": np.nan, "score": mean})
+        )
+    return pd.concat(parts).assign(n=1)
+
+
+def doubled(block):
+    rows, edits = METHODS["knockout"].edits(block)
+    counts = np.asarray(block.work.cells.counts[edits.cell, edits.gene], dtype=np.float32).ravel()
+    return rows, edits._replace(counts=2 * counts)
+
+
+def rows_of_doubled(block, on):
+    parts = []
+    for concept, _, effects, _, gene in block.changed["double"].each(on, block.work.cells.n_genes):
+        genes = np.unique(gene)
+        mean = effects.mean(axis=0)[genes]
+        parts.append(
+            pd.DataFrame({"concept": concept, "gene": block.work.genes[genes], "effect": mean, "score": -mean})
+        )
+    return pd.concat(parts).assign(se=np.nan, q=np.nan, n=6)
+
+
+GRADIENT = Method(
+    "gradient",
+    "Gradient x difference",
+    "One gradient a pair.",
+    ("activation",),
+    gradient_times_difference,
+    needs("path"),
+)
+DOUBLE = Method(
+    "double", "Doubling", "One run a gene.", ("activation",), rows_of_doubled, needs("counterfactual"),
+    counterfactual=True, edits=doubled,
+)  # fmt: skip
+
+
+@pytest.fixture
+def methods_of_others(monkeypatch):
+    for name, place in (("gradient", "GRADIENT"), ("double", "DOUBLE")):
+        monkeypatch.setitem(METHODS.built_in, name, f"{__name__}:{place}")
+
+
+@pytest.mark.usefixtures("methods_of_others")
+def test_a_method_of_another_package_runs_beside_ours(toy):
+    whole = run(toy, [0, 3], methods=(*METHODS,), path_on=("activation",))
+    others = whole.genes["method"].isin(["gradient", "double"])
+    ours = run(toy, [0, 3])
+    pd.testing.assert_frame_equal(whole.genes[~others].reset_index(drop=True), ours.genes, rtol=1e-4, atol=1e-6)
+    assert whole.genes.dtypes.to_dict() == ours.genes.dtypes.to_dict()
+    assert set(zip(whole.genes["method"][others], whole.genes["on"][others], strict=True)) == {
+        ("gradient", "activation"), ("double", "activation"),
+    }  # fmt: skip
+    # The toy model bends little between two cells: one gradient says about what the path does.
+    effect = whole.genes.pivot_table(index=["concept", "gene"], columns="method", values="effect", aggfunc="first")
+    both = effect[["path", "gradient"]].dropna()
+    assert np.corrcoef(both["path"], both["gradient"])[0, 1] > 0.7
+
+
+@pytest.mark.usefixtures("methods_of_others")
+def test_edits_of_another_package_equal_cells_encoded_alone(toy):
+    result = run(toy, [3], methods=("double", "knockout"))
+    row = result.genes[result.genes["method"] == "double"].iloc[4]
+    gene, effects = toy.cells.genes.index.get_loc(row["gene"]), []
+    for p in result.pairs["prototype"].unique():
+        counts = toy.cells.counts[[p]].tolil()
+        counts[0, gene] *= 2
+        before = toy.read(toy.cells.counts[[p]], p, 3, "activation")
+        effects.append((before - toy.read(counts.tocsr(), p, 3, "activation")) / before)
+    assert row["effect"] == pytest.approx(np.mean(effects), rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.usefixtures("methods_of_others")
+def test_what_another_packages_method_needs_and_the_model_lacks_is_noted(toy):
+    toy.model.lacks = lambda what, site: "no gradients today" if what == "path" else None
+    result = run(toy, [3], methods=("gradient", "double"))
+    assert set(result.genes["method"]) == {"double"}
+    assert result.notes == ("no Gradient x difference: no gradients today",)
+
+
 def test_scores_as_a_dense_table(toy):
     result = run(toy, [1, 2], methods=("path",))
     genes = toy.cells.genes.index[::-1]
@@ -65,12 +191,7 @@ def test_scores_as_a_dense_table(toy):
 
 
 def test_a_model_without_counterfactuals_gives_differential_expression_and_says_so(toy, caplog):
-    def no_counts(*args):
-        raise InputError("the toy model is an embedding and cannot be run on changed counts")
-
-    toy.model.fast = False
-    toy.model.perturbed_activations = no_counts
-    toy.model.path_gradient = lambda *args: CellModel.path_gradient(toy.model, *args)
+    toy.model.lacks = lambda what, site: f"the toy model is an embedding and has no {what} at {site}"
     with caplog.at_level(logging.WARNING):
         result = run(toy, [0, 1])
     assert set(result.genes["method"]) == {"de"}
@@ -83,14 +204,14 @@ def test_a_model_without_counterfactuals_gives_differential_expression_and_says_
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"methods": ("swop",)}, "no method 'swop'; there are: swap, knockout, path, de"),
-        ({"on": ("latent",)}, "no readout 'latent'"),
+        ({"methods": ("swop",)}, "no attribution method 'swop'; did you mean swap"),
+        ({"on": ("latent",)}, "attribution.on has 'latent'"),
         ({"concepts": [10]}, "0..9"),
         ({"concepts": [-1]}, "0..9"),
         ({"match": ("donor",)}, "no obs column 'donor'"),
         ({"steps": 0}, "steps is 0"),
-        ({"prototypes": "best"}, "'top' or 'quantiles'"),
-        ({"null": "far"}, "'nearest' or 'random'"),
+        ({"choose": "best"}, "top or quantiles"),
+        ({"null": "far"}, "nearest or random"),
     ],
 )
 def test_wrong_arguments_are_refused(toy, options, says):
@@ -130,7 +251,9 @@ def test_planted_genes_are_recovered(toy):
     toy.dictionary.n_latents, toy.dictionary.k = 8, 8
     z = toy.model.activations(cells, ["z"])["z"]
     codes = toy.dictionary.encode(z).to_csr().tocsc()
-    result = attribute(toy.model, cells, "z", toy.dictionary, codes, z, [0], on=("preactivation",))
+    result = attribute(
+        toy.model, cells, "z", toy.dictionary, codes, z, [0], config=AttributionConfig(on=("preactivation",))
+    )
     effects = {
         method: result.effects(method, on, genes.index).loc[0]
         for method, on in (("swap", "preactivation"), ("knockout", "preactivation"), ("path", "activation"))

@@ -1,5 +1,7 @@
 """The whole folder on a real scVI model, real dictionaries and a store on disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,14 +9,14 @@ import torch
 
 from cellglass import dictionaries
 from cellglass.activations.capture import capture
-from cellglass.attribution import attribute
+from cellglass.attribution import AttributionConfig, attribute
 from cellglass.cells.simulate import simulate
 from cellglass.models.embedding import EmbeddingModel
 from cellglass.models.scvi.model import ScviModel
 
 pytestmark = pytest.mark.slow
 
-SMALL = {"n_prototypes": 4, "n_partners": 2}
+SMALL = AttributionConfig(prototypes=4, partners=2)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_every_dictionary_on_every_site_equals_cells_encoded_whole(fitted, site,
     codes = dictionary.encode(store.read(site)).to_csr().tocsc()
     concepts = np.flatnonzero((np.diff(codes.indptr) >= 8) & (np.diff(codes.indptr) < cells.n_cells))[:3]
     assert len(concepts)
-    result = attribute(model, cells, site, dictionary, codes, store, concepts, **SMALL)
+    result = attribute(model, cells, site, dictionary, codes, store, concepts, config=SMALL)
     assert result.notes == ()
     assert set(result.genes["method"]) == {"swap", "knockout", "path", "de"}
     assert not result.genes[["effect", "score"]].isna().any(axis=None)
@@ -81,10 +83,10 @@ def test_path_effects_are_complete_and_the_same_without_a_linear_front(fitted, m
     dictionary = dictionaries.fit("matryoshka", store.rows("z"), seed=0)
     codes = dictionary.encode(store.read("z")).to_csr().tocsc()
     concepts = np.flatnonzero(np.diff(codes.indptr) >= 40)[:3]
-    options = {"methods": ("path",), "path_on": ("activation", "preactivation"), **SMALL}
-    fast = attribute(model, cells, "z", dictionary, codes, store, concepts, **options)
+    how = replace(SMALL, methods=("path",), path_on=("activation", "preactivation"))
+    fast = attribute(model, cells, "z", dictionary, codes, store, concepts, config=how)
     monkeypatch.setattr(ScviModel, "linear_front", lambda self, site: None)
-    plain = attribute(model, cells, "z", dictionary, codes, store, concepts, **options)
+    plain = attribute(model, cells, "z", dictionary, codes, store, concepts, config=how)
     pd.testing.assert_frame_equal(fast.genes.drop(columns="q"), plain.genes.drop(columns="q"), rtol=1e-3, atol=1e-5)
     assert fast.gaps.loc[fast.gaps["kind"] == "real", "median"].max() < 0.05
     total = fast.genes[fast.genes["on"] == "activation"].groupby("concept")["effect"].sum()
@@ -96,7 +98,7 @@ def test_partners_that_match_in_batch(fitted):
     model, cells, store = fitted
     dictionary = dictionaries.fit("pca", store.rows("z"), seed=0)
     codes = dictionary.encode(store.read("z")).to_csr().tocsc()
-    result = attribute(model, cells, "z", dictionary, codes, store, [0, 1], match=["batch"], **SMALL)
+    result = attribute(model, cells, "z", dictionary, codes, store, [0, 1], config=replace(SMALL, match=("batch",)))
     batch = cells.obs["batch"].astype(str).to_numpy()
     assert len(result.pairs)
     assert (batch[result.pairs["prototype"]] == batch[result.pairs["partner"]]).all()

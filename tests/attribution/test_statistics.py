@@ -128,7 +128,7 @@ def test_knockouts_of_genes_that_are_all_alike_give_no_discoveries():
     assert np.mean(shares) < 0.02
 
 
-def test_columns_without_spread():
+def test_columns_without_scatter():
     d = np.array([[0.0, 2.0], [0.0, 2.0], [0.0, 2.0]])
     assert two_sided(d).tolist() == [1.0, 0.0]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cellglass.attribution.expression import Expressed
+from cellglass.attribution.methods.de import ENTRY, Expressed
 from cellglass.errors import InputError
 
 
@@ -58,3 +58,26 @@ def test_one_sided_concepts_have_no_comparison(toy):
     assert expressed.compare(np.arange(toy.cells.n_cells), 0) is None
     with pytest.raises(InputError, match="at_most"):
         Expressed(toy.cells, at_most=1)
+
+
+def test_rows_are_all_genes_with_t_as_the_score(toy):
+    block = toy.block((0, 4), methods=("de",), max_cells=30)
+    rows = ENTRY.rows(block, "expression")
+    assert rows["gene"].tolist() == 2 * toy.cells.genes.index.tolist()
+    for concept in (0, 4):
+        active = np.flatnonzero(toy.codes[:, concept].toarray().ravel() > 0)
+        found = Expressed(toy.cells, at_most=30).compare(active, concept)
+        mine = rows[rows["concept"] == concept]
+        np.testing.assert_array_equal(mine["score"], found.t)
+        np.testing.assert_array_equal(mine["effect"], found.fold)
+        np.testing.assert_array_equal(mine["q"], found.q)
+        assert mine["se"].isna().all()
+        assert (mine["n"] == found.n).all()
+
+
+def test_a_concept_of_all_cells_has_no_rows(toy):
+    codes = toy.codes.tolil()
+    codes[:, 4] = 1
+    toy.codes = codes.tocsc()
+    rows = ENTRY.rows(toy.block((0, 4), methods=("de",)), "expression")
+    assert rows["concept"].unique().tolist() == [0]

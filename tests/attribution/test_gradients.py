@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellglass.attribution.path import check_gradient, path_effects, steps_of
+from cellglass.attribution.gradients import path_effects, steps_of
 from cellglass.errors import InputError
 from cellglass.models.base import CellModel
 
@@ -42,7 +42,7 @@ def slow(toy, p, q, c, on, steps, match_depth):
 def test_path_effects_equal_a_plain_loop(toy, on, fast, match_depth):
     toy.model.fast = fast
     pairs = some_pairs(toy)
-    found = path_effects(toy.model, toy.cells, "z", toy.dictionary, *pairs, on=on, steps=8, match_depth=match_depth)
+    found = path_effects(toy.work(), *pairs, on=on, steps=8, match_depth=match_depth)
     for i, (p, q, c) in enumerate(zip(*pairs, strict=True)):
         effects, readout, difference = slow(toy, p, q, c, on, 8, match_depth)
         np.testing.assert_allclose(found.effects[i], effects, rtol=1e-3, atol=1e-5)
@@ -55,7 +55,7 @@ def test_path_effects_equal_a_plain_loop(toy, on, fast, match_depth):
 @pytest.mark.parametrize("rule", ["midpoint", "gauss"])
 def test_effects_add_up_to_the_difference(toy, rule):
     pairs = some_pairs(toy)
-    found = path_effects(toy.model, toy.cells, "z", toy.dictionary, *pairs, steps=512, rule=rule)
+    found = path_effects(toy.work(), *pairs, steps=512, rule=rule)
     np.testing.assert_allclose(
         found.effects.sum(axis=1) * found.readout, found.difference, rtol=0.02, atol=0.005 * found.readout.mean()
     )
@@ -64,25 +64,25 @@ def test_effects_add_up_to_the_difference(toy, rule):
 
 def test_genes_with_equal_counts_have_no_effect_and_blocks_change_nothing(toy, monkeypatch):
     prototype, partner, concept = some_pairs(toy)
-    found = path_effects(toy.model, toy.cells, "z", toy.dictionary, prototype, partner, concept, match_depth=False)
+    found = path_effects(toy.work(), prototype, partner, concept, match_depth=False)
     equal = (toy.cells.counts[prototype] != toy.cells.counts[partner]).toarray() == 0
     assert equal.any()
     assert (found.effects[equal] == 0).all()
-    monkeypatch.setattr("cellglass.attribution.path._DENSE", 100)
-    monkeypatch.setattr("cellglass.attribution.path._ROWS", 40)
-    again = path_effects(toy.model, toy.cells, "z", toy.dictionary, prototype, partner, concept, match_depth=False)
+    monkeypatch.setattr("cellglass.attribution.gradients._DENSE", 100)
+    monkeypatch.setattr("cellglass.attribution.gradients._ROWS", 40)
+    again = path_effects(toy.work(), prototype, partner, concept, match_depth=False)
     for a, b in zip(found, again, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
 
 
 def test_a_cell_against_itself_has_no_gap(toy):
     one = np.array([3])
-    found = path_effects(toy.model, toy.cells, "z", toy.dictionary, one, one, np.array([0]), on="preactivation")
+    found = path_effects(toy.work(), one, one, np.array([0]), on="preactivation")
     assert (found.effects == 0).all()
     assert found.difference[0] == 0
     assert np.isnan(found.gap[0])
     none = one[:0]
-    assert path_effects(toy.model, toy.cells, "z", toy.dictionary, none, none, none).effects.shape == (0, 40)
+    assert path_effects(toy.work(), none, none, none).effects.shape == (0, 40)
 
 
 def test_only_counts_move_and_the_prototypes_batch_is_kept(toy):
@@ -90,7 +90,7 @@ def test_only_counts_move_and_the_prototypes_batch_is_kept(toy):
     p, c = (int(x[0]) for x in np.nonzero((toy.codes.toarray() > 0) & (batch == 0)[:, None]))
     q = int(np.flatnonzero(batch == 1)[0])
     found = path_effects(
-        toy.model, toy.cells, "z", toy.dictionary, np.array([p]), np.array([q]), np.array([c]), on="preactivation",
+        toy.work(), np.array([p]), np.array([q]), np.array([c]), on="preactivation",
         match_depth=False,
     )  # fmt: skip
     moved = toy.cells[[p]].with_counts(toy.cells.counts[[q]])
@@ -110,8 +110,10 @@ def test_what_cannot_be_is_refused(toy):
         steps_of("midpoint", 0)
     with pytest.raises(InputError, match="midpoint"):
         steps_of("simpson", 4)
-    check_gradient(toy.model, toy.cells[:2], "z")
-    toy.model.fast = False
-    toy.model.path_gradient = lambda *a: CellModel.path_gradient(toy.model, *a)
-    with pytest.raises(InputError, match="no gradient"):
-        check_gradient(toy.model, toy.cells[:2], "z")
+
+    class NoGradient(type(toy.model)):
+        path_gradient = CellModel.path_gradient
+
+    toy.model.__class__, toy.model.fast, one = NoGradient, False, np.array([0])
+    with pytest.raises(InputError, match="no gradient with respect to counts"):
+        path_effects(toy.work(), one, one + 1, one)
