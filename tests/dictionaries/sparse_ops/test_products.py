@@ -111,12 +111,12 @@ def test_gradients_of_all_three_functions_equal_finite_differences(counts) -> No
 
 
 @pytest.mark.usefixtures("form")
-def test_the_squared_error_and_its_miss_equal_a_plain_mean(counts) -> None:
+def test_the_squared_error_and_the_residual_equal_a_plain_mean(counts) -> None:
     pattern, values, dense = made(counts)
     decoder, bias, target = normal(M, D), normal(D, seed=1), normal(len(counts), D, seed=2)
-    loss, miss = products.squared_error(pattern, values, decoder, bias, target)
+    loss, residual = products.squared_error(pattern, values, decoder, bias, target)
     wanted = dense @ decoder + bias - target
-    assert torch.allclose(miss, wanted, atol=1e-12)
+    assert torch.allclose(residual, wanted, atol=1e-12)
     assert torch.allclose(loss, wanted.square().mean(), atol=1e-12)
 
 
@@ -131,9 +131,9 @@ def test_several_threads_give_the_same_error_bit_for_bit() -> None:
     def run(count: int):
         with threads(count):
             f, w = values.clone().requires_grad_(), decoder.clone().requires_grad_()
-            loss, miss = products.squared_error(Pattern(start, latent, 500), f, w, torch.zeros(d), target)
+            loss, residual = products.squared_error(Pattern(start, latent, 500), f, w, torch.zeros(d), target)
             loss.backward()
-            return loss.detach(), miss, f.grad
+            return loss.detach(), residual, f.grad
 
     for one, three in zip(run(1), run(3), strict=True):
         assert torch.equal(one, three)

@@ -85,7 +85,7 @@ class Archetypal(TopK):
         self.mixing.div_(self.mixing.sum(1, keepdim=True).clamp_min(1e-12))
         self.decoder.copy_(self.mixing @ self.points)
 
-    def project_out_row_gradient(self) -> None:
+    def project_out_parallel_gradient(self) -> None:
         """Do nothing: these rows are held in a hull, not on a sphere."""
 
     def settle(self, chosen: Sequence[Chosen], losses: Losses, mean: Callable[[torch.Tensor], torch.Tensor]) -> None:

@@ -5,8 +5,8 @@ of active latents has a gradient in θ, so both get a pseudo-derivative from a w
 
     ∂f_j/∂θ_j = -θ_j/ε [|p_j - θ_j| < ε/2],        ∂H/∂θ_j = -1/ε [|p_j - θ_j| < ε/2].
 
-Only positive pre-activations count in the window. The paper weighs the mean number of active latents, L0; here it is
-steered at a number that is set, by the penalty λ (L0/k - 1)², so that kinds can be compared at equal k.
+Only positive pre-activations count in the window. The paper weighs the mean number of active latents, L0; here L0
+has a target, k, by the penalty λ (L0/k - 1)², so that kinds can be compared at equal k.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cellglass.errors import InputError
 
 @dataclass(frozen=True)
 class JumpReLUConfig(SparseConfig):
-    """A JumpReLU dictionary: training steers the mean number of active latents at `k`.
+    """A JumpReLU dictionary: it is trained to a mean L0 (number of active latents of a row) of `k`.
 
     Attributes
     ----------

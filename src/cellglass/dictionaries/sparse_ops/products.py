@@ -163,7 +163,7 @@ def decode(pattern: Pattern, values: torch.Tensor, decoder: torch.Tensor) -> tor
 def squared_error(
     pattern: Pattern, values: torch.Tensor, decoder: torch.Tensor, bias: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean over all numbers of (f D + b - target)^2, and f D + b - target, (n, d), without gradient.
+    """Return the mean over all numbers of (f D + b - target)^2, and the residual f D + b - target, (n, d), as data.
 
     The same as `decode` and a mean square, but the gradient of the codes is found while the decoder rows that they need
     are still at hand. Gradients go to `values`, `decoder`, `bias` and `target`.
