@@ -116,4 +116,4 @@ def _default(width: int, n_rows: int, n_latents: int, k: int) -> ArchetypalConfi
     return ArchetypalConfig(width, n_latents, k, n_points=max(2, min(4 * n_latents, n_rows // 2)))
 
 
-ENTRY = DictionaryKind(Archetypal, "trained", _default)
+ENTRY = DictionaryKind(Archetypal, "trained", _default, selection="topk")

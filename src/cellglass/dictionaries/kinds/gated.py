@@ -126,4 +126,4 @@ class Gated(SparseDictionary):
         self.pressure[0].mul_(step.exp()).clamp_(*_BOUNDS)
 
 
-ENTRY = DictionaryKind(Gated, "trained", lambda width, _rows, m, k: GatedConfig(width, m, k))
+ENTRY = DictionaryKind(Gated, "trained", lambda width, _rows, m, k: GatedConfig(width, m, k), selection="gated")

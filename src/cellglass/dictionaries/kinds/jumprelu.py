@@ -97,4 +97,6 @@ class JumpReLU(Thresholded):
             self.threshold.clamp_min_(0)
 
 
-ENTRY = DictionaryKind(JumpReLU, "trained", lambda width, _rows, m, k: JumpReLUConfig(width, m, k))
+ENTRY = DictionaryKind(
+    JumpReLU, "trained", lambda width, _rows, m, k: JumpReLUConfig(width, m, k), selection="threshold"
+)

@@ -58,4 +58,4 @@ class TopK(SparseDictionary):
         return torch.where(larger @ ones < self.config.k, own[:, 0].relu(), 0.0)
 
 
-ENTRY = DictionaryKind(TopK, "trained", lambda width, _rows, m, k: TopKConfig(width, m, k))
+ENTRY = DictionaryKind(TopK, "trained", lambda width, _rows, m, k: TopKConfig(width, m, k), selection="topk")

@@ -1,6 +1,6 @@
 """Where training gets its batches from: a site on disk or in memory, or any stream of batches that is kept nowhere.
 
-A source gives shuffled batches without end and can be set to any place in them, so that an interrupted training resumes.
+A source gives shuffled batches without end, from any place on, so that an interrupted training resumes.
 It also gives what is needed before the first step: rows to hold out, statistics, and a sample.
 """
 
