@@ -77,7 +77,7 @@ def test_the_three_products_equal_dense_ones(counts, dtype) -> None:
     weight, x = normal(M, D, dtype=dtype), normal(len(counts), D, seed=1, dtype=dtype)
     close = {"atol": 1e-5 if dtype == torch.float32 else 1e-12}
     assert torch.allclose(products.combine(pattern, values, weight), dense @ weight, **close)
-    assert torch.allclose(products.spread(pattern, values, x), dense.T @ x, **close)
+    assert torch.allclose(products.scatter(pattern, values, x), dense.T @ x, **close)
     found = products.dots(pattern, x, weight)
     assert found.shape == values.shape
     assert torch.allclose(found, (x @ weight.T)[pattern.row.long(), pattern.latent.long()], **close)
@@ -88,7 +88,7 @@ def test_rows_that_lie_apart_in_memory_are_read_right() -> None:
     pattern, values, dense = made(COUNTS["some"])
     x = normal(D, 5).T
     assert not x.is_contiguous()
-    assert torch.allclose(products.spread(pattern, values, x), dense.T @ x, atol=1e-12)
+    assert torch.allclose(products.scatter(pattern, values, x), dense.T @ x, atol=1e-12)
     assert torch.allclose(products.dots(pattern, x, normal(M, D)), (x @ normal(M, D).T).view(-1)[pattern.places])
     repeated = values[:1].expand(len(values))
     assert torch.allclose(products.combine(pattern, repeated, normal(M, D)), pattern.dense(repeated) @ normal(M, D))

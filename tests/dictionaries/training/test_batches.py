@@ -22,10 +22,10 @@ def first(source, count: int) -> list[torch.Tensor]:
 
 
 def row_batches(
-    learn=None, held=None, *, n: int = 500, batch_size: int = 32, spread: bool = False, **options
+    learn=None, held=None, *, n: int = 500, batch_size: int = 32, sd: bool = False, **options
 ) -> RowBatches:
     values = numbered(n)
-    rows = MemoryRows(values, torch.full_like(values, 0.3) if spread else None)
+    rows = MemoryRows(values, torch.full_like(values, 0.3) if sd else None)
     learn, held = split_rows(rows, learn, held, 1)
     return RowBatches(rows, learn, held, **{"batch_size": batch_size, "seed": 4, **options})
 
@@ -36,7 +36,7 @@ def row_batches(
 @pytest.mark.parametrize("learn", [None, np.arange(0, 400, 3)])
 @pytest.mark.parametrize("draw", [False, True])
 def test_batches_are_those_of_the_rows_pass_after_pass(learn, draw: bool) -> None:
-    source = row_batches(learn, np.arange(400, 500), spread=True, draw=draw)
+    source = row_batches(learn, np.arange(400, 500), sd=True, draw=draw)
     wanted = []
     for epoch in range(3):
         wanted += list(
@@ -61,7 +61,7 @@ def test_batches_are_those_of_the_rows_pass_after_pass(learn, draw: bool) -> Non
 @pytest.mark.parametrize("stop", [0, 1, 7, 13, 14, 15, 28, 30])
 @pytest.mark.parametrize("draw", [False, True])
 def test_batches_of_rows_go_on_from_any_place(stop: int, draw: bool) -> None:
-    options = {"spread": True, "draw": draw}
+    options = {"sd": True, "draw": draw}
     whole = first(row_batches(**options), 40)
     source = row_batches(**options)
     first(source, stop)

@@ -4,7 +4,7 @@ A `Pattern` says which latents are active in which row. For weights W (m, d), ro
 of the pattern there are three products, each as a gather of rows in the pattern's own or in its transposed order:
 
     combine      y_i  = sum over the entries (i, l) of v_il W_l           (decoding)
-    spread       W'_l = sum over the entries (i, l) of v_il x_i           (gradient of either weight matrix)
+    scatter      W'_l = sum over the entries (i, l) of v_il x_i           (gradient of either weight matrix)
     dots         v_il = x_i . W_l at the entries (i, l)                   (gradient of the codes)
 
 `encode` and `decode` join them into functions whose gradients equal those of the dense products. Where the pattern
@@ -104,7 +104,7 @@ def combine(pattern: Pattern, values: torch.Tensor, weight: torch.Tensor) -> tor
     return _bag(pattern.latent, pattern.start, values, weight)
 
 
-def spread(pattern: Pattern, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def scatter(pattern: Pattern, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Return W' of the module's docstring, (m, d), without gradient."""
     if pattern.crowded:
         return pattern.dense(values).T @ x
@@ -197,7 +197,7 @@ class _SquaredError(torch.autograd.Function):
         values, slope, residual = ctx.saved_tensors
         scale = grad[0] * ctx.scale
         wanted = ctx.needs_input_grad
-        to_decoder = spread(ctx.pattern, values * scale, residual) if wanted[2] else None
+        to_decoder = scatter(ctx.pattern, values * scale, residual) if wanted[2] else None
         to_bias = residual.sum(0) * scale if wanted[3] else None
         return None, slope * scale, to_decoder, to_bias, residual * -scale if wanted[4] else None
 
@@ -216,7 +216,7 @@ class _Encode(torch.autograd.Function):
     def backward(ctx: Any, *grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         pattern, (g,) = ctx.pattern, grad
         u, encoder, *rest = ctx.saved_tensors
-        to_encoder, to_bias = spread(pattern, g, u), None
+        to_encoder, to_bias = scatter(pattern, g, u), None
         if ctx.wants or ctx.has_bias:
             sums = pattern.sums(g)
         if ctx.has_bias:
@@ -238,5 +238,5 @@ class _Decode(torch.autograd.Function):
         pattern, (g,) = ctx.pattern, grad
         values, decoder = ctx.saved_tensors
         to_values = dots(pattern, g, decoder) if ctx.needs_input_grad[1] else None
-        to_decoder = spread(pattern, values, g) if ctx.needs_input_grad[2] else None
+        to_decoder = scatter(pattern, values, g) if ctx.needs_input_grad[2] else None
         return None, to_values, to_decoder

@@ -94,7 +94,7 @@ class RowBatches(BatchSource):
         self.batch_size = min(batch_size, max(1, self.n_learn // 4))
         if self.batch_size < share[1]:
             raise InputError(f"batches of {self.batch_size} rows cannot be shared by {share[1]} processes; start fewer")
-        self.seed, self.draw, self.share = seed, draw and rows.has_spread, share
+        self.seed, self.draw, self.share = seed, draw and rows.has_sd, share
 
     def batches(self) -> Iterator[torch.Tensor]:
         """Yield batches of `batch_size` rows, shuffled anew in each pass."""
