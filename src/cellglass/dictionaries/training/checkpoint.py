@@ -1,6 +1,8 @@
 """What an interrupted training goes on from: one safetensors file with weights, moments, counters and place.
 
-Written whole or not at all. A file that belongs to another training is an error; it is never silently gone on with.
+What goes on comes to the same weights, bit for bit, as what was not interrupted: on the processor of one machine, with
+one number of threads. Written whole or not at all. A file that belongs to another training is an error; it is never
+silently gone on with.
 """
 
 from __future__ import annotations
