@@ -78,14 +78,14 @@ class JumpReLU(Thresholded):
         """Return the mean squared error, and the penalty on the number of active latents."""
         (found,) = chosen
         config, pattern = self.config, found.pattern
-        p = self.respond(u, found)
+        p = self.respond(u, found)  # this and what follows: (entries,)
         threshold = self.threshold.index_select(0, pattern.latent)
         bar, value = threshold.detach(), p.detach()
         on = (value > bar).to(p.dtype)
         window = ((value - bar).abs() < config.bandwidth / 2).to(p.dtype) / config.bandwidth
         moved = (threshold - bar) * window  # 0, with the gradient of the window
         f = p * on - moved * bar
-        active = (on - moved).sum() / len(u)
+        active = (on - moved).sum() / len(u)  # (): L0
         error, residual = self.error(pattern, f, u, target)
         penalty = config.weight * (active / config.k - 1).square()
         return Losses(error, penalty, residual, pattern, f.detach())

@@ -48,14 +48,14 @@ class Pattern:
     def row(self) -> torch.Tensor:
         """Row of each entry, int32."""
         rows = torch.arange(self.n_rows, dtype=torch.int32, device=self.start.device)
-        return rows.repeat_interleave(self.start.diff(), output_size=len(self.latent))
+        return rows.repeat_interleave(self.start.diff(), output_size=len(self.latent))  # (n,) -> (entries,)
 
     @cached_property
     def transposed(self) -> Transposed:
         """The same entries sorted by latent, and by row within a latent."""
         if self.latent.is_cuda:
-            order = torch.sort(self.latent, stable=True).indices
-            counts = torch.bincount(self.latent, minlength=self.n_latents)
+            order = torch.sort(self.latent, stable=True).indices  # (entries,)
+            counts = torch.bincount(self.latent, minlength=self.n_latents)  # (m,), padded sums of it (m + 1,)
             return Transposed(torch.nn.functional.pad(counts.cumsum(0), (1, 0)).int(), self.row[order], order)
         found = Transposed(
             torch.empty(self.n_latents + 1, dtype=torch.int32),
@@ -74,12 +74,12 @@ class Pattern:
     @cached_property
     def places(self) -> torch.Tensor:
         """Place of each entry in a dense matrix (n, m) that is read row by row, int64."""
-        return self.row.long() * self.n_latents + self.latent
+        return self.row.long() * self.n_latents + self.latent  # (entries,): row and latent in one number
 
     def dense(self, values: torch.Tensor) -> torch.Tensor:
         """Return the dense matrix (n, m) with `values` at the entries and 0 elsewhere."""
-        matrix = values.new_zeros(self.n_rows * self.n_latents)
-        matrix[self.places] = values
+        matrix = values.new_zeros(self.n_rows * self.n_latents)  # (n m,)
+        matrix[self.places] = values  # (entries,)
         return matrix.view(self.n_rows, self.n_latents)
 
     def sums(self, values: torch.Tensor) -> torch.Tensor:
@@ -101,7 +101,7 @@ def combine(pattern: Pattern, values: torch.Tensor, weight: torch.Tensor) -> tor
     """Return y of the module's docstring, (n, d), without gradient."""
     if pattern.crowded:
         return pattern.dense(values) @ weight
-    return _bag(pattern.latent, pattern.start, values, weight)
+    return _bag(pattern.latent, pattern.start, values, weight)  # rows of (m, d), n bags of them -> (n, d)
 
 
 def scatter(pattern: Pattern, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -109,13 +109,13 @@ def scatter(pattern: Pattern, values: torch.Tensor, x: torch.Tensor) -> torch.Te
     if pattern.crowded:
         return pattern.dense(values).T @ x
     start, row, order = pattern.transposed
-    return _bag(row, start, values.index_select(0, order), x)
+    return _bag(row, start, values.index_select(0, order), x)  # rows of (n, d), m bags of them -> (m, d)
 
 
 def dots(pattern: Pattern, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return v of the module's docstring, (entries,), without gradient."""
     if pattern.crowded:
-        return (x @ weight.T).view(-1)[pattern.places]
+        return (x @ weight.T).view(-1)[pattern.places]  # (n, m) -> (n m,) -> (entries,)
     # The gradient that embedding_bag gives its weights of samples: one dot product for each entry.
     value: torch.Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         x.contiguous(), weight, pattern.latent, pattern.start[:-1], pattern.row, 0
@@ -177,11 +177,11 @@ class _SquaredError(torch.autograd.Function):
     def forward(ctx: Any, *given: Any) -> tuple[torch.Tensor, torch.Tensor]:
         pattern, values, decoder, bias, target = given
         if pattern.crowded or values.is_cuda:
-            residual = combine(pattern, values, decoder).add_(bias).sub_(target)
-            loss, slope = residual.square().mean(), dots(pattern, residual, decoder)
+            residual = combine(pattern, values, decoder).add_(bias).sub_(target)  # (n, d)
+            loss, slope = residual.square().mean(), dots(pattern, residual, decoder)  # (), (entries,)
         else:
             residual, slope = torch.empty_like(target), torch.empty_like(values)
-            total = np.empty(pattern.n_rows)
+            total = np.empty(pattern.n_rows)  # (n,), float64
             work = compiled(_kernels.squared_errors, any_order=True)
             read = [x.contiguous().numpy() for x in (pattern.start, pattern.latent, values, decoder, bias, target)]
             written = residual.numpy(), total, slope.numpy()
