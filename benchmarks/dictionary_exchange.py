@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from cellglass import dictionaries
 from cellglass.dictionaries import exchange
-from cellglass.dictionaries.exchange.plain import SELECTIONS, fold
+from cellglass.dictionaries.exchange.plain import exchangeable, fold
 from cellglass.dictionaries.kinds.crosslayer import CrossLayerConfig, CrossLayerTranscoder
 from cellglass.dictionaries.sparse import SparseDictionary
 from cellglass.threads import threads
@@ -40,6 +40,7 @@ CONFIGS = {
 }
 READERS = {"saelens": exchange.read_saelens, "sparsify": exchange.read_sparsify}
 WRITERS = {"saelens": exchange.write_saelens, "sparsify": exchange.write_sparsify}
+SELECTIONS = {kind: dictionaries.KINDS[kind].selection for kind in exchangeable()}
 CASES = {
     "saelens": [(kind, None, False) for kind in SELECTIONS]
     + [(kind, 20, skip) for kind in SELECTIONS if SELECTIONS[kind] == "threshold" for skip in (False, True)],

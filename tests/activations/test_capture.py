@@ -21,12 +21,12 @@ def run(model, cells, folder, **options):
     return capture(model, cells, ["hidden.0", "z"], folder, batch_size=10, shard_bytes=1000, **options)
 
 
-def test_means_and_spreads_are_the_models(make_model, cells, tmp_path) -> None:
+def test_means_and_sds_are_the_models(make_model, cells, tmp_path) -> None:
     model = make_model()
     store = run(model, cells, tmp_path)
-    mean, spread = model.posterior(cells, "z")
+    mean, sd = model.posterior(cells, "z")
     assert torch.equal(store.read("z"), mean)
-    assert torch.equal(store.spread("z"), spread)
+    assert torch.equal(store.sd("z"), sd)
     assert torch.equal(store.read("hidden.0"), model.activations(cells, ["hidden.0"])["hidden.0"])
     assert not store.sites["hidden.0"].spread
 
@@ -62,8 +62,8 @@ def test_genes_are_aligned_to_the_model(make_model, cells, tmp_path) -> None:
     assert torch.equal(store.read("z"), make_model().activations(cells, ["z"])["z"])
 
 
-def test_without_posterior_no_spread_is_kept(make_model, cells, tmp_path) -> None:
-    assert not run(make_model(), cells, tmp_path, posterior=False).rows("z").has_spread
+def test_without_posterior_no_sd_is_kept(make_model, cells, tmp_path) -> None:
+    assert not run(make_model(), cells, tmp_path, posterior=False).rows("z").has_sd
 
 
 def test_progress_is_heard(make_model, cells, tmp_path) -> None:
@@ -133,8 +133,8 @@ def test_a_sample_of_tokens_is_uniform(cells) -> None:
     chosen = sample_tokens(cell, gene, many, 10, seed=0)
     assert (np.bincount(cell[chosen]) == 10).all()
     counts = np.bincount(gene[chosen], minlength=40)
-    spread = (2000 * 0.25 * 0.75) ** 0.5
-    assert abs(counts - 500).max() < 4.5 * spread
+    sd = (2000 * 0.25 * 0.75) ** 0.5
+    assert abs(counts - 500).max() < 4.5 * sd
     together = sp.csr_matrix((np.ones(len(chosen)), (cell[chosen], gene[chosen])), shape=(2000, 40))
     pairs = (together.T @ together).toarray()[np.triu_indices(40, 1)]
     expected = 2000 * 10 * 9 / (40 * 39)

@@ -1,4 +1,4 @@
-"""Shuffled batches: every row once, the same order from the same seed, draws with the right mean and spread."""
+"""Shuffled batches: every row once, the same order from the same seed, draws with the right mean and sd."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from cellglass.activations.rows import BLOCK, MemoryRows, SideBySide, as_rows
 from cellglass.errors import InputError
 
 
-def numbered(n: int, spread: bool = False) -> MemoryRows:
+def numbered(n: int, sd: bool = False) -> MemoryRows:
     values = torch.arange(n, dtype=torch.float32)[:, None].repeat(1, 2)
-    return MemoryRows(values, torch.full_like(values, 0.5) if spread else None)
+    return MemoryRows(values, torch.full_like(values, 0.5) if sd else None)
 
 
 @pytest.mark.parametrize("buffer_rows", [100, 600, 10_000])
@@ -25,7 +25,7 @@ def test_each_row_comes_once(buffer_rows: int, shuffle: bool) -> None:
 
 
 def test_same_seed_and_epoch_give_the_same_batches_and_others_do_not() -> None:
-    rows = numbered(1000, spread=True)
+    rows = numbered(1000, sd=True)
 
     def all_rows(seed: int, epoch: int) -> torch.Tensor:
         return torch.cat(list(rows.batches(batch_size=50, seed=seed, epoch=epoch, draw=True, buffer_rows=300)))
@@ -55,7 +55,7 @@ def test_reading_is_bounded_by_the_buffer() -> None:
     assert max(read) <= 1024 + 100
 
 
-def test_draws_have_the_posteriors_mean_and_spread() -> None:
+def test_draws_have_the_posteriors_mean_and_sd() -> None:
     rows = MemoryRows(torch.full((20_000, 2), 3.0), torch.tensor([0.5, 2.0]).repeat(20_000, 1))
     drawn = torch.cat(list(rows.batches(batch_size=1000, draw=True)))
     assert torch.allclose(drawn.mean(0), torch.tensor([3.0, 3.0]), atol=0.06)
@@ -87,7 +87,7 @@ def test_rows_that_are_left_out_are_the_only_ones_missing(buffer_rows: int, shuf
 @pytest.mark.parametrize("draw", [False, True])
 @pytest.mark.parametrize("buffer_rows", [600, 10_000])
 def test_skipped_batches_are_the_first_and_change_no_other(skip: int, drop_last, draw, buffer_rows: int) -> None:
-    rows = numbered(3000, spread=True)
+    rows = numbered(3000, sd=True)
     options = {"batch_size": 64, "seed": 2, "draw": draw, "drop_last": drop_last, "buffer_rows": buffer_rows}
     options["without"] = np.arange(100, 160)
     whole = list(rows.batches(**options))
@@ -132,7 +132,7 @@ def test_sites_side_by_side_are_read_row_for_row() -> None:
     noise = torch.Generator().manual_seed(0)
     a, b = torch.randn(300, 3, generator=noise), torch.randn(300, 5, generator=noise)
     both = SideBySide([MemoryRows(a, torch.ones(300, 3)), as_rows(b)])
-    assert (both.n_rows, both.width, both.has_spread) == (300, 8, False)
+    assert (both.n_rows, both.width, both.has_sd) == (300, 8, False)
     rows = np.array([4, 299, 4, 0])
     assert torch.equal(both.read(rows), torch.cat([a, b], dim=1)[rows])
     for batch in both.batches(batch_size=32, seed=5):
@@ -156,14 +156,17 @@ def test_a_mask_selects_rows_and_arrays_become_rows() -> None:
     [
         (lambda: list(numbered(5).batches(batch_size=0)), "batch_size is 0"),
         (lambda: list(numbered(5).batches(batch_size=2, rows=[1, 5])), "rows 0 to 4"),
-        (lambda: list(numbered(5).batches(batch_size=2, draw=True)), "no posterior spread"),
-        (lambda: numbered(5).read_spread(np.array([0])), "no posterior spread"),
+        (lambda: list(numbered(5).batches(batch_size=2, draw=True)), "to draw from"),
+        (lambda: numbered(5).read_sd(np.array([0])), "no posterior standard deviation"),
         (lambda: numbered(5).positions(np.array([True])), "1 entries"),
         (lambda: SideBySide([numbered(5), numbered(4)]), r"sites have \[5, 4\] rows; they must be of the same cells"),
-        (lambda: SideBySide([numbered(5)]).read_spread(np.array([0])), "side by side have no posterior spread"),
-        (lambda: list(SideBySide([numbered(5, True)]).batches(batch_size=2, draw=True)), "no posterior spread"),
+        (lambda: SideBySide([numbered(5)]).read_sd(np.array([0])), "side by side have no posterior standard deviation"),
+        (
+            lambda: list(SideBySide([numbered(5, True)]).batches(batch_size=2, draw=True)),
+            "no posterior standard deviation",
+        ),
         (lambda: MemoryRows(torch.zeros(3)), "rows x width"),
-        (lambda: MemoryRows(torch.zeros(3, 2), torch.zeros(2, 2)), "spread has shape"),
+        (lambda: MemoryRows(torch.zeros(3, 2), torch.zeros(2, 2)), "sd has shape"),
         (lambda: MemoryRows(torch.full((3, 2), torch.nan)), "NaN"),
     ],
 )

@@ -30,7 +30,7 @@ def test_rows_in_any_order_and_batches_equal_the_models(store, make_model, cells
 def test_a_store_is_read_as_the_same_batches_as_memory(store) -> None:
     from cellglass.activations import MemoryRows
 
-    memory = MemoryRows(store.read("z"), store.spread("z"))
+    memory = MemoryRows(store.read("z"), store.sd("z"))
     options = {"batch_size": 16, "seed": 3, "epoch": 2, "draw": True}
     for a, b in zip(store.batches("z", **options), memory.batches(**options), strict=True):
         assert torch.equal(a, b)
@@ -40,11 +40,11 @@ def test_repr_says_what_is_in_it(store) -> None:
     assert "z: 103 x 4" in repr(store)
 
 
-def test_unknown_site_and_missing_spread_are_named(store) -> None:
+def test_unknown_site_and_missing_sd_are_named(store) -> None:
     with pytest.raises(InputError, match=r"its sites are: z, hidden\.0"):
         store.read("cell")
     with pytest.raises(InputError, match=r"hidden\.0"):
-        store.spread("hidden.0")
+        store.sd("hidden.0")
 
 
 def test_verify_names_a_changed_shard(store) -> None:

@@ -23,13 +23,13 @@ def test_a_pass_gives_what_the_model_gives_for_every_cell_once(make_model, cells
     assert torch.allclose(second.sum(0), expected.sum(0), atol=1e-3)
 
 
-def test_draws_scatter_around_the_mean_by_the_spread(make_model, cells) -> None:
+def test_draws_scatter_around_the_mean_by_the_sd(make_model, cells) -> None:
     model = make_model()
-    mean, spread = model.posterior(model.align(cells), "z")
+    mean, sd = model.posterior(model.align(cells), "z")
     rows = stream(model, cells, "z", batch_size=cells.n_cells)
     drawn = torch.stack([torch.cat(list(rows(number))).sum(0) for number in range(300)])
-    assert torch.allclose(drawn.mean(0), mean.sum(0), atol=float(5 * spread.square().sum(0).sqrt().max() / 300**0.5))
-    assert torch.allclose(drawn.std(0), spread.square().sum(0).sqrt(), rtol=0.3)
+    assert torch.allclose(drawn.mean(0), mean.sum(0), atol=float(5 * sd.square().sum(0).sqrt().max() / 300**0.5))
+    assert torch.allclose(drawn.std(0), sd.square().sum(0).sqrt(), rtol=0.3)
     still = stream(model, cells, "z", batch_size=cells.n_cells, draw=False)
     assert torch.allclose(torch.cat(list(still(0))).sum(0), mean.sum(0), atol=1e-3)
 

@@ -74,7 +74,7 @@ def test_another_capture_is_not_gone_on_with(tmp_path) -> None:
         (2, {"z": SiteBatch(torch.zeros(2, 3), np.arange(2))}, "shape"),
         (2, {"z": SiteBatch(torch.zeros(2, 1), np.array([1, 0]))}, "order"),
         (2, {"z": SiteBatch(torch.zeros(2, 1), np.array([1, 2]))}, "order"),
-        (2, {"z": SiteBatch(torch.zeros(2, 1), np.arange(2), spread=torch.ones(2, 1))}, "spread or gene"),
+        (2, {"z": SiteBatch(torch.zeros(2, 1), np.arange(2), sd=torch.ones(2, 1))}, "sd or gene"),
         (2, {"z": SiteBatch(torch.tensor([[1.0], [torch.inf]]), np.arange(2))}, "cells 0 to 1 are NaN, infinite"),
         (2, {"z": SiteBatch(torch.tensor([[1.0], [1e6]]), np.arange(2))}, "too large for float16"),
     ],

@@ -4,20 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-<<<<<<< ours
-from cellglass.attribution import attribute, swaps
-from cellglass.attribution.path import path_effects
-from cellglass.dictionaries import TrainConfig, default_config, train
-from cellglass.dictionaries.registry import KINDS, trained
-=======
 from cellglass.attribution import AttributionConfig, attribute
 from cellglass.attribution.effects import effects
 from cellglass.attribution.gradients import path_effects
 from cellglass.attribution.methods.swap import swap_edits
-from cellglass.dictionaries import TrainConfig, default_config
-from cellglass.dictionaries.registry import TRAINED
-from cellglass.dictionaries.training.train import train
->>>>>>> theirs
+from cellglass.dictionaries import TrainConfig, default_config, train
+from cellglass.dictionaries.registry import KINDS, trained
 
 QUICK = TrainConfig(steps=60, batch_size=32, check_every=20)
 

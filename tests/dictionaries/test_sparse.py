@@ -115,8 +115,7 @@ def test_codes_with_a_gradient_equal_those_without_and_float64s(kind: str, role:
     x = torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
     plain, moved = dictionary.encode(x), x.clone().requires_grad_()
     codes = dictionary.encode(moved)
-    assert torch.equal(codes.indices, plain.indices)
-    assert torch.allclose(codes.values, plain.values, atol=1e-6)
+    assert abs(codes.to_csr() - plain.to_csr()).max() < 1e-5
     weight = torch.randn(codes.values.shape, generator=torch.Generator().manual_seed(2))
     (grad,) = torch.autograd.grad((codes.values * weight).sum(), moved)
     # Where the choice stays as it is, codes are the positive part of the pre-activations.

@@ -1,19 +1,27 @@
 """Options: what is taken, and what is refused with its name and a way out."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from cellglass.attribution import AttributionConfig
-from cellglass.dictionaries.registry import trained
+from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.errors import InputError
-from cellglass.pipeline.config import RunConfig, make_config, merge, read_toml
+from cellglass.pipeline.config import DictionaryConfig, RunConfig, make_config, merge, read_toml
+from cellglass.settings import settings_of
+from cellglass.vocabulary import DICTIONARIES
 
 
 def test_every_kind_that_can_be_trained_may_be_asked_for() -> None:
     for kind in trained():
         assert make_config({"dictionary": {"kind": kind}}).dictionary.kind == kind
+
+
+def test_the_help_names_the_kinds_of_dictionary() -> None:
+    said = settings_of(DictionaryConfig)["kind"].doc
+    assert [name for name in re.findall(r"\w+", said) if name in KINDS] == list(DICTIONARIES)
 
 
 def test_a_toml_file_and_flags_make_one_config(tmp_path: Path) -> None:

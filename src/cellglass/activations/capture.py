@@ -98,17 +98,15 @@ def capture(
     granularity = {name: model.site(name).granularity for name in sites}
     of_cells = [name for name in sites if granularity[name] == "cell"]
     with torch.no_grad():
-        has_spread = _sites_with_posterior(model, cells, of_cells) if posterior else set()
-        kept = {
-            name: StoredSite(model.site(name).width, granularity[name], dtype, name in has_spread) for name in sites
-        }
+        with_sd = _sites_with_posterior(model, cells, of_cells) if posterior else set()
+        kept = {name: StoredSite(model.site(name).width, granularity[name], dtype, name in with_sd) for name in sites}
         sample = f" tokens {tokens_per_cell} seed {seed}" if len(of_cells) < len(sites) else ""
         source = _source(model, cells, batch_size, shard_bytes, fingerprint) + sample
         writer = Writer(folder, cells.n_cells, source, kept, shard_bytes)
-        plain = [name for name in sites if name not in has_spread]
+        plain = [name for name in sites if name not in with_sd]
         for start, batch, prepared in _ahead(model, cells, writer.next_cell, batch_size, prepare=bool(plain)):
             found = _read(model, prepared, plain, batch, start, tokens_per_cell, seed) if plain else {}
-            for name in has_spread:
+            for name in with_sd:
                 found[name] = _posterior(model, batch, name, start)
             writer.add(start + batch.n_cells, {name: found[name] for name in sites})
             progress("capture activations", start + batch.n_cells, cells.n_cells)
@@ -199,7 +197,7 @@ def _posterior(model: CellModel, batch: Cells, name: str, start: int) -> SiteBat
     found = model.posterior(batch, name)
     assert found is not None, "a site has a posterior for all cells or for none"  # noqa: S101
     cell = np.arange(start, start + batch.n_cells, dtype=np.int64)
-    return SiteBatch(found[0], cell, spread=found[1])
+    return SiteBatch(found[0], cell, sd=found[1])
 
 
 def sample_tokens(cell: Ints, gene: Ints, cells: Cells, most: int, seed: int) -> Ints:

@@ -38,7 +38,7 @@ class StoredSite:
     dtype : {"float32", "float16", "bfloat16"}
         What rows are kept in.
     spread : bool
-        Whether the posterior's standard deviation lies beside each row.
+        Whether the posterior's standard deviation lies beside each row, in the tensor of that name.
     """
 
     width: int

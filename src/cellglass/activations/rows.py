@@ -38,20 +38,20 @@ class Rows(ABC):
         Number of rows.
     width : int
         Length of one row.
-    has_spread : bool
+    has_sd : bool
         Whether each row has a posterior standard deviation beside its mean.
     """
 
     n_rows: int
     width: int
-    has_spread: bool
+    has_sd: bool
 
     @abstractmethod
     def read(self, rows: Ints) -> torch.Tensor:
         """Return the rows at `rows`, in that order, float32 (len(rows), width)."""
 
     @abstractmethod
-    def read_spread(self, rows: Ints) -> torch.Tensor:
+    def read_sd(self, rows: Ints) -> torch.Tensor:
         """Return the posterior standard deviations of the rows at `rows`, float32 (len(rows), width)."""
 
     def positions(self, rows: Ints | Sequence[int] | None) -> Ints:
@@ -100,7 +100,7 @@ class Rows(ABC):
         shuffle
             False: in the order given.
         draw
-            Give mean + sd * eps, eps standard normal, in place of the mean. InputError where there is no spread.
+            Give mean + sd * eps, eps standard normal, in place of the mean. InputError where there is no sd.
         drop_last
             Leave out the last batch where it is smaller than `batch_size`.
         buffer_rows
@@ -113,8 +113,8 @@ class Rows(ABC):
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
-        if draw and not self.has_spread:
-            raise InputError("these activations have no posterior spread to draw from; pass draw=False")
+        if draw and not self.has_sd:
+            raise InputError("these activations have no posterior standard deviation to draw from; pass draw=False")
         if buffer_rows is None:
             buffer_rows = max(BLOCK, min(BUFFER_ROWS, BUFFER_FLOATS // self.width))
         everything = range(self.n_rows) if rows is None else self.positions(rows)
@@ -145,7 +145,7 @@ class Rows(ABC):
         x = self.read(wanted)
         if noise is not None:
             drawn = torch.randn(mine.size, self.width, generator=torch.Generator().manual_seed(noise))
-            x = x + self.read_spread(wanted) * drawn[mine[:skip].size :]
+            x = x + self.read_sd(wanted) * drawn[mine[:skip].size :]
         yield from torch.split(x, max(1, mine.shape[1]))
 
 
@@ -156,31 +156,31 @@ class MemoryRows(Rows):
     ----------
     values
         Activations, (n_rows, width).
-    spread
+    sd
         Posterior standard deviations of the same shape, or None.
     """
 
-    def __init__(self, values: torch.Tensor, spread: torch.Tensor | None = None) -> None:
+    def __init__(self, values: torch.Tensor, sd: torch.Tensor | None = None) -> None:
         if values.ndim != 2:
             raise InputError(f"activations have shape {tuple(values.shape)}; they must be rows x width")
-        if spread is not None and spread.shape != values.shape:
-            raise InputError(f"spread has shape {tuple(spread.shape)}, but activations have {tuple(values.shape)}")
+        if sd is not None and sd.shape != values.shape:
+            raise InputError(f"sd has shape {tuple(sd.shape)}, but activations have {tuple(values.shape)}")
         if not bool(torch.isfinite(values).all()):
             raise InputError("activations hold NaN or infinity; leave out those rows or repair the model")
         self.values = values.float()
-        self.spread = None if spread is None else spread.float()
+        self.sd = None if sd is None else sd.float()
         self.n_rows, self.width = int(values.shape[0]), int(values.shape[1])
-        self.has_spread = spread is not None
+        self.has_sd = sd is not None
 
     def read(self, rows: Ints) -> torch.Tensor:
         """Return the rows at `rows`."""
         return self.values[torch.from_numpy(rows)]
 
-    def read_spread(self, rows: Ints) -> torch.Tensor:
+    def read_sd(self, rows: Ints) -> torch.Tensor:
         """Return the posterior standard deviations of the rows at `rows`."""
-        if self.spread is None:
-            raise InputError("these activations have no posterior spread")
-        return self.spread[torch.from_numpy(rows)]
+        if self.sd is None:
+            raise InputError("these activations have no posterior standard deviation")
+        return self.sd[torch.from_numpy(rows)]
 
 
 class SideBySide(Rows):
@@ -198,15 +198,15 @@ class SideBySide(Rows):
             raise InputError(f"the sites have {counts} rows; they must be of the same cells, row for row")
         self.parts = list(parts)
         self.n_rows, self.width = counts[0], sum(part.width for part in parts)
-        self.has_spread = False
+        self.has_sd = False
 
     def read(self, rows: Ints) -> torch.Tensor:
         """Return the rows at `rows` of all parts, side by side."""
         return torch.cat([part.read(rows) for part in self.parts], dim=1)
 
-    def read_spread(self, rows: Ints) -> torch.Tensor:  # noqa: ARG002  # there is none of any row
+    def read_sd(self, rows: Ints) -> torch.Tensor:  # noqa: ARG002  # there is none of any row
         """Raise InputError: draws of several sites would not belong together."""
-        raise InputError("sites side by side have no posterior spread")
+        raise InputError("sites side by side have no posterior standard deviation")
 
 
 def as_rows(x: Rows | torch.Tensor | np.ndarray[Any, Any]) -> Rows:

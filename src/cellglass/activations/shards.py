@@ -1,7 +1,8 @@
 """One shard of a store: a safetensors file with the rows of one site for consecutive cells, memory-mapped for reading.
 
-Tensors in it: ``activations`` (rows, width), where the model has one ``spread`` of the same shape, ``cell`` int32
-(rows) and, at a site with one row for each token, ``gene`` int32 (rows). It knows nothing of the store around it.
+Tensors in it: ``activations`` (rows, width), where the model has a posterior its standard deviations ``spread`` of the
+same shape, ``cell`` int32 (rows) and, at a site with one row for each token, ``gene`` int32 (rows). It knows nothing of
+the store around it.
 """
 
 from __future__ import annotations

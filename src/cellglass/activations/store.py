@@ -65,10 +65,10 @@ class Store:
         of = self.rows(site)
         return of.read(of.positions(rows))
 
-    def spread(self, site: str, rows: Ints | Sequence[int] | None = None) -> torch.Tensor:
+    def sd(self, site: str, rows: Ints | Sequence[int] | None = None) -> torch.Tensor:
         """Return posterior standard deviations by position, float32 (len(rows), width)."""
         of = self.rows(site)
-        return of.read_spread(of.positions(rows))
+        return of.read_sd(of.positions(rows))
 
     def batches(self, site: str, *, batch_size: int, **options: Any) -> Iterator[torch.Tensor]:
         """Yield the rows of `site` in batches; `options` are those of `cellglass.activations.rows.Rows.batches`."""
@@ -95,7 +95,7 @@ class StoreRows(Rows):
 
     def __init__(self, store: Store, site: str) -> None:
         kept = store.sites[site]
-        self.site, self.width, self.has_spread, self.granularity = site, kept.width, kept.spread, kept.granularity
+        self.site, self.width, self.has_sd, self.granularity = site, kept.width, kept.spread, kept.granularity
         self._files = [store.folder / shard.files[site].file for shard in store.manifest.shards]
         counts = [shard.files[site].rows for shard in store.manifest.shards]
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
@@ -103,7 +103,7 @@ class StoreRows(Rows):
         self._shard = lru_cache(maxsize=_OPEN_SHARDS)(Shard)
         for file, count in zip(self._files, counts, strict=True):
             shapes = Shard(file).shapes
-            wanted = {"activations", "cell"} | ({"spread"} if self.has_spread else set())
+            wanted = {"activations", "cell"} | ({"spread"} if self.has_sd else set())
             wanted |= {"gene"} if self.granularity == "token" else set()
             if set(shapes) != wanted or shapes["activations"] != (count, self.width) or shapes["cell"] != (count,):
                 raise InputError(
@@ -114,10 +114,10 @@ class StoreRows(Rows):
         """Return the rows at `rows`, in that order, float32."""
         return self._take("activations", rows, torch.empty(len(rows), self.width))
 
-    def read_spread(self, rows: Ints) -> torch.Tensor:
+    def read_sd(self, rows: Ints) -> torch.Tensor:
         """Return the posterior standard deviations of the rows at `rows`, float32."""
-        if not self.has_spread:
-            raise InputError(f"no posterior spread was kept at site {self.site!r}")
+        if not self.has_sd:
+            raise InputError(f"no posterior standard deviation was kept at site {self.site!r}")
         return self._take("spread", rows, torch.empty(len(rows), self.width))
 
     def cells(self, rows: Ints | Sequence[int] | None = None) -> Ints:

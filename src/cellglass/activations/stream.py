@@ -68,5 +68,5 @@ def _activations(model: CellModel, batch: Cells, site: str, noise: torch.Generat
     found = model.posterior(batch, site) if noise is not None else None
     if found is None or noise is None:
         return model.activations(batch, [site])[site]
-    mean, spread = found
-    return mean + spread * torch.randn(mean.shape, generator=noise)
+    mean, sd = found
+    return mean + sd * torch.randn(mean.shape, generator=noise)

@@ -35,14 +35,14 @@ class SiteBatch:
         The cell of each row, as its position in the data set; never decreasing.
     gene : numpy.ndarray of int64, (rows,), or None
         At a token site, the gene of each row as its position among the model's genes.
-    spread : torch.Tensor, (rows, width), or None
+    sd : torch.Tensor, (rows, width), or None
         Posterior standard deviations.
     """
 
     values: torch.Tensor
     cell: Ints
     gene: Ints | None = None
-    spread: torch.Tensor | None = None
+    sd: torch.Tensor | None = None
 
 
 class Writer:
@@ -129,11 +129,11 @@ class Writer:
             raise InputError(
                 f"site {name!r}: activations have shape {tuple(part.values.shape)}, not {(rows, site.width)}"
             )
-        if (part.spread is not None) != site.spread or (part.gene is not None) != (site.granularity == "token"):
-            raise InputError(f"site {name!r}: spread or gene is given for some cells and not for others")
+        if (part.sd is not None) != site.spread or (part.gene is not None) != (site.granularity == "token"):
+            raise InputError(f"site {name!r}: sd or gene is given for some cells and not for others")
         if rows and not (self._stop <= part.cell[0] and part.cell[-1] < stop and (np.diff(part.cell) >= 0).all()):
             raise InputError(f"site {name!r}: cells of this batch are not in order within {self._stop} to {stop - 1}")
-        for tensor in (part.values, part.spread):
+        for tensor in (part.values, part.sd):
             if tensor is not None and not bool(torch.isfinite(tensor.to(DTYPES[site.dtype])).all()):
                 raise InputError(
                     f"site {name!r}: activations of the cells {self._stop} to {stop - 1} are NaN, infinite or "
@@ -159,10 +159,10 @@ def _joined(parts: list[SiteBatch], dtype: torch.dtype) -> dict[str, torch.Tenso
         "activations": torch.cat([part.values for part in parts]).to(dtype),
         "cell": torch.from_numpy(np.concatenate([part.cell for part in parts]).astype(np.int32)),
     }
-    spreads = [part.spread for part in parts if part.spread is not None]
+    sds = [part.sd for part in parts if part.sd is not None]
     genes = [part.gene for part in parts if part.gene is not None]
-    if spreads:
-        tensors["spread"] = torch.cat(spreads).to(dtype)
+    if sds:
+        tensors["spread"] = torch.cat(sds).to(dtype)
     if genes:
         tensors["gene"] = torch.from_numpy(np.concatenate(genes).astype(np.int32))
     return tensors

@@ -52,6 +52,11 @@ def fit(
         Axes or parts of a baseline; None means as many as the site is wide.
     **options
         See `TrainOptions`; of these a baseline reads `rows_train`, `rows_valid` and `seed`.
+
+    Notes
+    -----
+    The same rows, settings and seed give the same bytes on one machine with the same number of threads. On another
+    processor sums are rounded otherwise, and a training, which is chaotic, comes to other latents.
     """
     entry = KINDS.find(kind, "fit")
     check_options(options)

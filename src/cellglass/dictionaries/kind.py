@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cellglass.dictionaries.base import Dictionary
     from cellglass.dictionaries.sparse import SparseConfig
 
+Selection = Literal["topk", "threshold", "gated"]
+
 
 @dataclass(frozen=True)
 class DictionaryKind:
@@ -30,9 +32,13 @@ class DictionaryKind:
         Of a trained kind: its config for a site of that width, so many rows to train on, and these sizes.
     fit : callable, (rows, chosen rows, number of components, seed) -> Dictionary, optional
         Of a baseline.
+    selection : {"topk", "threshold", "gated"}, optional
+        How active latents are picked once it is trained, where that is all that sets it apart from an encoder and a
+        decoder: then other libraries can hold it (``exchange/``). None: they cannot.
     """
 
     cls: type[Dictionary]
     family: Literal["trained", "joint", "baseline"]
     default_config: Callable[[int, int, int, int], SparseConfig] | None = None
     fit: Callable[[Rows, Ints, int | None, int], Dictionary] | None = None
+    selection: Selection | None = None

@@ -47,7 +47,7 @@ class SparseConfig:
     n_latents : int
         Number of latents.
     k : int
-        Latents that are active in a row: exactly, on average, or as what training steers at, as the kind says.
+        Latents that are active in a row: exactly, on average, or as the target of training, as the kind says.
     d_out : int or None
         Width of the site that is written, of a transcoder; None for an autoencoder, which writes what it reads.
     skip : bool
@@ -170,7 +170,7 @@ class SparseDictionary(nn.Module, Dictionary):
     def error(
         self, pattern: Pattern, f: torch.Tensor, u: torch.Tensor, target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean squared error of activations `f`, and by what the reconstruction exceeds the target."""
+        """Return the mean squared error of activations `f`, and the residual, reconstruction - target, (n, d_out)."""
         if self.config.skip:
             target = target - u @ self.skip.T
         return products.squared_error(pattern, f, self.decoder_rows(), self.bias, target)
@@ -348,8 +348,8 @@ class SparseDictionary(nn.Module, Dictionary):
         return [self.decoder]
 
     @torch.no_grad()
-    def project_out_row_gradient(self) -> None:
-        """Take out of the gradient of what latents write what would only change the rows' norms."""
+    def project_out_parallel_gradient(self) -> None:
+        """Take out the gradient parallel to the rows that latents write: it would only change their norms."""
         for rows in self.written_rows():
             if rows.grad is not None:
                 rows.grad.addcmul_(torch.linalg.vecdot(rows.grad, rows)[:, None], rows, value=-1)

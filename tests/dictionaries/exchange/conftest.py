@@ -11,7 +11,7 @@ import torch
 
 from cellglass.dictionaries import KINDS
 from cellglass.dictionaries.base import Codes
-from cellglass.dictionaries.exchange.plain import SELECTIONS
+from cellglass.dictionaries.exchange.plain import exchangeable
 from cellglass.dictionaries.sparse import SparseDictionary
 
 D, M, K = 10, 24, 3
@@ -52,7 +52,7 @@ def x() -> torch.Tensor:
     return torch.randn(60, D, generator=torch.Generator().manual_seed(5)) + 1
 
 
-@pytest.fixture(params=sorted(SELECTIONS))
+@pytest.fixture(params=sorted(exchangeable()))
 def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

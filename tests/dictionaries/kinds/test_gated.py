@@ -1,4 +1,4 @@
-"""Gated: codes by the two halves of the encoder, each latent alone, and the pressure that steers their number."""
+"""Gated: codes by the two halves of the encoder, each latent alone, and the pressure that brings their number to k."""
 
 import pytest
 import torch

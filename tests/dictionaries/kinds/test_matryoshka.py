@@ -9,8 +9,8 @@ from cellglass.errors import InputError
 
 
 def explained(dictionary: Dictionary, x: torch.Tensor) -> float:
-    miss = x - dictionary.decode(dictionary.encode(x))
-    return 1 - float(miss.square().sum() / (x - x.mean(0)).square().sum())
+    residual = x - dictionary.decode(dictionary.encode(x))
+    return 1 - float(residual.square().sum() / (x - x.mean(0)).square().sum())
 
 
 def clusters() -> torch.Tensor:

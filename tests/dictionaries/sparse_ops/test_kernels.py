@@ -80,10 +80,10 @@ def test_squared_errors_equal_dense_products(run: str) -> None:
     dense = np.zeros((3, 4))
     dense[np.repeat(np.arange(3), np.diff(start)), latent] = value
     wanted = dense @ decoder + bias - target
-    miss, total, slope = np.zeros((3, 6)), np.zeros(3), np.zeros(5)
+    residual, total, slope = np.zeros((3, 6)), np.zeros(3), np.zeros(5)
     work = _kernels.squared_errors if run == "plain" else compiled(_kernels.squared_errors, any_order=True)
-    work(start, latent, value, decoder, bias, target, miss, total, slope, 0, 3)
-    assert np.allclose(miss, wanted, atol=1e-12)
+    work(start, latent, value, decoder, bias, target, residual, total, slope, 0, 3)
+    assert np.allclose(residual, wanted, atol=1e-12)
     assert np.allclose(total, (wanted**2).sum(1), atol=1e-12)
     assert np.allclose(slope, (wanted @ decoder.T)[np.repeat(np.arange(3), np.diff(start)), latent], atol=1e-12)
 
@@ -96,9 +96,9 @@ def test_squared_errors_of_float32_are_summed_without_loss() -> None:
     wide = [rng.standard_normal(shape) for shape in ((n * k,), (m, d), (d,), (n, d))]
     results = []
     for kind in (np.float64, np.float32):
-        miss, total, slope = np.zeros((n, d), kind), np.zeros(n), np.zeros(n * k, kind)
+        residual, total, slope = np.zeros((n, d), kind), np.zeros(n), np.zeros(n * k, kind)
         given = [x.astype(np.float32).astype(kind) for x in wide]
-        compiled(_kernels.squared_errors, any_order=True)(start, latent, *given, miss, total, slope, 0, n)
-        results.append((miss, total, slope))
+        compiled(_kernels.squared_errors, any_order=True)(start, latent, *given, residual, total, slope, 0, n)
+        results.append((residual, total, slope))
     for exact, found in zip(*results, strict=True):
         assert np.allclose(found, exact, rtol=1e-5, atol=1e-5 * np.abs(exact).max())

@@ -77,7 +77,7 @@ def test_the_three_products_equal_dense_ones(counts, dtype) -> None:
     weight, x = normal(M, D, dtype=dtype), normal(len(counts), D, seed=1, dtype=dtype)
     close = {"atol": 1e-5 if dtype == torch.float32 else 1e-12}
     assert torch.allclose(products.combine(pattern, values, weight), dense @ weight, **close)
-    assert torch.allclose(products.spread(pattern, values, x), dense.T @ x, **close)
+    assert torch.allclose(products.scatter(pattern, values, x), dense.T @ x, **close)
     found = products.dots(pattern, x, weight)
     assert found.shape == values.shape
     assert torch.allclose(found, (x @ weight.T)[pattern.row.long(), pattern.latent.long()], **close)
@@ -88,7 +88,7 @@ def test_rows_that_lie_apart_in_memory_are_read_right() -> None:
     pattern, values, dense = made(COUNTS["some"])
     x = normal(D, 5).T
     assert not x.is_contiguous()
-    assert torch.allclose(products.spread(pattern, values, x), dense.T @ x, atol=1e-12)
+    assert torch.allclose(products.scatter(pattern, values, x), dense.T @ x, atol=1e-12)
     assert torch.allclose(products.dots(pattern, x, normal(M, D)), (x @ normal(M, D).T).view(-1)[pattern.places])
     repeated = values[:1].expand(len(values))
     assert torch.allclose(products.combine(pattern, repeated, normal(M, D)), pattern.dense(repeated) @ normal(M, D))
@@ -111,12 +111,12 @@ def test_gradients_of_all_three_functions_equal_finite_differences(counts) -> No
 
 
 @pytest.mark.usefixtures("form")
-def test_the_squared_error_and_its_miss_equal_a_plain_mean(counts) -> None:
+def test_the_squared_error_and_the_residual_equal_a_plain_mean(counts) -> None:
     pattern, values, dense = made(counts)
     decoder, bias, target = normal(M, D), normal(D, seed=1), normal(len(counts), D, seed=2)
-    loss, miss = products.squared_error(pattern, values, decoder, bias, target)
+    loss, residual = products.squared_error(pattern, values, decoder, bias, target)
     wanted = dense @ decoder + bias - target
-    assert torch.allclose(miss, wanted, atol=1e-12)
+    assert torch.allclose(residual, wanted, atol=1e-12)
     assert torch.allclose(loss, wanted.square().mean(), atol=1e-12)
 
 
@@ -131,9 +131,9 @@ def test_several_threads_give_the_same_error_bit_for_bit() -> None:
     def run(count: int):
         with threads(count):
             f, w = values.clone().requires_grad_(), decoder.clone().requires_grad_()
-            loss, miss = products.squared_error(Pattern(start, latent, 500), f, w, torch.zeros(d), target)
+            loss, residual = products.squared_error(Pattern(start, latent, 500), f, w, torch.zeros(d), target)
             loss.backward()
-            return loss.detach(), miss, f.grad
+            return loss.detach(), residual, f.grad
 
     for one, three in zip(run(1), run(3), strict=True):
         assert torch.equal(one, three)

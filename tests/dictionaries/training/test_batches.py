@@ -1,4 +1,4 @@
-"""Feeds give the batches of their source in order, from any place on, and never the rows that are held out."""
+"""Sources give their batches in order, from any place on, and never the rows that are held out."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import torch
 
 from cellglass.activations import MemoryRows
 from cellglass.dictionaries.training import batches
-from cellglass.dictionaries.training.batches import RowFeed, StreamFeed, is_stream, mean_and_variance, split_rows
+from cellglass.dictionaries.training.batches import RowBatches, StreamBatches, is_stream, mean_and_variance, split_rows
 from cellglass.errors import InputError
 
 
@@ -17,15 +17,17 @@ def numbered(n: int, width: int = 2) -> torch.Tensor:
     return torch.arange(n, dtype=torch.float32)[:, None].repeat(1, width)
 
 
-def first(feed, count: int) -> list[torch.Tensor]:
-    return list(itertools.islice(feed.batches(), count))
+def first(source, count: int) -> list[torch.Tensor]:
+    return list(itertools.islice(source.batches(), count))
 
 
-def row_feed(learn=None, held=None, *, n: int = 500, batch_size: int = 32, spread: bool = False, **options) -> RowFeed:
+def row_batches(
+    learn=None, held=None, *, n: int = 500, batch_size: int = 32, sd: bool = False, **options
+) -> RowBatches:
     values = numbered(n)
-    rows = MemoryRows(values, torch.full_like(values, 0.3) if spread else None)
+    rows = MemoryRows(values, torch.full_like(values, 0.3) if sd else None)
     learn, held = split_rows(rows, learn, held, 1)
-    return RowFeed(rows, learn, held, **{"batch_size": batch_size, "seed": 4, **options})
+    return RowBatches(rows, learn, held, **{"batch_size": batch_size, "seed": 4, **options})
 
 
 # -- rows of a site ----------------------------------------------------------------------------------------------------
@@ -34,16 +36,16 @@ def row_feed(learn=None, held=None, *, n: int = 500, batch_size: int = 32, sprea
 @pytest.mark.parametrize("learn", [None, np.arange(0, 400, 3)])
 @pytest.mark.parametrize("draw", [False, True])
 def test_batches_are_those_of_the_rows_pass_after_pass(learn, draw: bool) -> None:
-    feed = row_feed(learn, np.arange(400, 500), spread=True, draw=draw)
+    source = row_batches(learn, np.arange(400, 500), sd=True, draw=draw)
     wanted = []
     for epoch in range(3):
         wanted += list(
-            feed.rows.batches(
+            source.rows.batches(
                 batch_size=32, rows=np.arange(400) if learn is None else learn, seed=4, epoch=epoch, draw=draw,
                 drop_last=True,
             )
         )  # fmt: skip
-    found = first(feed, len(wanted))
+    found = first(source, len(wanted))
     if learn is None:  # the same rows, in an order of its own: what is held out is left out of the shuffled whole
         per = 400 // 32
         for epoch in range(3):
@@ -53,29 +55,29 @@ def test_batches_are_those_of_the_rows_pass_after_pass(learn, draw: bool) -> Non
                 assert float(rows.max()) < 400
     else:
         assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
-    assert (feed.epoch, feed.number) == (2, len(wanted) // 3)
+    assert (source.epoch, source.number) == (2, len(wanted) // 3)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 7, 13, 14, 15, 28, 30])
 @pytest.mark.parametrize("draw", [False, True])
-def test_a_row_feed_goes_on_from_any_place(stop: int, draw: bool) -> None:
-    options = {"spread": True, "draw": draw}
-    whole = first(row_feed(**options), 40)
-    feed = row_feed(**options)
-    first(feed, stop)
-    again = row_feed(**options)
-    again.seek(feed.epoch, feed.number)
+def test_batches_of_rows_go_on_from_any_place(stop: int, draw: bool) -> None:
+    options = {"sd": True, "draw": draw}
+    whole = first(row_batches(**options), 40)
+    source = row_batches(**options)
+    first(source, stop)
+    again = row_batches(**options)
+    again.seek(source.epoch, source.number)
     assert all(torch.equal(a, b) for a, b in zip(first(again, 40 - stop), whole[stop:], strict=True))
 
 
 def test_held_out_rows_are_never_learned_from_and_statistics_are_of_the_others() -> None:
-    feed = row_feed()
-    held = set(feed.held()[:, 0].tolist())
+    source = row_batches()
+    held = set(source.held()[:, 0].tolist())
     assert len(held) == 50
-    seen = set(torch.cat(first(feed, 100))[:, 0].tolist())
+    seen = set(torch.cat(first(source, 100))[:, 0].tolist())
     assert seen == set(range(500)) - held
-    assert set(feed.sample()[:, 0].tolist()) < seen
-    mean, variance = feed.statistics()
+    assert set(source.sample()[:, 0].tolist()) < seen
+    mean, variance = source.statistics()
     left = torch.tensor(sorted(seen))
     assert torch.allclose(mean, left.mean().expand(2))
     assert torch.allclose(variance, left.var(correction=0).expand(2))
@@ -85,25 +87,25 @@ def test_a_sample_and_what_is_held_are_bounded(monkeypatch) -> None:
     monkeypatch.setattr(batches, "READ", 20)
     monkeypatch.setattr(batches, "_STREAM_SAMPLE", 30)
     for learn in (None, np.arange(400)):
-        feed = row_feed(learn, np.arange(400, 500))
-        assert feed.held().shape == (20, 2)
-        assert float(feed.held().min()) >= 400
-        assert 10 < len(feed.sample()) <= 30
-        assert float(feed.sample().max()) < 400
+        source = row_batches(learn, np.arange(400, 500))
+        assert source.held().shape == (20, 2)
+        assert float(source.held().min()) >= 400
+        assert 10 < len(source.sample()) <= 30
+        assert float(source.sample().max()) < 400
 
 
 def test_processes_share_each_batch() -> None:
-    whole = first(row_feed(), 20)
-    parts = [first(row_feed(share=(i, 3)), 20) for i in range(3)]
+    whole = first(row_batches(), 20)
+    parts = [first(row_batches(share=(i, 3)), 20) for i in range(3)]
     for i, batch in enumerate(whole):
         assert torch.equal(torch.cat([part[i] for part in parts]), batch)
     with pytest.raises(InputError, match="batches of 4 rows cannot be shared by 5 processes"):
-        row_feed(batch_size=4, share=(0, 5))
+        row_batches(batch_size=4, share=(0, 5))
 
 
 def test_a_batch_is_at_most_a_quarter_of_the_rows() -> None:
-    assert row_feed(n=100, batch_size=512).batch_size == 22
-    assert len(first(row_feed(n=100, batch_size=512), 5)[4]) == 22
+    assert row_batches(n=100, batch_size=512).batch_size == 22
+    assert len(first(row_batches(n=100, batch_size=512), 5)[4]) == 22
 
 
 @pytest.mark.parametrize("block", [7, 1000])
@@ -183,37 +185,37 @@ SOURCES = {
 def test_a_stream_is_regrouped_in_order_and_its_first_rows_are_held_out(source: str, size: int, monkeypatch) -> None:
     monkeypatch.setattr(batches, "READ", 30)
     monkeypatch.setattr(batches, "_STREAM_SAMPLE", 50)
-    feed = StreamFeed(SOURCES[source](500, size), batch_size=32)
-    held = len(feed.held())
+    stream = StreamBatches(SOURCES[source](500, size), batch_size=32)
+    held = len(stream.held())
     assert 1 <= held <= 30
-    assert torch.equal(feed.held(), numbered(held))
-    assert torch.equal(feed.sample(), numbered(held + len(feed.sample()))[held:])
+    assert torch.equal(stream.held(), numbered(held))
+    assert torch.equal(stream.sample(), numbered(held + len(stream.sample()))[held:])
     count = (500 - held) // 32
-    found = first(feed, count)
+    found = first(stream, count)
     assert all(batch.shape == (32, 2) for batch in found)
     assert torch.equal(torch.cat(found), numbered(held + count * 32)[held:])
-    mean, variance = feed.statistics()
-    assert torch.allclose(mean, feed.sample().mean(0))
-    assert torch.allclose(variance, feed.sample().var(0, correction=0))
+    mean, variance = stream.statistics()
+    assert torch.allclose(mean, stream.sample().mean(0))
+    assert torch.allclose(variance, stream.sample().var(0, correction=0))
 
 
 @pytest.mark.parametrize("source", ["an iterable", "a function"])
 @pytest.mark.parametrize("stop", [0, 1, 9, 14, 15, 16, 29, 31, 45])
 def test_a_stream_goes_on_from_any_place(source: str, stop: int) -> None:
-    def made() -> StreamFeed:
-        return StreamFeed(SOURCES[source](500, 37), batch_size=32)
+    def made() -> StreamBatches:
+        return StreamBatches(SOURCES[source](500, 37), batch_size=32)
 
     whole = first(made(), 50)
-    feed = made()
-    first(feed, stop)
+    stream = made()
+    first(stream, stop)
     again = made()
-    again.seek(feed.epoch, feed.number)
+    again.seek(stream.epoch, stream.number)
     assert all(torch.equal(a, b) for a, b in zip(first(again, 50 - stop), whole[stop:], strict=True))
 
 
 def test_a_generator_that_is_made_again_goes_on_too_and_a_used_one_does_not() -> None:
-    whole = first(StreamFeed(iter(pieces(500, 37)), batch_size=32), 12)
-    again = StreamFeed(iter(pieces(500, 37)), batch_size=32)
+    whole = first(StreamBatches(iter(pieces(500, 37)), batch_size=32), 12)
+    again = StreamBatches(iter(pieces(500, 37)), batch_size=32)
     again.seek(0, 5)
     assert all(torch.equal(a, b) for a, b in zip(first(again, 7), whole[5:], strict=True))
     with pytest.raises(InputError, match="can be read once"):
@@ -227,16 +229,16 @@ def test_a_function_hears_the_number_of_the_pass() -> None:
         heard.append(epoch)
         return pieces(100, 10) if epoch == 0 else pieces(100, 10)[::-1]
 
-    feed = StreamFeed(source, batch_size=10)
-    batches = first(feed, 8 + 10 + 10)
+    stream = StreamBatches(source, batch_size=10)
+    batches = first(stream, 8 + 10 + 10)
     assert heard == [0, 1, 2]
-    assert (feed.epoch, feed.number) == (2, 10)
+    assert (stream.epoch, stream.number) == (2, 10)
     assert torch.equal(torch.cat(batches[8:18]), torch.cat(pieces(100, 10)[::-1]))
 
 
 def test_processes_share_each_batch_of_a_stream() -> None:
-    whole = first(StreamFeed(pieces(300, 7), batch_size=20), 10)
-    parts = [first(StreamFeed(pieces(300, 7), batch_size=20, share=(i, 3)), 10) for i in range(3)]
+    whole = first(StreamBatches(pieces(300, 7), batch_size=20), 10)
+    parts = [first(StreamBatches(pieces(300, 7), batch_size=20, share=(i, 3)), 10) for i in range(3)]
     for i, batch in enumerate(whole):
         assert torch.equal(torch.cat([part[i] for part in parts]), batch)
 
@@ -251,18 +253,18 @@ def test_a_stream_is_read_only_as_far_as_it_is_used(monkeypatch) -> None:
             read.append(i)
             yield torch.full((5, 2), float(i))
 
-    feed = StreamFeed(endless(), batch_size=10)
+    stream = StreamBatches(endless(), batch_size=10)
     assert len(read) == 6
-    first(feed, 20)
+    first(stream, 20)
     assert len(read) <= 42
 
 
 def test_numbers_of_any_type_come_as_float32() -> None:
     half = [torch.ones(40, 3, dtype=torch.float16), torch.zeros(40, 3, dtype=torch.float64, requires_grad=True)]
-    feed = StreamFeed(half, batch_size=10)
-    assert {batch.dtype for batch in first(feed, 6)} == {torch.float32}
-    assert not any(batch.requires_grad for batch in first(StreamFeed(half, batch_size=10), 6))
-    assert StreamFeed([np.ones((50, 3))], batch_size=10).held().dtype == torch.float32
+    stream = StreamBatches(half, batch_size=10)
+    assert {batch.dtype for batch in first(stream, 6)} == {torch.float32}
+    assert not any(batch.requires_grad for batch in first(StreamBatches(half, batch_size=10), 6))
+    assert StreamBatches([np.ones((50, 3))], batch_size=10).held().dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -279,15 +281,15 @@ def test_numbers_of_any_type_come_as_float32() -> None:
 )
 def test_a_stream_that_cannot_be_used_is_named(source, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        first(StreamFeed(source, batch_size=32), 10)
+        first(StreamBatches(source, batch_size=32), 10)
 
 
 def test_a_width_that_changes_later_is_named(monkeypatch) -> None:
     monkeypatch.setattr(batches, "READ", 10)
     monkeypatch.setattr(batches, "_STREAM_SAMPLE", 20)
-    feed = StreamFeed([torch.zeros(50, 3), torch.zeros(50, 4)], batch_size=32)
+    stream = StreamBatches([torch.zeros(50, 3), torch.zeros(50, 4)], batch_size=32)
     with pytest.raises(InputError, match="width 4 after rows of width 3"):
-        first(feed, 3)
+        first(stream, 3)
 
 
 def test_what_is_a_stream() -> None:

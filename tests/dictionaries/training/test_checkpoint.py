@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from cellglass.dictionaries import TopK, TopKConfig, TrainConfig, train, train_many
@@ -196,7 +197,10 @@ def test_seeds_may_be_numpys_numbers(tmp_path) -> None:
     assert same(weights(a), weights(b))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "other bytes", "empty", "another file", "other metadata"])
+DAMAGES = ["truncated", "other bytes", "empty", "another file", "other metadata", "a tensor is missing"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_an_error(damage: str, tmp_path) -> None:
     x, _ = data("topk")
     path = tmp_path / "c"
@@ -205,6 +209,12 @@ def test_a_damaged_checkpoint_is_an_error(damage: str, tmp_path) -> None:
     whole = path.read_bytes()
     if damage == "another file":
         save_file({"encoder": torch.zeros(3)}, path)
+    elif damage == "a tensor is missing":
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+        tensors = load_file(path)
+        del tensors["0/rows_since_active"]
+        save_file(tensors, path, metadata=about)
     elif damage == "other metadata":
         save_file({"encoder": torch.zeros(3)}, path, metadata={"cellglass": json.dumps({"format": 1})})
     else:

@@ -26,8 +26,8 @@ def same(a, b) -> bool:
 
 
 def explained(dictionary, x: torch.Tensor) -> float:
-    miss = x - dictionary.decode(dictionary.encode(x))
-    return 1 - float(miss.square().sum() / (x - x.mean(0)).square().sum())
+    residual = x - dictionary.decode(dictionary.encode(x))
+    return 1 - float(residual.square().sum() / (x - x.mean(0)).square().sum())
 
 
 def store_of(folder, blocks, width: int, shard_bytes: int = 1 << 24):
@@ -121,8 +121,8 @@ def test_a_transcoder_takes_inputs_and_outputs_side_by_side_from_a_stream(plante
     config = TrainConfig(steps=150, batch_size=128, learning_rate=1e-2)
     dictionary = train(TopK(TopKConfig(20, 48, 2, d_out=7)), pieces, config, seed=0)
     assert torch.allclose(dictionary.centre_out, y[800:].mean(0), atol=1e-5)
-    miss = y - dictionary.decode(dictionary.encode(x))
-    assert float(miss.square().sum() / (y - y.mean(0)).square().sum()) < 0.2
+    residual = y - dictionary.decode(dictionary.encode(x))
+    assert float(residual.square().sum() / (y - y.mean(0)).square().sum()) < 0.2
 
 
 def test_what_a_stream_cannot_be_is_named(planted) -> None:

@@ -58,14 +58,14 @@ def test_decoder_rows_have_norm_one_after_every_step() -> None:
         assert torch.allclose(work.dictionary.decoder.norm(dim=1), torch.ones(M), atol=1e-6)
 
 
-def test_latents_are_counted_silent_until_they_answer() -> None:
+def test_rows_since_a_latent_was_active_are_counted() -> None:
     work = training(TrainConfig(aux_weight=0.0, learning_rate=1e-9))
     with torch.no_grad():
         work.dictionary.encoder_bias[10:] = -100
     run(work, 3)
-    silent = work.rows_since_active
-    assert (silent[10:] == 96).all()
-    assert (silent[:10] < 96).any()
+    since = work.rows_since_active
+    assert (since[10:] == 96).all()
+    assert (since[:10] < 96).any()
 
 
 def test_the_best_weights_are_kept_not_the_last() -> None:
@@ -80,7 +80,7 @@ def test_the_best_weights_are_kept_not_the_last() -> None:
     assert torch.equal(work.dictionary.decoder, weights["decoder"])
 
 
-def test_a_steered_kind_keeps_its_last_weights_and_takes_all_steps() -> None:
+def test_a_kind_with_a_target_l0_keeps_its_last_weights_and_takes_all_steps() -> None:
     config = TrainConfig(steps=40, check_every=2, patience=1, cooldown=0.1)
     work = run(training(config, Gated(GatedConfig(D, M, 4))), 40)
     assert work.done

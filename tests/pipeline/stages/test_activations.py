@@ -15,4 +15,4 @@ def test_the_activations_on_disk_are_the_models(small_run: Run) -> None:
     expected = model.activations(workspace.open_explained(small_run)[rows], [site])[site]
     assert site == "z"
     np.testing.assert_allclose(store.read(site, rows), expected, atol=1e-5)
-    assert store.spread(site, rows).min() > 0
+    assert store.sd(site, rows).min() > 0

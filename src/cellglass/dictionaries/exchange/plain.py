@@ -24,22 +24,11 @@ from typing import Any, cast
 import torch
 
 from cellglass.dictionaries.base import Dictionary
+from cellglass.dictionaries.kind import Selection
 from cellglass.dictionaries.registry import KINDS
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.errors import InputError
 
-SELECTIONS: Mapping[str, str] = {
-    "topk": "topk",
-    "matryoshka": "topk",
-    "archetypal": "topk",
-    "batchtopk": "threshold",
-    "matryoshka_batchtopk": "threshold",
-    "jumprelu": "threshold",
-    "gated": "gated",
-}
-"""Kind -> how it picks active latents once it is trained."""
-
-_COMMON = {"batchtopk", "matryoshka_batchtopk"}  # one threshold for all latents
 _SIZES = {"d_in", "n_latents", "d_out", "skip"}
 
 
@@ -50,7 +39,7 @@ class Plain:
     Attributes
     ----------
     kind : str
-        Of cellglass; a key of `SELECTIONS`.
+        Of cellglass; its entry in the registry says how it selects.
     config : dict
         The fields of the kind's config beside the sizes, such as ``{"k": 16}``.
     encoder : torch.Tensor, shape (m, d_in)
@@ -80,9 +69,11 @@ class Plain:
     extra: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
-    def selection(self) -> str:
+    def selection(self) -> Selection:
         """``topk``, ``threshold`` or ``gated``."""
-        return SELECTIONS[self.kind]
+        found = _selection(self.kind)
+        assert found is not None, "only kinds that have a selection are folded"  # noqa: S101
+        return found
 
     @property
     def rectified(self) -> bool:
@@ -129,7 +120,7 @@ def unfold(plain: Plain) -> dict[str, torch.Tensor]:
         "scale": torch.ones(()),
         **plain.extra,
     }
-    if plain.kind in _COMMON:
+    if _shapes(plain).get("threshold") == ():  # one for all latents
         weights["threshold"] = plain.extra["threshold"][0]
     if plain.transcodes:
         weights |= {"centre_out": plain.bias, "scale_out": torch.ones(())}
@@ -140,10 +131,10 @@ def unfold(plain: Plain) -> dict[str, torch.Tensor]:
 
 def plain_of(dictionary: Dictionary, target: str) -> Plain:
     """Return `dictionary` in the units of its sites; InputError where it is of a kind that `target` cannot hold."""
-    if not isinstance(dictionary, SparseDictionary) or dictionary.kind not in SELECTIONS:
+    if not isinstance(dictionary, SparseDictionary) or _selection(dictionary.kind) is None:
         raise InputError(
             f"a dictionary of kind {dictionary.kind!r} cannot be written for {target}; "
-            f"what can be written is of kind {', '.join(SELECTIONS)}"
+            f"what can be written is of kind {', '.join(exchangeable())}"
         )
     return fold(dictionary.kind, asdict(dictionary.config), dictionary.state_dict())
 
@@ -167,17 +158,17 @@ def remembered(plain: Plain, note: object) -> Plain:
     if not isinstance(note, Mapping) or not isinstance(note.get("config"), Mapping):
         return plain
     kind, config = note.get("kind"), dict(note["config"])
-    if SELECTIONS.get(str(kind)) != plain.selection:
-        return plain
-    if kind in _COMMON and not _all_equal(plain.extra["threshold"]):
+    if _selection(str(kind)) != plain.selection:
         return plain
     if plain.selection == "topk" and config.get("k") != plain.config["k"]:
         return plain
     config = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
     other = replace(plain, kind=str(kind), config=config)
     try:
-        needed = _class_of(other).shapes(_config_of(other))
+        needed = _shapes(other)
     except (InputError, TypeError):
+        return plain
+    if needed.get("threshold") == () and not _all_equal(plain.extra["threshold"]):
         return plain
     return other if set(needed) == set(unfold(other)) else plain  # an archetypal one has lost its points
 
@@ -193,6 +184,19 @@ def _config_of(plain: Plain) -> SparseConfig:
     if plain.transcodes:
         sizes |= {"d_out": plain.decoder.shape[1], "skip": plain.skip is not None}
     return _class_of(plain).config_class(**sizes, **plain.config)
+
+
+def exchangeable() -> list[str]:
+    """Return the kinds that other libraries can hold."""
+    return [kind for kind in KINDS if _selection(kind) is not None]
+
+
+def _selection(kind: str) -> Selection | None:
+    return KINDS[kind].selection if kind in KINDS else None
+
+
+def _shapes(plain: Plain) -> dict[str, tuple[int, ...]]:
+    return _class_of(plain).shapes(_config_of(plain))
 
 
 def _class_of(plain: Plain) -> type[SparseDictionary]:

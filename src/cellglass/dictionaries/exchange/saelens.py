@@ -50,7 +50,7 @@ _ARCHITECTURES = {
 _NAMES = {value: name for name, value in _ARCHITECTURES.items() if value.selection != "common"}
 
 _NORMALISATIONS = {
-    "layer_norm": "each row is divided by its own spread, which no linear encoder does",
+    "layer_norm": "each row is divided by its own standard deviation, which no linear encoder does",
     "constant_norm_rescale": "each row is divided by its own norm, which no linear encoder does",
     "covariance_whitening": "the whitening is not in the weights yet; fold it with SAELens "
     "(fold_activation_whitening) and save again",

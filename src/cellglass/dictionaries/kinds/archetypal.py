@@ -85,7 +85,7 @@ class Archetypal(TopK):
         self.mixing.div_(self.mixing.sum(1, keepdim=True).clamp_min(1e-12))
         self.decoder.copy_(self.mixing @ self.points)
 
-    def project_out_row_gradient(self) -> None:
+    def project_out_parallel_gradient(self) -> None:
         """Do nothing: these rows are held in a hull, not on a sphere."""
 
     def settle(self, chosen: Sequence[Chosen], losses: Losses, mean: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -116,4 +116,4 @@ def _default(width: int, n_rows: int, n_latents: int, k: int) -> ArchetypalConfi
     return ArchetypalConfig(width, n_latents, k, n_points=max(2, min(4 * n_latents, n_rows // 2)))
 
 
-ENTRY = DictionaryKind(Archetypal, "trained", _default)
+ENTRY = DictionaryKind(Archetypal, "trained", _default, selection="topk")

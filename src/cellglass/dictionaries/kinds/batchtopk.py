@@ -64,4 +64,6 @@ class BatchTopK(Thresholded):
             self.threshold.lerp_(mean(kept.min().clamp_min(0)), 1 - _KEPT)
 
 
-ENTRY = DictionaryKind(BatchTopK, "trained", lambda width, _rows, m, k: BatchTopKConfig(width, m, k))
+ENTRY = DictionaryKind(
+    BatchTopK, "trained", lambda width, _rows, m, k: BatchTopKConfig(width, m, k), selection="threshold"
+)

@@ -162,9 +162,9 @@ class CrossLayerTranscoder(SparseDictionary):
 
     def _by_layer(self, pattern: Pattern) -> Iterator[tuple[int, torch.Tensor, Pattern]]:
         """Yield each layer, the mask of its entries, and its pattern among its own latents."""
-        layer_of = pattern.latent // self.per_layer
+        layer_of = pattern.latent // self.per_layer  # (entries,)
         for layer in range(self.n_layers):
-            mask = layer_of == layer
+            mask = layer_of == layer  # (entries,)
             own = keep(Chosen(pattern, pattern.latent), mask).pattern
             yield layer, mask, Pattern(own.start, own.latent - layer * self.per_layer, self.per_layer)
 
@@ -219,7 +219,7 @@ class CrossLayerTranscoder(SparseDictionary):
 def _join(chosen: Sequence[Chosen], n_latents: int) -> Chosen:
     """Return what rules with equally many entries in each row have chosen together, as one pattern."""
     n = chosen[0].pattern.n_rows
-    latent = torch.cat([found.pattern.latent.view(n, -1) for found in chosen], dim=1)
+    latent = torch.cat([found.pattern.latent.view(n, -1) for found in chosen], dim=1)  # (n, L k)
     value = torch.cat([found.value.view(n, -1) for found in chosen], dim=1)
     start = torch.arange(0, latent.numel() + 1, latent.shape[1], dtype=torch.int32, device=latent.device)
     return Chosen(Pattern(start, latent.reshape(-1), n_latents), value.reshape(-1))

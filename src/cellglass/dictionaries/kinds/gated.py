@@ -6,7 +6,7 @@ Rajamanoharan et al. 2024 (arXiv 2404.16014). With q = (u - b) Eᵀ:
 
 The step has no gradient, so the gate learns from two terms of its own: the sum of relu(π), which makes it sparse, and
 the error of reconstructing from relu(π) with a decoder that this term does not move. The weight of the first is not
-set but steered, so that the mean number of active latents comes to k and kinds can be compared at equal k.
+set but follows the L0 of training, so that L0 comes to k and kinds can be compared at equal k.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BOUNDS = (1e-6, 1e3)
 
 @dataclass(frozen=True)
 class GatedConfig(SparseConfig):
-    """A gated dictionary: training steers the mean number of active latents at `k`."""
+    """A gated dictionary: it is trained to a mean L0 (number of active latents of a row) of `k`."""
 
     kind: ClassVar[str] = "gated"
 
@@ -53,7 +53,7 @@ class Gated(SparseDictionary):
         self.register_buffer("pressure", torch.tensor(self._first_pressure()), persistent=False)
 
     def _first_pressure(self) -> tuple[float, float]:
-        """Return a weight near where steering ends, as large as an activation: k of them make up a row of norm √d."""
+        """Return a weight near the final one, as large as an activation: k of them make up a row of norm √d."""
         return (self.d_out / self.config.k) ** 0.5, float(self.config.k)
 
     @classmethod
@@ -126,4 +126,4 @@ class Gated(SparseDictionary):
         self.pressure[0].mul_(step.exp()).clamp_(*_BOUNDS)
 
 
-ENTRY = DictionaryKind(Gated, "trained", lambda width, _rows, m, k: GatedConfig(width, m, k))
+ENTRY = DictionaryKind(Gated, "trained", lambda width, _rows, m, k: GatedConfig(width, m, k), selection="gated")

@@ -5,8 +5,8 @@ of active latents has a gradient in θ, so both get a pseudo-derivative from a w
 
     ∂f_j/∂θ_j = -θ_j/ε [|p_j - θ_j| < ε/2],        ∂H/∂θ_j = -1/ε [|p_j - θ_j| < ε/2].
 
-Only positive pre-activations count in the window. The paper weighs the mean number of active latents, L0; here it is
-steered at a number that is set, by the penalty λ (L0/k - 1)², so that kinds can be compared at equal k.
+Only positive pre-activations count in the window. The paper weighs the mean number of active latents, L0; here L0
+has a target, k, by the penalty λ (L0/k - 1)², so that kinds can be compared at equal k.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cellglass.errors import InputError
 
 @dataclass(frozen=True)
 class JumpReLUConfig(SparseConfig):
-    """A JumpReLU dictionary: training steers the mean number of active latents at `k`.
+    """A JumpReLU dictionary: it is trained to a mean L0 (number of active latents of a row) of `k`.
 
     Attributes
     ----------
@@ -78,14 +78,14 @@ class JumpReLU(Thresholded):
         """Return the mean squared error, and the penalty on the number of active latents."""
         (found,) = chosen
         config, pattern = self.config, found.pattern
-        p = self.respond(u, found)
+        p = self.respond(u, found)  # this and what follows: (entries,)
         threshold = self.threshold.index_select(0, pattern.latent)
         bar, value = threshold.detach(), p.detach()
         on = (value > bar).to(p.dtype)
         window = ((value - bar).abs() < config.bandwidth / 2).to(p.dtype) / config.bandwidth
         moved = (threshold - bar) * window  # 0, with the gradient of the window
         f = p * on - moved * bar
-        active = (on - moved).sum() / len(u)
+        active = (on - moved).sum() / len(u)  # (): L0
         error, residual = self.error(pattern, f, u, target)
         penalty = config.weight * (active / config.k - 1).square()
         return Losses(error, penalty, residual, pattern, f.detach())
@@ -97,4 +97,6 @@ class JumpReLU(Thresholded):
             self.threshold.clamp_min_(0)
 
 
-ENTRY = DictionaryKind(JumpReLU, "trained", lambda width, _rows, m, k: JumpReLUConfig(width, m, k))
+ENTRY = DictionaryKind(
+    JumpReLU, "trained", lambda width, _rows, m, k: JumpReLUConfig(width, m, k), selection="threshold"
+)

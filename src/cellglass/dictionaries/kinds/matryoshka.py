@@ -111,4 +111,4 @@ def _default(width: int, _rows: int, n_latents: int, k: int) -> MatryoshkaConfig
     return MatryoshkaConfig(width, n_latents, k, prefixes, prefix_k)
 
 
-ENTRY = DictionaryKind(Matryoshka, "trained", _default)
+ENTRY = DictionaryKind(Matryoshka, "trained", _default, selection="topk")

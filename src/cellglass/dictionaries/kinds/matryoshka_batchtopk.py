@@ -70,4 +70,4 @@ def _default(width: int, _rows: int, n_latents: int, k: int) -> MatryoshkaBatchT
     return MatryoshkaBatchTopKConfig(width, n_latents, k, tuple(size for size, _ in default_levels(n_latents, k)))
 
 
-ENTRY = DictionaryKind(MatryoshkaBatchTopK, "trained", _default)
+ENTRY = DictionaryKind(MatryoshkaBatchTopK, "trained", _default, selection="threshold")

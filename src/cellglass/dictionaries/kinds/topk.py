@@ -51,11 +51,11 @@ class TopK(SparseDictionary):
         return torch.cat([self._activation_of(*piece, ones) for piece in pieces]) if len(x) else x.new_zeros(0)
 
     def _activation_of(self, x: torch.Tensor, latent: torch.Tensor, ones: torch.Tensor) -> torch.Tensor:
-        pre = self.preactivations(x)
-        own = pre.gather(1, latent[:, None])
+        pre = self.preactivations(x)  # (n, m)
+        own = pre.gather(1, latent[:, None])  # (n, 1)
         # In place where no gradient needs the pre-activations: twice as fast as a comparison with booleans.
         larger = pre.detach().gt(own.detach()).float() if pre.requires_grad else pre.gt_(own)
-        return torch.where(larger @ ones < self.config.k, own[:, 0].relu(), 0.0)
+        return torch.where(larger @ ones < self.config.k, own[:, 0].relu(), 0.0)  # (n, m) @ (m,): how many are larger
 
 
-ENTRY = DictionaryKind(TopK, "trained", lambda width, _rows, m, k: TopKConfig(width, m, k))
+ENTRY = DictionaryKind(TopK, "trained", lambda width, _rows, m, k: TopKConfig(width, m, k), selection="topk")

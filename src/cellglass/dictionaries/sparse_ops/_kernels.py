@@ -30,10 +30,10 @@ def top_k_rows(
     while strips > 1 and m // strips < 4 * k:
         strips //= 2
     places = m // strips
-    gathered = np.empty(len(only), pre.dtype)
-    top = np.empty(places, pre.dtype)
-    passing = np.empty(places + 1, np.int32)
-    candidate = np.empty(m + 1, pre.dtype)
+    gathered = np.empty(len(only), pre.dtype)  # the columns in `only` of a row
+    top = np.empty(places, pre.dtype)  # the largest at each place of all strips
+    passing = np.empty(places + 1, np.int32)  # places whose largest reaches t, and room for one that does not
+    candidate = np.empty(m + 1, pre.dtype)  # entries that reach t, and below where they lie
     position = np.empty(m + 1, np.int32)
     half = pre.dtype.type(0.5)
     for r in range(first, last):

@@ -19,7 +19,7 @@ class Losses(NamedTuple):
     penalty : torch.Tensor or None
         What else the kind minimises.
     residual : torch.Tensor, (n, d_out)
-        By what the reconstruction of the last level exceeds the target, without gradient.
+        Reconstruction of the last level - target (so the loss falls along -residual), without gradient.
     pattern : Pattern
         The entries of the last level.
     activation : torch.Tensor, (entries,)

@@ -4,7 +4,7 @@ A `Pattern` says which latents are active in which row. For weights W (m, d), ro
 of the pattern there are three products, each as a gather of rows in the pattern's own or in its transposed order:
 
     combine      y_i  = sum over the entries (i, l) of v_il W_l           (decoding)
-    spread       W'_l = sum over the entries (i, l) of v_il x_i           (gradient of either weight matrix)
+    scatter      W'_l = sum over the entries (i, l) of v_il x_i           (gradient of either weight matrix)
     dots         v_il = x_i . W_l at the entries (i, l)                   (gradient of the codes)
 
 `encode` and `decode` join them into functions whose gradients equal those of the dense products. Where the pattern
@@ -48,14 +48,14 @@ class Pattern:
     def row(self) -> torch.Tensor:
         """Row of each entry, int32."""
         rows = torch.arange(self.n_rows, dtype=torch.int32, device=self.start.device)
-        return rows.repeat_interleave(self.start.diff(), output_size=len(self.latent))
+        return rows.repeat_interleave(self.start.diff(), output_size=len(self.latent))  # (n,) -> (entries,)
 
     @cached_property
     def transposed(self) -> Transposed:
         """The same entries sorted by latent, and by row within a latent."""
         if self.latent.is_cuda:
-            order = torch.sort(self.latent, stable=True).indices
-            counts = torch.bincount(self.latent, minlength=self.n_latents)
+            order = torch.sort(self.latent, stable=True).indices  # (entries,)
+            counts = torch.bincount(self.latent, minlength=self.n_latents)  # (m,), padded sums of it (m + 1,)
             return Transposed(torch.nn.functional.pad(counts.cumsum(0), (1, 0)).int(), self.row[order], order)
         found = Transposed(
             torch.empty(self.n_latents + 1, dtype=torch.int32),
@@ -74,12 +74,12 @@ class Pattern:
     @cached_property
     def places(self) -> torch.Tensor:
         """Place of each entry in a dense matrix (n, m) that is read row by row, int64."""
-        return self.row.long() * self.n_latents + self.latent
+        return self.row.long() * self.n_latents + self.latent  # (entries,): row and latent in one number
 
     def dense(self, values: torch.Tensor) -> torch.Tensor:
         """Return the dense matrix (n, m) with `values` at the entries and 0 elsewhere."""
-        matrix = values.new_zeros(self.n_rows * self.n_latents)
-        matrix[self.places] = values
+        matrix = values.new_zeros(self.n_rows * self.n_latents)  # (n m,)
+        matrix[self.places] = values  # (entries,)
         return matrix.view(self.n_rows, self.n_latents)
 
     def sums(self, values: torch.Tensor) -> torch.Tensor:
@@ -101,21 +101,21 @@ def combine(pattern: Pattern, values: torch.Tensor, weight: torch.Tensor) -> tor
     """Return y of the module's docstring, (n, d), without gradient."""
     if pattern.crowded:
         return pattern.dense(values) @ weight
-    return _bag(pattern.latent, pattern.start, values, weight)
+    return _bag(pattern.latent, pattern.start, values, weight)  # rows of (m, d), n bags of them -> (n, d)
 
 
-def spread(pattern: Pattern, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def scatter(pattern: Pattern, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Return W' of the module's docstring, (m, d), without gradient."""
     if pattern.crowded:
         return pattern.dense(values).T @ x
     start, row, order = pattern.transposed
-    return _bag(row, start, values.index_select(0, order), x)
+    return _bag(row, start, values.index_select(0, order), x)  # rows of (n, d), m bags of them -> (m, d)
 
 
 def dots(pattern: Pattern, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return v of the module's docstring, (entries,), without gradient."""
     if pattern.crowded:
-        return (x @ weight.T).view(-1)[pattern.places]
+        return (x @ weight.T).view(-1)[pattern.places]  # (n, m) -> (n m,) -> (entries,)
     # The gradient that embedding_bag gives its weights of samples: one dot product for each entry.
     value: torch.Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         x.contiguous(), weight, pattern.latent, pattern.start[:-1], pattern.row, 0
@@ -163,7 +163,7 @@ def decode(pattern: Pattern, values: torch.Tensor, decoder: torch.Tensor) -> tor
 def squared_error(
     pattern: Pattern, values: torch.Tensor, decoder: torch.Tensor, bias: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean over all numbers of (f D + b - target)^2, and f D + b - target, (n, d), without gradient.
+    """Return the mean over all numbers of (f D + b - target)^2, and the residual f D + b - target, (n, d), as data.
 
     The same as `decode` and a mean square, but the gradient of the codes is found while the decoder rows that they need
     are still at hand. Gradients go to `values`, `decoder`, `bias` and `target`.
@@ -177,11 +177,11 @@ class _SquaredError(torch.autograd.Function):
     def forward(ctx: Any, *given: Any) -> tuple[torch.Tensor, torch.Tensor]:
         pattern, values, decoder, bias, target = given
         if pattern.crowded or values.is_cuda:
-            residual = combine(pattern, values, decoder).add_(bias).sub_(target)
-            loss, slope = residual.square().mean(), dots(pattern, residual, decoder)
+            residual = combine(pattern, values, decoder).add_(bias).sub_(target)  # (n, d)
+            loss, slope = residual.square().mean(), dots(pattern, residual, decoder)  # (), (entries,)
         else:
             residual, slope = torch.empty_like(target), torch.empty_like(values)
-            total = np.empty(pattern.n_rows)
+            total = np.empty(pattern.n_rows)  # (n,), float64
             work = compiled(_kernels.squared_errors, any_order=True)
             read = [x.contiguous().numpy() for x in (pattern.start, pattern.latent, values, decoder, bias, target)]
             written = residual.numpy(), total, slope.numpy()
@@ -197,7 +197,7 @@ class _SquaredError(torch.autograd.Function):
         values, slope, residual = ctx.saved_tensors
         scale = grad[0] * ctx.scale
         wanted = ctx.needs_input_grad
-        to_decoder = spread(ctx.pattern, values * scale, residual) if wanted[2] else None
+        to_decoder = scatter(ctx.pattern, values * scale, residual) if wanted[2] else None
         to_bias = residual.sum(0) * scale if wanted[3] else None
         return None, slope * scale, to_decoder, to_bias, residual * -scale if wanted[4] else None
 
@@ -216,7 +216,7 @@ class _Encode(torch.autograd.Function):
     def backward(ctx: Any, *grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         pattern, (g,) = ctx.pattern, grad
         u, encoder, *rest = ctx.saved_tensors
-        to_encoder, to_bias = spread(pattern, g, u), None
+        to_encoder, to_bias = scatter(pattern, g, u), None
         if ctx.wants or ctx.has_bias:
             sums = pattern.sums(g)
         if ctx.has_bias:
@@ -238,5 +238,5 @@ class _Decode(torch.autograd.Function):
         pattern, (g,) = ctx.pattern, grad
         values, decoder = ctx.saved_tensors
         to_values = dots(pattern, g, decoder) if ctx.needs_input_grad[1] else None
-        to_decoder = spread(pattern, values, g) if ctx.needs_input_grad[2] else None
+        to_decoder = scatter(pattern, values, g) if ctx.needs_input_grad[2] else None
         return None, to_values, to_decoder

@@ -55,8 +55,8 @@ class LargestOfRow(Rule):
 
     def finish(self, n_latents: int) -> Chosen:
         """Return what is chosen."""
-        value, latent = _joined(self.values), _joined(self.latents)
-        start = torch.arange(0, value.numel() + 1, self.k, dtype=torch.int32, device=value.device)
+        value, latent = _joined(self.values), _joined(self.latents)  # (n, k), (n, k)
+        start = torch.arange(0, value.numel() + 1, self.k, dtype=torch.int32, device=value.device)  # (n + 1,)
         return Chosen(Pattern(start, latent.reshape(-1), n_latents), value.reshape(-1))
 
 
@@ -101,27 +101,27 @@ class LargestOfBatch(Above):
             return None
         if there <= wanted:
             return found
-        least = found.value.kthvalue(there - wanted + 1).values
+        least = found.value.kthvalue(there - wanted + 1).values  # (): the n k-th largest, counted from the smallest
         return keep(found, found.value >= least)
 
 
 def keep(chosen: Chosen, mask: torch.Tensor) -> Chosen:
     """Return the entries of `chosen` where `mask` holds."""
     pattern = chosen.pattern
-    seen = torch.nn.functional.pad(mask.cumsum(0, dtype=torch.int32), (1, 0))
+    seen = torch.nn.functional.pad(mask.cumsum(0, dtype=torch.int32), (1, 0))  # (entries + 1,): kept before each
     return Chosen(Pattern(seen[pattern.start.long()], pattern.latent[mask], pattern.n_latents), chosen.value[mask])
 
 
 def to_codes(chosen: Chosen, activation: torch.Tensor) -> Codes:
     """Return codes with `activation` at the entries; shorter rows are filled up with value 0."""
     pattern = chosen.pattern
-    counts = pattern.start.diff()
+    counts = pattern.start.diff()  # (n,)
     most = int(counts.max()) if len(counts) else 0
     if len(pattern.latent) == most * pattern.n_rows:
         shape = (pattern.n_rows, most)
         return Codes(pattern.latent.long().view(shape), activation.view(shape), pattern.n_latents)
-    row = pattern.row.long()
-    column = torch.arange(len(row), device=row.device) - pattern.start.long()[row]
+    row = pattern.row.long()  # (entries,)
+    column = torch.arange(len(row), device=row.device) - pattern.start.long()[row]  # (entries,): place in its row
     indices = torch.zeros(pattern.n_rows, most, dtype=torch.int64, device=row.device)
     values = activation.new_zeros(pattern.n_rows, most)
     return Codes(
@@ -144,7 +144,7 @@ def largest(
         return value, (place + begin if only is None else only[place]).int()
     n = len(pre)
     columns = np.empty(0, np.int32) if only is None else only.int().numpy()
-    entries = pre.detach().contiguous().numpy()
+    entries = pre.detach().contiguous().numpy()  # (n, m)
     values, latents = np.empty((n, k), entries.dtype), np.empty((n, k), np.int32)
     work = compiled(_kernels.top_k_rows)
     over_rows(n, n * (end - begin), lambda a, b: work(entries, begin, end, columns, k, values, latents, a, b))
@@ -161,7 +161,7 @@ def above(pre: torch.Tensor, threshold: torch.Tensor) -> tuple[torch.Tensor, tor
     count = np.empty(n, np.int64)
     counting, taking = compiled(_kernels.count_above), compiled(_kernels.take_above)
     over_rows(n, n * m, lambda a, b: counting(entries, bar, count, a, b))
-    start = np.concatenate([[0], np.cumsum(count)])
+    start = np.concatenate([[0], np.cumsum(count)])  # (n + 1,)
     value, latent = np.empty(int(start[-1]), entries.dtype), np.empty(int(start[-1]), np.int32)
     over_rows(n, n * m, lambda a, b: taking(entries, bar, start, value, latent, a, b))
     return torch.from_numpy(count), torch.from_numpy(value), torch.from_numpy(latent)

@@ -1,7 +1,7 @@
-"""Where training gets its rows from: a site on disk or in memory, or any stream of batches that never lies anywhere.
+"""Where training gets its batches from: a site on disk or in memory, or any stream of batches that is kept nowhere.
 
-A feed gives shuffled batches without end and can be set to any place in them, so that an interrupted training goes on.
-It also gives what is needed before the first step: rows to hold out, their statistics, and a sample.
+A source gives shuffled batches without end, from any place on, so that an interrupted training resumes.
+It also gives what is needed before the first step: rows to hold out, statistics, and a sample.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ READ = 4096
 _MOST_HELD = 65_536
 _STREAM_SAMPLE = 16_384
 
-Batches = Iterable[torch.Tensor] | Callable[[int], Iterable[torch.Tensor]]
+Stream = Iterable[torch.Tensor] | Callable[[int], Iterable[torch.Tensor]]
+"""Batches (rows, width) of any size, or a function that returns them for the number of the pass."""
 
 
-class Feed(ABC):
+class BatchSource(ABC):
     """Rows for training.
 
     Attributes
@@ -62,7 +63,7 @@ class Feed(ABC):
         """Return mean and variance of each dimension, float32 (width,)."""
 
 
-class RowFeed(Feed):
+class RowBatches(BatchSource):
     """Rows of a site.
 
     Parameters
@@ -93,7 +94,7 @@ class RowFeed(Feed):
         self.batch_size = min(batch_size, max(1, self.n_learn // 4))
         if self.batch_size < share[1]:
             raise InputError(f"batches of {self.batch_size} rows cannot be shared by {share[1]} processes; start fewer")
-        self.seed, self.draw, self.share = seed, draw and rows.has_spread, share
+        self.seed, self.draw, self.share = seed, draw and rows.has_sd, share
 
     def batches(self) -> Iterator[torch.Tensor]:
         """Yield batches of `batch_size` rows, shuffled anew in each pass."""
@@ -135,7 +136,7 @@ class RowFeed(Feed):
         return mean_and_variance(self.rows, self.learn, without)
 
 
-class StreamFeed(Feed):
+class StreamBatches(BatchSource):
     """Batches from anywhere, such as a model that runs beside the training.
 
     The first rows are held out, the next ones give statistics and sample (and are trained on). Rows come in the order
@@ -143,17 +144,17 @@ class StreamFeed(Feed):
 
     Parameters
     ----------
-    source
+    stream
         An iterable of tensors (rows, width), or a function that returns one for the number of the pass.
     batch_size
-        Rows in a step; the source's own batches may have any size.
+        Rows in a step; the stream's own batches may have any size.
     share
         Of each batch give the part of process `share[0]` among `share[1]`.
     """
 
-    def __init__(self, source: Batches, *, batch_size: int, share: tuple[int, int] = (0, 1)) -> None:
-        self.source, self.batch_size, self.share = source, batch_size, share
-        self._once = not callable(source) and iter(source) is source
+    def __init__(self, stream: Stream, *, batch_size: int, share: tuple[int, int] = (0, 1)) -> None:
+        self.stream, self.batch_size, self.share = stream, batch_size, share
+        self._once = not callable(stream) and iter(stream) is stream
         self._open: Iterator[torch.Tensor] | None = None
         self._first = self._head()
         self.width = int(self._first.shape[1])
@@ -174,7 +175,7 @@ class StreamFeed(Feed):
 
     def _pieces(self, epoch: int) -> Iterator[torch.Tensor]:
         width = None
-        for given in self.source(epoch) if callable(self.source) else self.source:
+        for given in self.stream(epoch) if callable(self.stream) else self.stream:
             piece = torch.as_tensor(given)
             if piece.ndim != 2:
                 raise InputError(f"the stream gave a tensor of shape {tuple(piece.shape)}; it must be rows x width")

@@ -32,7 +32,7 @@ class TrainConfig:
     clip : float
         Largest norm of all gradients together, after the part along the decoder's rows is taken out.
     draw : bool
-        Train on draws from the posterior, where the rows have its spread.
+        Train on draws from the posterior, where the rows have its standard deviation.
     aux_weight : float
         Weight of the loss that revives dead latents; 0 turns it off.
     aux_k : int
@@ -42,8 +42,8 @@ class TrainConfig:
     check_every : int
         Steps between looks at the held-out rows.
     patience : int
-        Looks without an improvement by 0.1 % after which the cool-down begins early. Kinds whose number of active
-        latents is steered take all steps.
+        Looks without an improvement by 0.1 % after which the cool-down begins early. Kinds that are trained to a
+        target L0 take all steps.
     threads : int or None
         Threads of torch; None: one where the encoder's product is small, which is then fastest, else all cores.
     device : str

@@ -1,4 +1,4 @@
-"""Trains dictionaries of any kind: sets first weights, feeds batches, keeps checkpoints, gives back the best weights.
+"""Trains dictionaries of any kind: sets first weights, takes steps, keeps checkpoints, gives back the best weights.
 
 The same rows, config and seed give the same weights bit for bit on one machine with the same number of threads,
 whether a training was interrupted or not. It knows nothing of what kinds there are, nor of what the rows mean.
@@ -21,7 +21,14 @@ import torch
 from cellglass.activations.rows import SideBySide, as_rows
 from cellglass.dictionaries.sparse import SparseDictionary
 from cellglass.dictionaries.training import checkpoint as checkpoints
-from cellglass.dictionaries.training.batches import Batches, Feed, RowFeed, StreamFeed, is_stream, split_rows
+from cellglass.dictionaries.training.batches import (
+    BatchSource,
+    RowBatches,
+    Stream,
+    StreamBatches,
+    is_stream,
+    split_rows,
+)
 from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.dictionaries.training.options import Data, ManyOptions, TrainOptions, check_options
 from cellglass.dictionaries.training.parallel import Parallel
@@ -35,7 +42,7 @@ D = TypeVar("D", bound=SparseDictionary)
 logger = logging.getLogger(__name__)
 
 
-def train(dictionary: D, x: Data | Batches, config: TrainConfig | None = None, **options: Unpack[TrainOptions]) -> D:
+def train(dictionary: D, x: Data | Stream, config: TrainConfig | None = None, **options: Unpack[TrainOptions]) -> D:
     """Train a new `dictionary` on `x` and return it, frozen; its weights are set from the seed and the data.
 
     Parameters
@@ -65,7 +72,7 @@ def train(dictionary: D, x: Data | Batches, config: TrainConfig | None = None, *
 
 def train_many(
     dictionaries: Sequence[D],
-    x: Data | Batches,
+    x: Data | Stream,
     config: TrainConfig | None = None,
     *,
     seeds: Sequence[int],
@@ -96,16 +103,16 @@ def train_many(
     width = max(biggest.d_in, biggest.d_out)
     device = config.torch_device(biggest.n_latents, width)
     parallel = Parallel()
-    feed = _feed(x, options, config, seeds[0], parallel)
+    source = _source(x, options, config, seeds[0], parallel)
     for dictionary in dictionaries:
-        _check_width(dictionary, feed, target)
+        _check_width(dictionary, source, target)
     with threads(config.thread_count(biggest.n_latents, width)):
-        trainings = _begin(dictionaries, feed, config, seeds, device, parallel)
+        trainings = _begin(dictionaries, source, config, seeds, device, parallel)
         path = None if checkpoint is None else Path(checkpoint)
-        belongs = _belongs(dictionaries, feed, config, seeds) if path is not None else ""
+        belongs = _belongs(dictionaries, source, config, seeds) if path is not None else ""
         if path is not None:
-            checkpoints.resume(path, belongs, trainings, feed)
-        _run(trainings, feed, config, path, belongs, progress)
+            checkpoints.resume(path, belongs, trainings, source)
+        _run(trainings, source, config, path, belongs, progress)
     for training in trainings:
         training.finish()
     if path is not None and parallel.rank == 0:
@@ -113,48 +120,50 @@ def train_many(
     return [dictionary.cpu().freeze() for dictionary in dictionaries]
 
 
-def _feed(x: Data | Batches, options: ManyOptions, config: TrainConfig, seed: int, parallel: Parallel) -> Feed:
+def _source(x: Data | Stream, options: ManyOptions, config: TrainConfig, seed: int, parallel: Parallel) -> BatchSource:
     target, rows_train, rows_valid = options.get("target"), options.get("rows_train"), options.get("rows_valid")
     if is_stream(x):
         if target is not None or rows_train is not None or rows_valid is not None:
             raise InputError("a stream has no rows to name and gives inputs and outputs side by side; pass x alone")
-        return StreamFeed(x, batch_size=config.batch_size, share=parallel.share)  # type: ignore[arg-type]  # is_stream
+        return StreamBatches(x, batch_size=config.batch_size, share=parallel.share)  # type: ignore[arg-type]  # is_stream
     rows = as_rows(x)  # type: ignore[arg-type]  # is_stream
     if target is not None:
         rows = SideBySide([rows, as_rows(target)])
     learn, held = split_rows(rows, rows_train, rows_valid, seed)
-    return RowFeed(rows, learn, held, batch_size=config.batch_size, seed=seed, draw=config.draw, share=parallel.share)
+    return RowBatches(
+        rows, learn, held, batch_size=config.batch_size, seed=seed, draw=config.draw, share=parallel.share
+    )
 
 
-def _check_width(dictionary: SparseDictionary, feed: Feed, target: Any) -> None:
+def _check_width(dictionary: SparseDictionary, source: BatchSource, target: Any) -> None:
     if dictionary.is_transcoder:
-        if feed.width != dictionary.d_in + dictionary.d_out:
+        if source.width != dictionary.d_in + dictionary.d_out:
             without = "" if target is not None else "; give the rows of the site that is written as target"
             raise InputError(
-                f"the rows have width {feed.width}, but the transcoder reads {dictionary.d_in} and writes "
+                f"the rows have width {source.width}, but the transcoder reads {dictionary.d_in} and writes "
                 f"{dictionary.d_out}{without}"
             )
     elif target is not None:
         raise InputError("target is for transcoders; give the config d_out, the width of the site that is written")
-    elif feed.width != dictionary.d_in:
-        raise InputError(f"the activations have width {feed.width}, but the dictionary reads width {dictionary.d_in}")
+    elif source.width != dictionary.d_in:
+        raise InputError(f"the activations have width {source.width}, but the dictionary reads width {dictionary.d_in}")
 
 
 def _begin(
     dictionaries: Sequence[SparseDictionary],
-    feed: Feed,
+    source: BatchSource,
     config: TrainConfig,
     seeds: Sequence[int],
     device: torch.device,
     parallel: Parallel,
 ) -> list[Training]:
     """Set the stored statistics from the data and the first weights from each seed."""
-    mean, variance = feed.statistics()
+    mean, variance = source.statistics()
     if not bool(torch.isfinite(variance).all()):
         raise InputError("activations hold NaN or infinity; leave out those rows or repair the model")
     if not float(variance.sum()) > 0:
         raise InputError("all activations are equal, so there is nothing to learn; look at the site or the cells")
-    held, sample = feed.held(), feed.sample()
+    held, sample = source.held(), source.sample()
     trainings = []
     for dictionary, seed in zip(dictionaries, seeds, strict=True):
         dictionary.requires_grad_(True).train()
@@ -170,7 +179,7 @@ def _begin(
 
 def _run(
     trainings: Sequence[Training],
-    feed: Feed,
+    source: BatchSource,
     config: TrainConfig,
     path: Path | None,
     belongs: str,
@@ -178,33 +187,35 @@ def _run(
 ) -> None:
     """Take all steps; all trainings see the same batches."""
     rank, written = trainings[0].parallel.rank, time.monotonic()
-    for batch in _batches(trainings, feed):
+    for batch in _batches(trainings, source):
         for training in trainings:
             if not training.done:
                 training.step(batch)
         furthest = max(trainings, key=lambda training: training.end)
         progress("train dictionary", furthest.step_number, furthest.end)
         if path is not None and rank == 0 and time.monotonic() - written >= config.checkpoint_seconds:
-            checkpoints.write(path, belongs, trainings, feed)
+            checkpoints.write(path, belongs, trainings, source)
             written = time.monotonic()
 
 
-def _batches(trainings: Sequence[Training], feed: Feed) -> Iterator[torch.Tensor]:
+def _batches(trainings: Sequence[Training], source: BatchSource) -> Iterator[torch.Tensor]:
     """Yield batches until all trainings are done."""
-    source = iter(()) if all(training.done for training in trainings) else feed.batches()
-    for batch in source:
+    batches = iter(()) if all(training.done for training in trainings) else source.batches()
+    for batch in batches:
         yield batch
         if all(training.done for training in trainings):
             return
 
 
-def _belongs(dictionaries: Sequence[SparseDictionary], feed: Feed, config: TrainConfig, seeds: Sequence[int]) -> str:
+def _belongs(
+    dictionaries: Sequence[SparseDictionary], source: BatchSource, config: TrainConfig, seeds: Sequence[int]
+) -> str:
     """Return a digest of what a training depends on: rows (by a sample and their mean), settings and seeds."""
     settings = {name: value for name, value in asdict(config).items() if name != "checkpoint_seconds"}
     what = [[d.kind, asdict(d.config)] for d in dictionaries]
     # NumPy's numbers are none of JSON's.
-    text = json.dumps([what, settings, list(seeds), feed.width], sort_keys=True, default=float)
+    text = json.dumps([what, settings, list(seeds), source.width], sort_keys=True, default=float)
     digest = hashlib.sha256(text.encode())
-    for rows in (feed.held(), dictionaries[0].centre.cpu()):
+    for rows in (source.held(), dictionaries[0].centre.cpu()):
         digest.update(np.ascontiguousarray(rows.numpy()).tobytes())
     return digest.hexdigest()

@@ -34,7 +34,7 @@ class Training:
     config
         How.
     held
-        Rows that are not trained on, as the feed gives them.
+        Rows that are not trained on, as the source gives them.
     parallel
         The processes that train together.
     """
@@ -94,7 +94,7 @@ class Training:
         self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch gives Tensor.backward no types
-        dictionary.project_out_row_gradient()
+        dictionary.project_out_parallel_gradient()
         self.parallel.average_gradients(self.weights)
         self._clip()
         self.optimiser.step()
@@ -173,7 +173,7 @@ class Training:
 
 
 def scaled(dictionary: SparseDictionary, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return scaled inputs and what is to be reconstructed, of rows as the feed gives them."""
+    """Return scaled inputs and what is to be reconstructed, of rows as the source gives them."""
     if not dictionary.is_transcoder:
         u = dictionary.normalise(x)
         return u, u
