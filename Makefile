@@ -7,7 +7,10 @@ DEMO := demo-atlas
 PAGE := $(shell find web -name node_modules -prune -o -type f -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo explore test test-slow lint format bench clean
+ROOM ?= enrichment
+SAMPLE ?= 40
+
+.PHONY: help demo explore test test-slow test-default-cpu mutate lint format bench clean
 
 help:  ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +34,12 @@ test: $(STAMP)  ## run the tests (under ten minutes)
 
 test-slow: $(STAMP)  ## run the tests that take longer
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+test-default-cpu: $(STAMP)  ## run tests of numbers as on a processor without AVX
+	@ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/attribution tests/enrichment tests/dictionaries/kinds tests/dictionaries/baselines tests/dictionaries/test_registry.py
+
+mutate: $(STAMP)  ## plant faults in a room (ROOM=evaluation SAMPLE=40) and list those that no test notices
+	@$(BIN)/python tests/mutate.py $(ROOM) --sample $(SAMPLE)
 
 lint: $(STAMP)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
