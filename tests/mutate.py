@@ -4,8 +4,8 @@
 
 A fault is one operator, comparison, constant, boolean, keyword argument, ``min``/``max`` or axis changed. Each is
 planted in a copy of the tree, never in place, and the mirrored test file of its source file runs first, then the other
-tests of the room, until one fails. What survives is listed with its line: either a test is missing, or nothing can tell the two
-apart. Exit status 0 whatever survives: it measures, it does not judge.
+tests of the room, until one fails. What survives is listed with its line: either a test is missing, or nothing can tell
+the two apart. Exit status 0 whatever survives: it measures, it does not judge.
 """
 
 from __future__ import annotations
