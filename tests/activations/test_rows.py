@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellglass.activations.rows import BLOCK, MemoryRows, SideBySide, as_rows
+from cellglass.activations.rows import BLOCK, MemoryRows, Rows, SideBySide, as_rows
 from cellglass.errors import InputError
 
 
@@ -60,6 +60,37 @@ def test_draws_have_the_posteriors_mean_and_sd() -> None:
     drawn = torch.cat(list(rows.batches(batch_size=1000, draw=True)))
     assert torch.allclose(drawn.mean(0), torch.tensor([3.0, 3.0]), atol=0.06)
     assert torch.allclose(drawn.std(0), torch.tensor([0.5, 2.0]), rtol=0.03)
+
+
+def noise_by_row(rows: Rows, sd: torch.Tensor, **options) -> torch.Tensor:
+    """Return (draw - mean) / sd of each row, in the order of the rows; their first number says which they are."""
+    drawn = torch.cat(list(rows.batches(draw=True, **options)))
+    assert (drawn[:, 0].sort().values == torch.arange(rows.n_rows)).all()
+    drawn = drawn[drawn[:, 0].long().argsort()]
+    return ((drawn - rows.read(np.arange(rows.n_rows))) / sd)[:, 1:]
+
+
+@pytest.mark.parametrize("buffer_rows", [300, 10_000])  # ten pieces, or one
+@pytest.mark.parametrize("batch_size", [64, 1000])
+def test_noise_is_drawn_anew_for_each_row_piece_pass_and_seed(buffer_rows: int, batch_size: int) -> None:
+    """In units of the kept sd, which differs from row to row: mean 0, sd 1, independent, and none comes twice."""
+    n, width = 3000, 5
+    values = torch.randn(n, width, generator=torch.Generator().manual_seed(1))
+    values[:, 0] = torch.arange(n)
+    sd = torch.rand(n, width, generator=torch.Generator().manual_seed(2)) + 0.1
+    rows = MemoryRows(values, sd * (torch.arange(width) > 0))
+    options = {"buffer_rows": buffer_rows, "batch_size": batch_size}
+    places = [(seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
+    passes = [noise_by_row(rows, sd, seed=seed, epoch=epoch, **options) for seed, epoch in places]
+    together = torch.cat(passes)
+    limit = 5 / n**0.5
+    for noise in passes:
+        assert (noise.mean(0).abs() < limit).all()
+        assert ((noise.std(0) - 1).abs() < limit).all()
+    assert len(together.unique(dim=0)) == len(passes) * n
+    assert len(torch.unique((together * 1e4).round(), dim=0)) == len(passes) * n  # nor but for rounding
+    columns = torch.cat([*(noise.T for noise in passes), passes[0].roll(1, 0).T, passes[0].roll(256, 0).T])
+    assert (torch.corrcoef(columns).fill_diagonal_(0).abs() < limit).all()
 
 
 def test_drop_last_leaves_out_the_small_batch() -> None:

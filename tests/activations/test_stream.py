@@ -34,6 +34,26 @@ def test_draws_scatter_around_the_mean_by_the_sd(make_model, cells) -> None:
     assert torch.allclose(torch.cat(list(still(0))).sum(0), mean.sum(0), atol=1e-3)
 
 
+def test_noise_is_drawn_anew_for_each_cell_batch_pass_and_seed(make_model, cells) -> None:
+    class Numbered(make_model):
+        """The first number of a row says which cell it is, the others are noise alone."""
+
+        def posterior(self, some, site):
+            mean = torch.zeros(some.n_cells, 4)
+            mean[:, 0] = torch.tensor([int(name[1:]) for name in some.obs.index])
+            return mean, torch.tensor([0.0, 1, 1, 1]).repeat(some.n_cells, 1)
+
+    passes = []
+    for seed, number in [(seed, number) for seed in (0, 1) for number in range(10)]:
+        drawn = torch.cat(list(stream(Numbered(), cells, "z", batch_size=10, seed=seed)(number)))
+        assert (drawn[:, 0].sort().values == torch.arange(103)).all()
+        passes.append(drawn[drawn[:, 0].long().argsort(), 1:])
+    noise = torch.cat(passes)
+    assert len(torch.unique((noise * 1e4).round(), dim=0)) == len(noise)
+    assert (noise.mean(0).abs() < 5 / len(noise) ** 0.5).all()
+    assert ((noise.std(0) - 1).abs() < 5 / len(noise) ** 0.5).all()
+
+
 def test_training_reads_it_without_a_store(make_model, cells) -> None:
     model = make_model()
     config = TrainConfig(steps=20, batch_size=16, check_every=5)

@@ -87,6 +87,24 @@ def test_values_say_what_was_planted(result):
     assert metrics["stability.random.coactivation"].value < 0.8
 
 
+def test_each_seed_draws_its_own_halves_and_splits(linear):
+    """Dictionaries that are the same: what differs between seeds is which cells choose and which score."""
+    rng = np.random.default_rng(2)
+    code = rng.integers(0, 3, 300)
+    x = torch.as_tensor(np.eye(6)[code] + 0.8 * rng.normal(size=(300, 6)), dtype=torch.float32)
+    labels = pd.DataFrame({"type": [f"T{i}" for i in code]})
+    one = linear(np.eye(6))
+    bases = {"concepts": [one] * 4, "neurons": [one], "pca": [one] * 4}
+    seeds = {m.metric: m for m in evaluate(bases, x, labels=labels, heldout=np.arange(30), seed=1)}
+    assert seeds["fidelity.variance_explained"].spread == pytest.approx(0, abs=1e-6)
+    for name in ("probe.type.concepts", "probe.type.site"):
+        assert 0.005 < seeds[name].spread < 0.2
+    for basis in bases:
+        assert all(0.002 < seeds[f"alignment.type.T{i}.{basis}"].spread < 0.2 for i in range(3))
+    of_basis = [[seeds[f"alignment.type.T{i}.{basis}"].value for i in range(3)] for basis in bases]
+    assert of_basis[0] == of_basis[1] == of_basis[2]  # of one seed, every basis is held against the same cells
+
+
 def test_a_basis_that_answers_everywhere_is_compared_in_fewer_cells(linear, monkeypatch):
     x, labels, basis = _planted()
     bases = {"concepts": _dictionaries(linear, basis)["concepts"]}

@@ -1,9 +1,13 @@
 """Copies agree fully, strangers as the null does, and what is silent or has no direction takes no part."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from cellglass.evaluation.coactivation import correlations, shuffled_cells
+from cellglass.evaluation.matching import agreement, cosines, shuffled_directions
 from cellglass.evaluation.stability import Latents, stability_metrics
 
 NAMES = ["", ".max_cosine", ".above_0.7", ".above_0.9"]
@@ -60,6 +64,42 @@ def test_strangers_score_like_the_null_however_they_are_spread(scales):
         assert metric.value == pytest.approx(metric.null, abs=0.05)
         assert metric.null < 0.1
     assert metrics["stability.b.consensus"].value == metrics["stability.b.consensus"].null == 0
+
+
+def _by_chance(group, shuffled, similarity, draws=5):
+    """Return mean matched similarity and share above 0.7 between two shuffled, and between a real and a shuffled."""
+    rng, found = np.random.default_rng(7), {"both": [], "one": []}
+    for a, b in [pair for pair in combinations(group, 2) for _ in range(draws)]:
+        for kind, first in (("both", shuffled(a, rng)), ("one", a)):
+            one = agreement(similarity(first, shuffled(b, rng)))
+            found[kind].append((one.matched, one.above(0.7)))
+    return np.mean(found["both"], axis=0), np.mean(found["one"], axis=0)
+
+
+def test_the_null_of_cosines_is_between_two_shuffled_dictionaries():
+    """Directions in few clusters: shuffled ones are spread more evenly, and so match one another better than real."""
+    rng = np.random.default_rng(5)
+    centres = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    group = []
+    for _ in range(5):
+        directions = centres[np.arange(60) % 6] + 0.05 * rng.normal(size=(60, 6))
+        group.append(_latents(directions / np.linalg.norm(directions, axis=1, keepdims=True)))
+    both, one = _by_chance([latents.directions for latents in group], shuffled_directions, cosines)
+    metrics = _metrics(group)
+    assert abs(both - one).min() > 0.05  # else the two nulls would not differ
+    assert metrics["stability.b"].null == pytest.approx(both[0], abs=0.02)
+    assert metrics["stability.b.above_0.7"].null == pytest.approx(both[1], abs=0.05)
+
+
+def test_the_null_of_correlations_is_between_two_shuffled_dictionaries():
+    """Latents that are all active in the same cells: only among shuffled ones has each a partner of its own."""
+    codes = sp.csc_matrix(np.repeat(np.random.default_rng(6).random((400, 1)) < 0.1, 20, axis=1).astype(np.float32))
+    group = [Latents(_random(20, np.ones(8), np.random.default_rng(i)), codes) for i in range(4)]
+    both, one = _by_chance([latents.codes for latents in group], shuffled_cells, correlations)
+    metrics = _metrics(group)
+    assert both[0] - one[0] > 0.05
+    assert metrics["stability.b.coactivation"].value == pytest.approx(1)
+    assert metrics["stability.b.coactivation"].null == pytest.approx(both[0], abs=0.02)
 
 
 def test_the_same_cells_with_other_directions_agree_by_activation_alone():

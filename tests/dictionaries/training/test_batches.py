@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cellglass.activations import MemoryRows
+from cellglass.activations import rows as rows_module
 from cellglass.dictionaries.training import batches
 from cellglass.dictionaries.training.batches import RowBatches, StreamBatches, is_stream, mean_and_variance, split_rows
 from cellglass.errors import InputError
@@ -68,6 +69,22 @@ def test_batches_of_rows_go_on_from_any_place(stop: int, draw: bool) -> None:
     again = row_batches(**options)
     again.seek(source.epoch, source.number)
     assert all(torch.equal(a, b) for a, b in zip(first(again, 40 - stop), whole[stop:], strict=True))
+
+
+@pytest.mark.parametrize("share", [(0, 1), (1, 2)])
+def test_noise_is_drawn_anew_in_every_batch_of_every_pass(share, monkeypatch) -> None:
+    """What training sees: rows of zeros with sd 0.3, in pieces of 256 rows, pass after pass."""
+    monkeypatch.setattr(rows_module, "BUFFER_ROWS", 256)
+    rows = MemoryRows(torch.zeros(1000, 4), torch.full((1000, 4), 0.3))
+    learn, held = split_rows(rows, None, None, 1)
+    feed = RowFeed(rows, learn, held, batch_size=32, seed=4, draw=True, share=share)
+    noise = torch.cat(first(feed, 100)) / 0.3
+    assert feed.epoch == 3
+    assert len(torch.unique((noise * 1e4).round(), dim=0)) == len(noise) == 3200 // share[1]
+    assert (noise.mean(0).abs() < 5 / len(noise) ** 0.5).all()
+    assert ((noise.std(0) - 1).abs() < 5 / len(noise) ** 0.5).all()
+    other = RowFeed(rows, learn, held, batch_size=32, seed=5, draw=True, share=share)
+    assert not torch.isclose(noise[: 32 // share[1]], first(other, 1)[0] / 0.3).any()
 
 
 def test_held_out_rows_are_never_learned_from_and_statistics_are_of_the_others() -> None:
