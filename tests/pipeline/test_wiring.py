@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,9 @@ from cellglass.evaluation.consensus import consensus
 from cellglass.models.base import CellModel, Site, TokenRows
 from cellglass.pipeline.config import RunConfig, make_config
 from cellglass.pipeline.explain import run_pipeline
-from cellglass.pipeline.runner import Run, Stage, run_stages
+from cellglass.pipeline.run import Run
+from cellglass.pipeline.runner import run_stages
+from cellglass.pipeline.stage import Stage
 
 N_GENES, N_HIGH = 400, 50
 GENES = [f"g{i:03d}" for i in range(N_GENES)]
@@ -166,19 +167,30 @@ def test_consensus_is_looked_for_in_rows_of_all_cells(cells: Cells, config: RunC
 def test_a_stage_of_another_revision_is_run_again_and_with_it_what_reads_it(tmp_path: Path) -> None:
     ran: list[str] = []
 
-    def one(run: Run) -> None:
-        ran.append("one")
-        run.path("one.txt").write_text(f"revision {len(ran)}")
+    class One(Stage):
+        name, does, outputs = "one", "writes", ("one.txt",)
 
-    def two(run: Run) -> None:
-        ran.append("two")
-        run.path("two.txt").write_text(run.path("one.txt").read_text())
+        def do(self, name: str, folder: Path) -> None:
+            ran.append("one")
+            (folder / "one.txt").write_text(f"revision {len(ran)}")
 
-    first, second = Stage("one", "writes", one, ("one.txt",)), Stage("two", "reads", two, ("two.txt",), needs=("one",))
+    class Two(Stage):
+        name, does, outputs, needs = "two", "reads", ("two.txt",), ("one",)
+
+        def do(self, name: str, folder: Path) -> None:
+            ran.append("two")
+            (folder / "two.txt").write_text(self.run.path("one.txt").read_text())
+
+    class Revised(One):
+        revision = 2
+
+    class RevisedToo(Two):
+        revision = 5
+
     run = Run(tmp_path / "atlas", RunConfig())
-    for revised in (first, first, replace(first, revision=2), replace(first, revision=2)):
-        run_stages(run, [revised, second])
+    for first in (One, One, Revised, Revised):
+        run_stages(run, [first, Two])
     assert ran == ["one", "two", "one", "two"]
     assert run.path("two.txt").read_text() == "revision 3"
-    run_stages(run, [replace(first, revision=2), replace(second, revision=5)])
+    run_stages(run, [Revised, RevisedToo])
     assert ran[4:] == ["two"]

@@ -77,13 +77,13 @@ def test_noise_is_drawn_anew_in_every_batch_of_every_pass(share, monkeypatch) ->
     monkeypatch.setattr(rows_module, "BUFFER_ROWS", 256)
     rows = MemoryRows(torch.zeros(1000, 4), torch.full((1000, 4), 0.3))
     learn, held = split_rows(rows, None, None, 1)
-    feed = RowFeed(rows, learn, held, batch_size=32, seed=4, draw=True, share=share)
-    noise = torch.cat(first(feed, 100)) / 0.3
-    assert feed.epoch == 3
+    source = RowBatches(rows, learn, held, batch_size=32, seed=4, draw=True, share=share)
+    noise = torch.cat(first(source, 100)) / 0.3
+    assert source.epoch == 3
     assert len(torch.unique((noise * 1e4).round(), dim=0)) == len(noise) == 3200 // share[1]
     assert (noise.mean(0).abs() < 5 / len(noise) ** 0.5).all()
     assert ((noise.std(0) - 1).abs() < 5 / len(noise) ** 0.5).all()
-    other = RowFeed(rows, learn, held, batch_size=32, seed=5, draw=True, share=share)
+    other = RowBatches(rows, learn, held, batch_size=32, seed=5, draw=True, share=share)
     assert not torch.isclose(noise[: 32 // share[1]], first(other, 1)[0] / 0.3).any()
 
 
