@@ -1,4 +1,4 @@
-"""Makes the pictures of README, docs/atlas.md and docs/explorer.md from the demo's atlas: python docs/make_pictures.py demo-atlas.
+"""Makes the pictures of README and docs from the demo's atlas: python docs/make_pictures.py demo-atlas.
 
 It opens a report of the atlas from disk; then it starts the explorer on the atlas, with notes in a temporary file, and
 goes the way that docs/explorer.md describes.
