@@ -197,7 +197,7 @@ def test_what_is_left_out_is_not_offered_and_said_where_it_is_asked_for(
     page = visit(site, "#/")
     page.get_by_text("the counts of 124 of 124 genes").wait_for()
     page.goto(f"{site.url}#/cells?colour=gene:LYZ")
-    page.get_by_text("this report leaves out data/expression/1.bin").wait_for()
+    page.get_by_text("this report leaves this out (data/expression/1.bin)").wait_for()
     page.goto(f"{site.url}#/search?gene=LYZ")
     page.get_by_text("Concepts that this gene drives").wait_for()
     assert page.get_by_role("link", name="See it on the cells").count() == 0

@@ -10,7 +10,7 @@ export class DataError extends Error {}
 /** Fetches; whatever goes wrong becomes a DataError in plain words. */
 async function fetched(path: string): Promise<Response> {
   if (isReport) {
-    if (!holds(path)) throw new DataError(`To stay small, this report leaves out ${path}. \`cellglass explore\` shows it.`);
+    if (!holds(path)) throw new DataError(`To stay small, this report leaves this out (${path}). \`cellglass explore\` shows it.`);
     if (!("DecompressionStream" in window)) throw new DataError("This browser is too old to unpack the report. Update it, or open the report in another one.");
     return opened(path);
   }

@@ -114,6 +114,8 @@ export interface Card {
   coactive: [number, Maybe][];
   /** cell of the prototype, cell of the partner, kind, difference */
   pairs: [number, number, string, Maybe][];
+  /** how many of them are real, where a report leaves some out */
+  n_pairs?: number;
   /** gene, part of all activation, share of its tokens, mean, n */
   tokens?: [number, Maybe, Maybe, Maybe, Maybe][];
 }

@@ -111,20 +111,20 @@ class Excerpt:
             The numbers of its files, the most wanted first, and how many concepts, genes or gene sets each is about.
         """
         part, lines = PARTS[name], dict[str, str]()
-        for short in (False, True):
+        for shorter in (None, *part.shorter):
             lines, room = {}, part.room
             for number in things:
                 path = f"data/{name}/{number}.json"
                 content = self.tree.get(path)
-                line = pack(dumps(part.shorten(json.loads(content))) if short else content)
+                line = pack(dumps(shorter.of(json.loads(content))) if shorter else content)
                 room -= len(line)
                 if room < 0:
                     break
                 lines[path] = line
             if len(lines) == len(things):
                 break
-        if short:
-            self.left_out.append(part.shortened)
+        if shorter:
+            self.left_out.append(shorter.says)
         if missing := sum(list(things.values())[len(lines) :]):
             self.left_out.append(part.missing.format(missing))
         return lines

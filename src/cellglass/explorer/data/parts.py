@@ -11,16 +11,22 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-FIRST_GENES, FIRST_TERMS, FIRST_CONCEPTS, FIRST_PROTOTYPES = 15, 12, 15, 3
-"""Rows of a list, or prototypes of a concept, to which files are shortened."""
+FIRST_CONCEPTS, FIRST_PROTOTYPES = 15, 3
+"""Concepts of a gene or gene set, and prototypes of a concept, to which lists are shortened."""
+
+
+class Shorter(NamedTuple):
+    """A way to shorten the files of a part, and what is then left out, in words."""
+
+    of: Callable[[Any], Any]
+    says: str
 
 
 class Part(NamedTuple):
-    """A kind of JSON file: bytes of the report that it may take, how it is shortened, and what is then said."""
+    """A kind of JSON file: bytes of the report that it may take, ways to shorten it, and what is said of the rest."""
 
     room: int
-    shorten: Callable[[Any], Any]
-    shortened: str
+    shorter: tuple[Shorter, ...]
     missing: str
 
 
@@ -34,16 +40,21 @@ def unpack(text: str) -> bytes:
     return gzip.decompress(base64.b64decode(text))
 
 
-def short_cards(cards: dict[str, Any]) -> dict[str, Any]:
-    """Return cards with the first rows of their lists, and the real pairs of their first prototypes."""
+def short_cards(cards: dict[str, Any], n_genes: int, n_terms: int, n_edge: int) -> dict[str, Any]:
+    """Return cards with the first rows of their lists, and the real pairs of their first prototypes.
+
+    ``n_pairs`` then says how many real pairs there are.
+    """
     found = {}
     for latent, card in cards.items():
         real = [pair for pair in card["pairs"] if pair[2] == "real"]
         kept = set(list(dict.fromkeys(pair[0] for pair in real))[:FIRST_PROTOTYPES])
+        blocks = [(block, block["terms"][:n_terms]) for block in card["pathways"]]
         found[latent] = card | {
-            "genes": {key: rows[:FIRST_GENES] for key, rows in card["genes"].items()},
-            "pathways": [block | {"terms": block["terms"][:FIRST_TERMS]} for block in card["pathways"]],
+            "genes": {key: rows[:n_genes] for key, rows in card["genes"].items()},
+            "pathways": [block | {"terms": [[*row[:5], row[5][:n_edge]] for row in rows]} for block, rows in blocks],
             "pairs": [pair for pair in real if pair[0] in kept],
+            "n_pairs": len(real),
         }
     return found
 
@@ -69,26 +80,47 @@ def short_lists(lists: dict[str, list[list[Any]]], by: int) -> dict[str, list[li
 PARTS = {
     "cards": Part(
         15 << 20,
-        short_cards,
-        f"genes after the first {FIRST_GENES} of each method and gene sets after the first {FIRST_TERMS} of each test",
+        (
+            Shorter(
+                lambda cards: short_cards(cards, 15, 12, 50),
+                "on cards, genes after the first 15 of each method and gene sets after the first 12 of each test",
+            ),
+            Shorter(
+                lambda cards: short_cards(cards, 8, 5, 10),
+                "on cards, genes after the first 8 of each method, gene sets after the first 5 of each test, and genes "
+                "behind a gene set after the first 10",
+            ),
+        ),
         "the cards of {:,} concepts, those that match a label least",
     ),
     "pairs": Part(
         2 << 20,
-        short_pairs,
-        f"prototypes after the first {FIRST_PROTOTYPES} of each concept, and their further partners",
+        (
+            Shorter(
+                short_pairs,
+                f"prototypes after the first {FIRST_PROTOTYPES} of each concept, and their further partners",
+            ),
+        ),
         "the prototypes and partners of {:,} concepts",
     ),
     "gene-concepts": Part(
         3 << 20,
-        lambda lists: short_lists(lists, 1),
-        f"in the search, concepts after the first {FIRST_CONCEPTS} of each gene and method",
+        (
+            Shorter(
+                lambda lists: short_lists(lists, 1),
+                f"in the search, concepts after the first {FIRST_CONCEPTS} of each gene and method",
+            ),
+        ),
         "in the search, the concepts of {:,} genes",
     ),
     "term-concepts": Part(
         1 << 20,
-        lambda lists: short_lists(lists, 2),
-        f"in the search, concepts after the first {FIRST_CONCEPTS} of each gene set, test and ranking",
+        (
+            Shorter(
+                lambda lists: short_lists(lists, 2),
+                f"in the search, concepts after the first {FIRST_CONCEPTS} of each gene set, test and ranking",
+            ),
+        ),
         "in the search, the concepts of {:,} gene sets",
     ),
 }
