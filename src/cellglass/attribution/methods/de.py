@@ -17,6 +17,7 @@ from cellglass.attribution.work import Block
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
 from cellglass.seeds import generator
+from cellglass.vocabulary import TITLES
 
 Array = np.ndarray[Any, Any]
 
@@ -117,7 +118,7 @@ def rows(block: Block, on: str) -> pd.DataFrame:  # noqa: ARG001 (there is one)
 
 ENTRY = Method(
     name="de",
-    title="Differential expression",
+    title=TITLES["de"],
     cost="One t-test of the cells for each concept, and no run of the model.",
     readouts=("expression",),
     rows=rows,
