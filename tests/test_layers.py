@@ -24,10 +24,24 @@ LEAVES = {
 
 CLOSED = {
     # a room, or a file: what it knows nothing of
-    "explorer.data": ("explorer.http", "explorer.notes", "explorer.review", "explorer.app", "explorer.export"),
-    "explorer.http": ("explorer.data", "explorer.notes", "explorer.review", "explorer.app", "explorer.export"),
-    "explorer.notes": ("explorer.data", "explorer.review", "explorer.app", "explorer.export"),
-    "explorer.review": ("explorer.app", "explorer.export"),
+    "explorer.data": (
+        "explorer.http",
+        "explorer.notes",
+        "explorer.review",
+        "explorer.app",
+        "explorer.export",
+        "explorer.report",
+    ),
+    "explorer.http": (
+        "explorer.data",
+        "explorer.notes",
+        "explorer.review",
+        "explorer.app",
+        "explorer.export",
+        "explorer.report",
+    ),
+    "explorer.notes": ("explorer.data", "explorer.review", "explorer.app", "explorer.export", "explorer.report"),
+    "explorer.review": ("explorer.app", "explorer.export", "explorer.report"),
     "models.scvi": ("models.scgpt", "models.geneformer", "models.cell2sentence", "models.transformer"),
     "models.scgpt": ("models.scvi", "models.geneformer", "models.cell2sentence"),
     "models.geneformer": ("models.scvi", "models.scgpt", "models.cell2sentence"),

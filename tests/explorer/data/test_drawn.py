@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellglass.atlas import open_atlas
+from cellglass.atlas import columns, open_atlas
 from cellglass.explorer import Tree
-from cellglass.explorer.data import columns, drawn
+from cellglass.explorer.data import drawn
 from cellglass.explorer.data.columns import from_bytes
 from cellglass.explorer.data.drawn import Drawn
 
