@@ -45,6 +45,7 @@ def new_manifest(seed: int, config: Mapping[str, Any]) -> dict[str, Any]:
         "seed": int(seed),
         "versions": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
         "config": dict(config),
+        "encodings": _encodings(),
         "stages": {},
     }
 
@@ -71,10 +72,7 @@ def write_manifest(folder: Path | str, manifest: Mapping[str, Any]) -> Path:
     """Replace the manifest of the atlas in `folder`; it states the encodings of parts that have no place for theirs."""
     target = Path(folder) / schema.MANIFEST
     check_manifest(manifest, folder)
-    encodings = {
-        name: dict(zip(schema.ENCODING_KEYS, encoding, strict=True)) for name, encoding in schema.JSON_ENCODINGS.items()
-    }
-    content = {**manifest, "encodings": encodings}
+    content = {**manifest, "encodings": _encodings()}
     with atomic_path(target) as temporary:
         temporary.write_text(
             json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
@@ -132,6 +130,13 @@ def stated_encoding(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]
     encodings = manifest.get("encodings")
     stated = encodings.get(name) if isinstance(encodings, Mapping) else None
     return stated if isinstance(stated, Mapping) else {}
+
+
+def _encodings() -> dict[str, dict[str, str]]:
+    """Return the encodings of parts that have no place for theirs."""
+    return {
+        name: dict(zip(schema.ENCODING_KEYS, encoding, strict=True)) for name, encoding in schema.JSON_ENCODINGS.items()
+    }
 
 
 def _version(name: str) -> str | None:
