@@ -161,3 +161,16 @@ def test_the_same_seed_gives_the_same_and_cells_must_match():
     pd.testing.assert_frame_equal(first, again)
     with pytest.raises(InputError, match="399 cells"):
         align(codes[:399], encode_labels(labels["type"]), 1)
+
+
+@pytest.mark.parametrize("silent", [0, 1, 2])
+def test_a_latent_is_scored_alike_whatever_silent_ones_come_before_it(silent: int) -> None:
+    noise = np.random.default_rng(0)
+    code = noise.integers(0, 2, 60)
+    answers = sp.csc_matrix(np.where(code == 1, 1.0 + noise.random(60), noise.random(60) * (noise.random(60) < 0.3)))
+    labels = Labels(code, ["a", "b"])
+    alone = align(answers.T.tocsc(), labels, 3)
+    padded = align(sp.hstack([sp.csc_matrix((60, silent)), answers.T.tocsc()], format="csc"), labels, 3)
+    for name in ("chosen", "threshold", "f1", "ap"):
+        np.testing.assert_array_equal(getattr(padded, name)[silent:], getattr(alone, name))
+    assert alone.chosen[0, 1] > 0.8
