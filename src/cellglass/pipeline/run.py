@@ -50,5 +50,7 @@ class Run:
         from cellglass.models.registry import is_read_back
 
         model = self.inputs.get("model")
-        kept = {} if model is None or is_read_back(model.kind) else {"model": model}
+        kept = {name: value for name, value in self.inputs.items() if value is None or isinstance(value, Path)}
+        if model is not None and not is_read_back(model.kind):
+            kept["model"] = model
         return {**self.__dict__, "inputs": kept, "progress": silent}
