@@ -95,8 +95,8 @@ def first_time(page: Any, link: str, out: Path) -> None:
     page.get_by_label("Text").fill("Antibody secretion: MZB1, IGJ, and the unfolded protein response.")
     page.get_by_label("Confidence").select_option("4")
     page.get_by_label("Your name").fill("Ada")
-    page.get_by_role("button", name="Keep").click()
-    page.get_by_text("Kept.").wait_for()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("Saved.").wait_for()
     picture("note")
 
 

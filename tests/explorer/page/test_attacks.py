@@ -99,7 +99,7 @@ def test_notes_and_formulas_stay_text(hostile: dict[str, Site], kind: str, visit
     for name, value in (("Label: what is it?", FORMULA), ("Text", EVIL), ("Your name", EVIL)):
         page.get_by_label(name, exact=True).fill(value[:80] if name == "Your name" else value)
     page.get_by_label("Tags").fill("<b>bold</b>, <img src=x onerror=window.pwned=1>")
-    page.get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_text("History (1)").click()
     assert EVIL in page.locator(".history").inner_text()
     assert "<b>bold</b>" in page.locator(".history").inner_text()
@@ -122,7 +122,7 @@ def test_notes_and_formulas_stay_text(hostile: dict[str, Site], kind: str, visit
 def test_raters_and_their_words_stay_text(hostile: dict[str, Site], visit: Any) -> None:
     page = visit(hostile["live"], "#/review")
     page.get_by_role("spinbutton", name="concepts").fill("1")
-    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("button", name="Start").click()
     page.get_by_label("Your name").fill("<img src=x onerror=window.pwned=1>")
     page.get_by_role("button", name="Rate").click()
     page.get_by_role("group", name="Rating").wait_for()

@@ -113,7 +113,7 @@ def test_a_label_and_genes_colour_them_and_the_legend_hides_groups(live: Any, vi
     only = plot.pixels()
     assert near(only, "#d55e00") > 50
     assert near(only, "#0072b2") < seen / 20
-    page.get_by_label("Names", exact=True).check()
+    page.get_by_label("Show labels", exact=True).check()
     assert (plot.pixels() != only).any(), "names of groups stand on the plot"
     counts = open_atlas(live.atlas).expression
     page.get_by_label("Colour by").select_option("Gene")
@@ -168,7 +168,7 @@ def test_a_box_and_a_lasso_select_cells_and_say_what_marks_them(
     assert chosen(other) == lassoed, "the link brings the selection back"
     other.get_by_label("Save the concepts that mark").wait_for()
     keep(other, f"cells-chosen-{site.kind}", full=True)
-    page.get_by_role("button", name="Let go").click()
+    page.get_by_role("button", name="Clear selection").click()
     page.locator(".chosen").wait_for(state="detached")
     page.go_back()
     assert chosen(page) == lassoed, "so does the back button"

@@ -78,14 +78,14 @@ def test_its_genes_and_pathways_are_those_of_the_atlas(site: Any, visit: Any, ke
         .query("concept == @LATENT")
         .set_index(["source", "test", "ranking", "term"])
     )
-    rows = table(page, "What those genes have in common", tmp_path)
+    rows = table(page, "Gene-set enrichment", tmp_path)
     assert rows
     for row in rows:
         there = sets.loc[(row["source"], row["test"], row["ranking"], row["term"])]
         assert close(row["q"], there["q"])
         assert not row["null_q"] or close(row["null_q"], there["null_q"])
         assert set(row["leading_edge"].split(";")) == set(there["leading_edge"].split(";"))
-    told = panel(page, "What those genes have in common").get_by_role("img").first.get_attribute("aria-label")
+    told = panel(page, "Gene-set enrichment").get_by_role("img").first.get_attribute("aria-label")
     assert "against random genes" in told
     keep(page, f"card-{site.kind}", full=True)
 
@@ -178,7 +178,7 @@ def test_names_that_the_page_does_not_know_show_as_themselves(foreign: Site, vis
     drives = panel(page, "Genes that drive it")
     drives.get_by_role("tab", name="a-new-one", exact=True).click()
     assert drives.get_by_role("img").count() >= 10
-    common = panel(page, "What those genes have in common")
+    common = panel(page, "Gene-set enrichment")
     common.get_by_role("tab", name="hallmark, fisher, a-new-one", exact=True).click()
     assert common.get_by_role("img").count() >= 1
     ranks = panel(page, "Beside it: differential expression").locator(".ranks thead").inner_text()

@@ -15,12 +15,12 @@ PANEL = "section:has(> header > h2:text-is('Notes'))"
 
 
 def write(page: Any, label: str, *, who: str = "", text: str = "") -> None:
-    """Type a note and press Keep."""
+    """Type a note and press Save."""
     page.get_by_label("Label: what is it?").fill(label)
     page.get_by_label("Text", exact=True).fill(text)
     if who:
         page.get_by_label("Your name").fill(who)
-    page.get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Save", exact=True).click()
 
 
 def history(site: Any, latent: int) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def person(browser: Any) -> Iterator[Callable[..., Any]]:
 def test_a_note_is_kept_shown_listed_and_taken_back(site: Any, visit: Any, keep: Any) -> None:
     page = visit(site, "#/c/3", width=1400)
     machine = page.locator("h1").inner_text()
-    page.get_by_text("named by machine").wait_for()
+    page.get_by_text("automatic name").wait_for()
     write(page, "plasma cells", text="High IGKC.\nSecretory.")
     page.get_by_text("Write your name first").wait_for()
     assert page.get_by_label("Label: what is it?").input_value() == "plasma cells"
@@ -59,13 +59,13 @@ def test_a_note_is_kept_shown_listed_and_taken_back(site: Any, visit: Any, keep:
     page.get_by_label("Status").select_option("agreed")
     page.get_by_label("Tags").fill(" B lineage , secretory,, secretory ")
     write(page, "plasma cells", text="High IGKC.\nSecretory.", who="Ada")
-    page.get_by_text("Kept." if site.live else "Kept in this browser.").wait_for()
+    page.get_by_text("Saved." if site.live else "Saved in this browser.").wait_for()
     assert page.locator("h1").inner_text() == "plasma cells"
     page.get_by_text("named by Ada").wait_for()
     assert machine in page.locator(".meta").inner_text()
     assert page.get_by_label("Tags").input_value() == "B lineage, secretory"
     page.get_by_label("Text", exact=True).fill("Second thoughts.")
-    page.get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_text("History (2)").click()
     assert "Secretory." in page.locator(".history li").nth(1).inner_text()
     page.locator(PANEL).evaluate("e => e.scrollIntoView()")
@@ -91,12 +91,12 @@ def test_two_people_at_once_see_it_and_lose_nothing(live: Any, person: Any, keep
     ada, ben = person(f"{live.url}#/c/4"), person(f"{live.url}#/c/4", color_scheme="dark")
     ben.get_by_label("Label: what is it?").fill("B cells of Ben")
     write(ada, "B cells of Ada", who="Ada", text="IGHM")
-    ada.get_by_text("Kept.").wait_for()
+    ada.get_by_text("Saved.").wait_for()
     ben.get_by_label("Text", exact=True).fill("CD79A and MS4A1")
     ben.get_by_label("Your name").fill("Ben")
-    ben.get_by_role("button", name="Keep").click()
+    ben.get_by_role("button", name="Save", exact=True).click()
     told = ben.get_by_role("alert")
-    told.get_by_text("kept another version").wait_for()
+    told.get_by_text("saved another version").wait_for()
     for words in ("Ada", "B cells of Ada", "IGHM", "B cells of Ben", "CD79A and MS4A1"):
         assert words in told.inner_text()
     assert ben.get_by_label("Label: what is it?").input_value() == "B cells of Ben"
@@ -105,9 +105,9 @@ def test_two_people_at_once_see_it_and_lose_nothing(live: Any, person: Any, keep
     keep(ben, "notes-conflict-dark")
     ben.reload()  # not even this loses what was typed, nor lets it cover what stands
     assert ben.get_by_label("Text", exact=True).input_value() == "CD79A and MS4A1"
-    ben.get_by_role("button", name="Keep").click()
-    ben.get_by_role("button", name="Keep mine, after theirs").click()
-    ben.get_by_text("Kept.").wait_for()
+    ben.get_by_role("button", name="Save", exact=True).click()
+    ben.get_by_role("button", name="Save mine, after theirs").click()
+    ben.get_by_text("Saved.").wait_for()
     first, second = history(live, 4)
     assert (first["label"], second["label"], second["base"]) == ("B cells of Ada", "B cells of Ben", first["id"])
     ada.get_by_role("button", name="Undo the last change").click()
@@ -116,7 +116,7 @@ def test_two_people_at_once_see_it_and_lose_nothing(live: Any, person: Any, keep
     ada.get_by_label("Label: what is it?").fill("dropped")
     write(ben, "last word")
     ben.get_by_text("History (3)").wait_for()
-    ada.get_by_role("button", name="Keep").click()
+    ada.get_by_role("button", name="Save", exact=True).click()
     ada.get_by_role("button", name="Take theirs, drop mine").click()
     assert ada.get_by_label("Label: what is it?").input_value() == "last word"
     assert [r["label"] for r in history(live, 4)][-1] == "last word"
@@ -125,7 +125,7 @@ def test_two_people_at_once_see_it_and_lose_nothing(live: Any, person: Any, keep
 def test_what_is_typed_outlives_leaving_the_card(site: Any, visit: Any) -> None:
     page = visit(site, "#/c/5")
     page.get_by_label("Text", exact=True).fill("not kept yet")
-    page.get_by_role("link", name="The concept after").click()
+    page.get_by_role("link", name="Next concept").click()
     page.locator(".meta", has_text="concept 6").wait_for()
     assert page.get_by_label("Text", exact=True).input_value() == ""
     page.go_back()
@@ -150,7 +150,7 @@ def test_a_machines_note_never_looks_like_a_persons(live: Any, visit: Any, keep:
     assert "written by a machine: namer 1.0" in machine.inner_text()
     assert page.get_by_label("Label: what is it?").input_value() == ""  # it is no start of a person's note
     assert "anergic Th0" not in page.locator("h1").inner_text()
-    assert page.get_by_text("named by machine").count() == 1
+    assert page.get_by_text("automatic name").count() == 1
     write(page, "naive T", who="Ada")
     page.get_by_text("History (2)").click()
     styles = "e => { const s = getComputedStyle(e); return s.borderLeftStyle + s.borderLeftColor }"
@@ -173,10 +173,10 @@ def test_a_server_that_is_gone_takes_nothing_with_it(live: Any, person: Any) -> 
     write(page, "monocytes", who="Ada", text="LYZ")
     page.get_by_text("Nothing was lost: what you typed is still here").wait_for()
     page.context.set_offline(False)
-    page.get_by_role("button", name="Keep").click()
-    page.get_by_text("Kept.").wait_for()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("Saved.").wait_for()
     assert [r["text"] for r in history(live, 8)] == ["LYZ"]
     page.get_by_label("Tags").fill("x" * 51)
-    page.get_by_role("button", name="Keep").click()
-    page.get_by_text("at most 50 are kept").wait_for()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("at most 50 are allowed").wait_for()
     assert len(history(live, 8)) == 1

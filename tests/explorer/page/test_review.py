@@ -43,8 +43,8 @@ def begin(page: Any) -> None:
     page.get_by_role("heading", name="A new session").wait_for()
     for name, n in WANTED.items():
         page.get_by_role("spinbutton", name=name).fill(str(n))
-    page.get_by_role("button", name="Begin").click()
-    page.get_by_text("The session is begun").wait_for()
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("The session has started").wait_for()
 
 
 def test_a_whole_review(live: Any, visit: Any, keep: Any, tmp_path: Path) -> None:
@@ -101,14 +101,14 @@ def test_a_whole_review(live: Any, visit: Any, keep: Any, tmp_path: Path) -> Non
 
     ben = visit(live, link.split("/", 3)[3], width=360, height=800, color_scheme="dark")
     ben.get_by_label("Your name").fill("Ben")
-    ben.get_by_role("button", name="Begin to rate").click()
+    ben.get_by_role("button", name="Start rating").click()
     for number in range(1, OF + 1):
         ready(ben, number)
         if number == 1:
             keep(ben, "review-item-narrow-dark", full=True)
             assert ben.evaluate("document.documentElement.scrollWidth") <= 360
         ben.get_by_role("button", name=re.compile(f"^{1 + number % 5}")).click()
-        ben.get_by_role("button", name="Keep and go on").click()
+        ben.get_by_role("button", name="Save and continue").click()
     ben.get_by_text("That was the last one").wait_for()
 
     ada.get_by_role("link", name="Leave").click()
@@ -170,6 +170,6 @@ def test_a_review_that_nobody_rated_and_one_too_large(live: Any, visit: Any, bro
     other = context.new_page()
     other.goto(f"{live.url}#/review")
     other.get_by_role("spinbutton", name="concepts").fill("500")
-    other.get_by_role("button", name="Begin").click()
+    other.get_by_role("button", name="Start").click()
     other.get_by_text("500 are asked for").wait_for()
     context.close()

@@ -78,4 +78,4 @@ def test_a_pathway_and_a_label_lead_on(site: Any, visit: Any) -> None:
     page.goto(f"{site.url}#/search?q=monocytes")
     found(page, "Labels").get_by_role("link", name="CD14+ monocytes", exact=True).click()
     wanted = int((open_atlas(site.atlas).concepts.obs["cell type"] == "CD14+ monocytes").sum())
-    page.get_by_role("heading", name=f"{wanted} chosen cells").wait_for()
+    page.get_by_role("heading", name=f"{wanted} selected cells").wait_for()

@@ -38,12 +38,12 @@ def served(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def write(page: Any, label: str, *, text: str = "", who: str = "Ada", expect: str = "Kept in this browser.") -> None:
+def write(page: Any, label: str, *, text: str = "", who: str = "Ada", expect: str = "Saved in this browser.") -> None:
     """Type a note and keep it."""
     page.get_by_label("Label: what is it?").fill(label)
     page.get_by_label("Text", exact=True).fill(text)
     page.get_by_label("Your name").fill(who)
-    page.get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_text(expect).wait_for()
 
 
@@ -126,9 +126,9 @@ def test_two_tabs_of_one_browser_lose_nothing(static: Any, visit: Any) -> None:
     other.get_by_label("Text", exact=True).fill("from the other tab")
     other.get_by_label("Your name").fill("Ada")
     write(one, "from the first tab")
-    other.get_by_role("button", name="Keep").click()
-    other.get_by_text("kept another version").wait_for()
-    other.get_by_role("button", name="Keep mine, after theirs").click()
+    other.get_by_role("button", name="Save", exact=True).click()
+    other.get_by_text("saved another version").wait_for()
+    other.get_by_role("button", name="Save mine, after theirs").click()
     other.get_by_text("History (2)").wait_for()
     other.goto(f"{static.url}#/c/12")
     write(other, "of twelve")
@@ -144,9 +144,9 @@ def test_a_browser_that_keeps_nothing_says_so(static: Any, visit: Any, keep: Any
     page.add_init_script(NO_STORAGE)
     page.reload()
     page.goto(f"{static.url}#/c/13")
-    page.get_by_text("This browser keeps nothing for this page").wait_for()
-    write(page, "kept nowhere", expect="Kept until you close this page.")
-    page.get_by_text("This browser keeps nothing for this page").scroll_into_view_if_needed()
+    page.get_by_text("This browser stores nothing for this page").wait_for()
+    write(page, "kept nowhere", expect="Held until you close this page.")
+    page.get_by_text("This browser stores nothing for this page").scroll_into_view_if_needed()
     keep(page, "static-no-storage-narrow-dark")
     assert [r["label"] for r in json.loads(sent_back(page, tmp_path).read_text())["revisions"]] == ["kept nowhere"]
 
@@ -154,4 +154,4 @@ def test_a_browser_that_keeps_nothing_says_so(static: Any, visit: Any, keep: Any
 def test_a_review_is_said_to_need_the_live_explorer(static: Any, visit: Any) -> None:
     page = visit(static, "#/review")
     page.get_by_text("A review needs the live explorer").wait_for()
-    assert page.get_by_role("button", name="Begin").count() == 0
+    assert page.get_by_role("button", name="Start").count() == 0

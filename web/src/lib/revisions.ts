@@ -29,7 +29,7 @@ function checkText(text: string, name: string, most: number): string {
   const clean = tidy(text);
   if (/[\p{Cc}\p{Cs}]/u.test(clean.replace(/[\n\t]/g, ""))) throw new Error(`${name}: it holds characters that are no text. Type it again.`);
   const long = [...clean].length;
-  if (long > most) throw new Error(`${name}: it has ${long.toLocaleString("en")} characters, and at most ${most.toLocaleString("en")} are kept. Make it shorter.`);
+  if (long > most) throw new Error(`${name}: it has ${long.toLocaleString("en")} characters, and at most ${most.toLocaleString("en")} are allowed. Make it shorter.`);
   return clean;
 }
 
@@ -42,7 +42,7 @@ export function checkWho(who: string): string {
 /** The content as it is kept: composed, trimmed, every tag once; or an error in plain words. */
 export function checkContent(content: Content): Content {
   const tags = [...new Set(content.tags.map((tag) => checkText(tag, "Tags", LENGTHS.tag)).filter(Boolean))];
-  if (tags.length > LENGTHS.tags) throw new Error(`Tags: there are ${tags.length}, and at most ${LENGTHS.tags} are kept. Take some away.`);
+  if (tags.length > LENGTHS.tags) throw new Error(`Tags: there are ${tags.length}, and at most ${LENGTHS.tags} are allowed. Take some away.`);
   return {
     label: checkText(content.label, "Label", LENGTHS.label).replaceAll("\n", " "),
     text: checkText(content.text, "Text", LENGTHS.text),

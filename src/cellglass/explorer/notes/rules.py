@@ -38,7 +38,7 @@ def check_text(value: object, name: str, limit: int, *, needed: bool = False) ->
     if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in clean):
         raise InputError(f"{name}: it holds characters that are no text; type it again")
     if len(clean) > limit:
-        raise InputError(f"{name}: it has {len(clean):,} characters; at most {limit:,} are kept")
+        raise InputError(f"{name}: it has {len(clean):,} characters; at most {limit:,} are allowed")
     if needed and not clean:
         raise InputError(f"{name}: it is empty; fill it in")
     return clean
