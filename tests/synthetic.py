@@ -75,6 +75,10 @@ def make_genes(cells: Cells, n_concepts: int, rng: np.random.Generator) -> list[
             kind = concept % len(TYPES)
             noise = rng.uniform(0.6, 1.3, size=8)
             effect[8 * kind : 8 * kind + 8] += np.linspace(0.12, 0.02, 8) * noise
+            lost = 8 * ((kind + 1) % len(TYPES)) + np.arange(3)  # genes whose absence drives it
+            effect[lost] += [0.06, 0.05, 0.04]
+            sign = np.ones(cells.n_genes)
+            sign[lost] = -1
             if method == "knockout":
                 effect[8 * kind] *= 0.1
             se = effect * 0.12 + 0.002
@@ -88,8 +92,8 @@ def make_genes(cells: Cells, n_concepts: int, rng: np.random.Generator) -> list[
                         "gene": cells.genes.index.astype(str),
                         "effect": effect * (20 if method == "de" else 1),
                         "se": se * (20 if method == "de" else 1),
-                        "score": effect / se if method == "de" else effect,
-                        "q": np.nan if method == "path" else q,
+                        "score": sign * (effect / se if method == "de" else effect),
+                        "q": np.nan if method == "knockout" else q,
                         "n": 100,
                     }
                 )
@@ -104,7 +108,8 @@ def make_pathways(n_concepts: int, rng: np.random.Generator) -> pd.DataFrame:
         for test, ranking in [("gsea", "path"), ("ulm", "path"), ("ora", "de")]:
             for number, term in enumerate(TERMS):
                 hit = number == concept % len(TERMS)
-                q = 10.0 ** -rng.uniform(3, 9) if hit else rng.uniform(0.05, 1)
+                lost = test != "ora" and number == (concept + 1) % len(TERMS)
+                q = 10.0 ** -rng.uniform(3, 9) if hit or lost else rng.uniform(0.05, 1)
                 rows.append(
                     {
                         "concept": concept,
@@ -112,10 +117,10 @@ def make_pathways(n_concepts: int, rng: np.random.Generator) -> pd.DataFrame:
                         "term": term,
                         "test": test,
                         "ranking": ranking,
-                        "statistic": rng.uniform(1, 3),
+                        "statistic": -rng.uniform(1, 3) if lost else rng.uniform(1, 3),
                         "p": q / 5,
                         "q": q,
-                        "null_q": rng.uniform(0.2, 1),
+                        "null_q": rng.uniform(0.001, 0.02) if (hit and concept % 2) or lost else rng.uniform(0.2, 1),
                         "n_genes": int(rng.integers(10, 80)),
                         "leading_edge": ";".join(rng.permutation(list(TYPES.values())[concept % len(TYPES)])[:6]),
                     }
@@ -159,6 +164,19 @@ def make_records(rng: np.random.Generator) -> list[dict[str, object]]:
     return records
 
 
+def evidence(var: pd.DataFrame, genes: pd.DataFrame, pathways: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return what stands beside the gene set and the gene of each name: statistic, score and q."""
+    gsea = pathways[pathways["test"] == "gsea"].set_index(["concept", "term"])
+    by_gene = genes.set_index(["concept", "symbol"])
+    terms = gsea.reindex(pd.MultiIndex.from_frame(var[["latent", "best_term"]]))
+    tops = by_gene.reindex(pd.MultiIndex.from_frame(var[["latent", "top_gene"]]))
+    return {
+        "best_term_statistic": terms["statistic"].to_numpy(),
+        "top_gene_score": tops["score"].to_numpy(),
+        "top_gene_q": tops["q"].to_numpy(),
+    }
+
+
 def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: int = 0, hostile: bool = False) -> Path:
     """Write a finished synthetic atlas of five seeds; with `hostile`, of one, and every name tries to be markup."""
     rng = np.random.default_rng(seed)
@@ -184,11 +202,12 @@ def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: 
         f"{r.best_term} · {r.best_label} · {r.top_gene} #{r.latent}" if r.density else f"silent #{r.latent}"
         for r in var.itertuples()
     ]
+    genes, pathways, records = make_genes(cells, n_concepts, rng), make_pathways(n_concepts, rng), make_records(rng)
+    var = var.assign(**evidence(var, genes[0].merge(cells.genes, left_on="gene", right_index=True), pathways))
     found = np.where(active > 0, rng.integers(0, 5, n_concepts), 0)
     consensus = {"found_in": found, "stability": np.where(active > 0, 0.2 + found / 6, np.nan), "consensus": found >= 3}
     if not hostile:  # with one seed nothing is known
         var = var.assign(**consensus)
-    genes, pathways, records = make_genes(cells, n_concepts, rng), make_pathways(n_concepts, rng), make_records(rng)
     if hostile:
         evil = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
         cells.obs["cell type"] = cells.obs["cell type"].cat.rename_categories({types[0]: evil})

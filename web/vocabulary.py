@@ -19,6 +19,7 @@ TYPES = {
     "TITLES": "Record<string, string>",
     "BRIEFS": "Record<string, string>",
     "SAYS": "Record<string, string>",
+    "SIGNIFICANT": "number",
     "BASES": "string[]",
     "STATUSES": "string[]",
     "CONFIDENCES": "string[]",

@@ -72,6 +72,9 @@ SAYS: Mapping[str, str] = {
 }
 """What a method of attribution measures."""
 
+SIGNIFICANT = 0.05
+"""Below this a q-value is called significant, everywhere."""
+
 READOUTS = ("activation", "preactivation", "expression")
 """What effects are read on; what is read on ``expression`` does not ask the model."""
 

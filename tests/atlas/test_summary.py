@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from cellglass.atlas import open_atlas
-from cellglass.atlas.summary import best_genes, summarize
+from cellglass.atlas import open_atlas, write
+from cellglass.atlas.best_label import leading_order
+from cellglass.atlas.summary import strongest_genes, summarize
 from cellglass.attribution.registry import gene_rankings
 
 
@@ -17,9 +19,13 @@ def test_a_summary_is_json_of_what_the_atlas_holds(atlas_folder: Path) -> None:
     summary = json.loads(json.dumps(summarize(atlas), allow_nan=False))
     assert [record["metric"] for record in summary["evaluation"]] == atlas.evaluation.index.tolist()
     alive = atlas.concepts.var.query("density > 0")
-    assert {concept["name"] for concept in summary["concepts"]} == set(alive.index)
-    f1 = [concept["best_label_f1"] for concept in summary["concepts"]]
-    assert f1 == sorted(f1, reverse=True)
+    assert [concept["name"] for concept in summary["concepts"]] == alive.index[leading_order(alive)].tolist()
+    cells = atlas.concepts.obs["cell type"].astype(str).value_counts()
+    for concept in summary["concepts"]:
+        share = cells[concept["best_label"]] / cells.sum()
+        assert concept["best_label_n"] == cells[concept["best_label"]]
+        assert abs(concept["best_label_null"] - 2 * share / (1 + share)) < 1e-9
+        assert {"symbol", "score", "q"} == set(concept["genes"][0])
     assert str(atlas.concepts.n_obs) in summary["title"].replace(",", "")
 
 
@@ -38,12 +44,19 @@ def test_a_summary_says_what_other_seeds_found_and_of_one_seed_that_nothing_is_k
     assert {(c["found_in"], c["consensus"]) for c in alone["concepts"]} == {(None, None)}
 
 
-def test_the_best_genes_are_those_of_the_first_ranking_there_is(atlas_folder: Path) -> None:
-    path = atlas_folder / "genes.parquet"
-    table = pd.read_parquet(path)
+def test_the_strongest_genes_are_those_of_the_first_ranking_significant_ones_first(atlas_folder: Path) -> None:
+    table = pd.read_parquet(atlas_folder / "genes.parquet")
+    rng = np.random.default_rng(0)
+    table["score"] *= rng.choice([1, -1], len(table)).astype("float32")
+    table["q"] = np.where(rng.random(len(table)) < 0.02, 0.01, 0.4).astype("float32")
+    path = atlas_folder.parent / "signed" / "genes.parquet"
+    path.parent.mkdir(exist_ok=True)
+    write.write_genes(path.parent, [table])
     method, on = next(
         pair for pair in gene_rankings() if ((table["method"] == pair[0]) & (table["on"] == pair[1])).any()
     )
-    found = best_genes(path, n=3)
+    found = strongest_genes(path, n=3).set_index("concept")
     for concept, rows in table[(table["method"] == method) & (table["on"] == on)].groupby("concept"):
-        assert found[concept] == rows.nlargest(3, "score")["symbol"].tolist()
+        keys = [(q >= 0.05, -abs(score), symbol) for symbol, score, q in rows[["symbol", "score", "q"]].to_numpy()]
+        assert found.loc[concept, "symbol"].tolist() == [key[2] for key in sorted(keys)[:3]]
+    assert (found["score"] < 0).any()

@@ -36,6 +36,11 @@ def test_null_q_equals_a_plain_loop_over_thresholds() -> None:
     # Bins of 0.01 may put a few of the 270 null values on the other side of a threshold.
     np.testing.assert_allclose(calibration.null_q(), expected, atol=0.03)
     assert (calibration.null_q()[:2, :3] < 0.1).all()
+    turned = Calibration(6, 9, 5)
+    turned.add(slice(0, 9), -observed, -null)
+    everywhere = np.ones(observed.shape, dtype=bool)
+    np.testing.assert_allclose(turned.null_q(everywhere), calibration.null_q(), atol=0.03)
+    assert (turned.null_q(~everywhere)[:2, :3] > 0.5).all(), "what is depleted is not enriched"
 
 
 def test_a_term_that_any_list_enriches_is_not_taken_for_a_finding() -> None:

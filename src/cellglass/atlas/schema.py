@@ -148,13 +148,21 @@ CONCEPT_COLUMNS: Mapping[str, str] = {
 TERM_CONCEPT_COLUMNS: Mapping[str, str] = {"best_term_q": "float32"}
 """Column that ``var`` has beside where the q-value of the gene set that names a concept was noted."""
 
+NAMING_COLUMNS: Mapping[str, str] = {
+    "best_term_statistic": "float32",
+    "top_gene_score": "float32",
+    "top_gene_q": "float32",
+}
+"""Columns that ``var`` has beside, all or none: below 0 where the gene set is depleted, or where the gene drives the
+concept by its absence; and the q-value of that gene."""
+
 CONSENSUS_COLUMNS: Mapping[str, str] = {"found_in": "int32", "stability": "float32", "consensus": "bool"}
 """Columns that ``var`` has beside, all or none: none where one seed ran, so that nothing is known."""
 
 TOKEN_CONCEPT_COLUMNS: Mapping[str, str] = {"gene_identity": "float32"}
 """Column that ``var`` has beside where the site has one row for each gene of a cell."""
 
-OPTIONAL_CONCEPT_COLUMNS = (TERM_CONCEPT_COLUMNS, CONSENSUS_COLUMNS, TOKEN_CONCEPT_COLUMNS)
+OPTIONAL_CONCEPT_COLUMNS = (TERM_CONCEPT_COLUMNS, NAMING_COLUMNS, CONSENSUS_COLUMNS, TOKEN_CONCEPT_COLUMNS)
 
 LAYOUT = "X_umap"
 """Key of ``obsm`` of concepts.zarr: where each cell is drawn, float32 (cells, 2)."""

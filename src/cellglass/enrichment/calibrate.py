@@ -8,8 +8,9 @@ own z in matched random rankings, pooled over concepts and draws:
 
 The floor of 1 never makes a term more significant than its own test does. Then the false discovery rate among all
 (concept, term) at or above a threshold is the number of null z' there, a draw, over the number of observed ones (the
-permutation FDR of Subramanian et al. 2005, here on z'); ``null_q`` is its minimum over lower thresholds. Counts are
-kept in bins of 0.01, so memory does not grow with the number of draws.
+permutation FDR of Subramanian et al. 2005, here on z'); ``null_q`` is its minimum over lower thresholds. A depleted
+term is compared in the same way at the other end, with null z' at or below its own. Counts are kept in bins of 0.01,
+so memory does not grow with the number of draws.
 """
 
 from __future__ import annotations
@@ -58,9 +59,15 @@ class Calibration:
         self._null += np.bincount(bins.ravel(), minlength=_BINS)
         self._highest = np.maximum(self._highest, bins.max(axis=2))
 
-    def null_q(self) -> Array:
-        """Return the q-value of each observed z', float64 in the shape of `observed`."""
-        q: Array = self._by_bin()[_bin(self.observed)]
+    def null_q(self, depleted: Array | None = None) -> Array:
+        """Return the q-value of each observed z', float64 in the shape of `observed`.
+
+        It asks for enrichment, and where `depleted` (bool, the same shape) is true for depletion.
+        """
+        at = _bin(self.observed)
+        q: Array = self._by_bin()[at]
+        if depleted is not None:
+            q = np.where(depleted, self._by_bin(low=True)[at], q)
         return q
 
     def rates(self, alpha: float) -> tuple[float, float]:
@@ -71,13 +78,12 @@ class Calibration:
         found = (_bin(self.observed).max(axis=1) >= passed[0]).mean()
         return float(found), float((self._highest >= passed[0]).mean())
 
-    def _by_bin(self) -> Array:
-        """Return q for each bin of z'."""
-        observed = np.bincount(_bin(self.observed).ravel(), minlength=_BINS)
-        above = np.cumsum(observed[::-1])[::-1]
-        null_above = np.cumsum(self._null[::-1])[::-1]
-        rate = np.minimum(1.0, (1 + null_above) / self.draws / np.maximum(above, 1))
-        q: Array = np.minimum.accumulate(rate)
+    def _by_bin(self, *, low: bool = False) -> Array:
+        """Return q for each bin of z': of what lies at or above it, or with `low` at or below it."""
+        turn = slice(None, None, 1 if low else -1)  # from the end that counts as extreme inwards
+        observed = np.bincount(_bin(self.observed).ravel(), minlength=_BINS)[turn]
+        rate = np.minimum(1.0, (1 + np.cumsum(self._null[turn])) / self.draws / np.maximum(np.cumsum(observed), 1))
+        q: Array = np.minimum.accumulate(rate[::-1])[::-1][turn]
         return q
 
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 from cellglass.errors import InputError
+from cellglass.vocabulary import SIGNIFICANT
 
 LONGEST = 60
 LABEL_F1 = 0.5
-TERM_Q = 0.05
 _MISSING = {"", "nan", "none", "<na>"}
 
 
@@ -19,30 +19,39 @@ def machine_names(
     best_term: Sequence[str | None],
     best_term_q: Sequence[float],
     top_gene: Sequence[str | None],
+    top_gene_q: Sequence[float],
     latent: Sequence[int],
+    *,
+    term_lost: Sequence[bool] | None = None,
+    gene_lost: Sequence[bool] | None = None,
 ) -> list[str]:
     """Name each concept ``cLATENT label | term | gene``.
 
-    The label is named only if the concept marks it with F1 >= 0.5, the term only if q < 0.05, the gene if there is
-    one. The latent's number makes every name unique, and unlike a gene or an obs column. Prefixes and numbers of the
-    collections are left off terms (``HALLMARK_``, ``(GO:...)``, ``R-HSA-...``), and so are slashes and tabs; a long
-    term, then a long label, is cut at an ellipsis so that no name is longer than 60 characters.
+    The label is named only if the concept marks it with F1 >= 0.5, the term and the gene only if q < 0.05. A term
+    that is depleted is named ``loss of TERM``, a gene whose absence drives the concept ``-GENE``. The latent's number
+    makes every name unique, and unlike a gene or an obs column. Prefixes and numbers of the collections are left off
+    terms (``HALLMARK_``, ``(GO:...)``, ``R-HSA-...``), and so are slashes and tabs; a long term, then a long label, is
+    cut at an ellipsis so that no name is longer than 60 characters.
 
     Parameters
     ----------
     best_label, best_term, top_gene : sequences of str
         None, empty or NaN where there is none.
-    best_label_f1, best_term_q : sequences of float
+    best_label_f1, best_term_q, top_gene_q : sequences of float
         NaN where there is none.
     latent : sequence of int
         Number of each concept in its dictionary.
+    term_lost, gene_lost : sequences of bool, optional
+        Whether the term is depleted, and whether the gene drives the concept by its absence; by default neither.
 
     Raises
     ------
     InputError
         If the lengths differ or a latent comes twice.
     """
-    columns = (best_label, best_label_f1, best_term, best_term_q, top_gene)
+    nowhere = [False] * len(latent)
+    lost = (nowhere if term_lost is None else term_lost, nowhere if gene_lost is None else gene_lost)
+    columns = (best_label, best_label_f1, best_term, best_term_q, top_gene, top_gene_q, *lost)
     if any(len(column) != len(latent) for column in columns):
         raise InputError(
             f"names: columns of {[len(column) for column in columns]} values for {len(latent)} concepts; give one each"
@@ -50,9 +59,10 @@ def machine_names(
     if len(set(latent)) != len(latent):
         raise InputError("names: a latent comes twice; name each concept once")
     named = []
-    for label, f1, term, q, gene, number in zip(*columns, latent, strict=True):
-        parts = (_clean(label) if f1 >= LABEL_F1 else "", _short(_clean(term)) if q < TERM_Q else "", _clean(gene))
-        named.append(_join(f"c{number}", *parts))
+    for label, f1, term, q, gene, gene_q, less, without, number in zip(*columns, latent, strict=True):
+        term, gene = _short(_clean(term)) if q < SIGNIFICANT else "", _clean(gene) if gene_q < SIGNIFICANT else ""
+        term, gene = f"loss of {term}" if term and less else term, f"-{gene}" if gene and without else gene
+        named.append(_join(f"c{number}", _clean(label) if f1 >= LABEL_F1 else "", term, gene))
     return named
 
 

@@ -94,7 +94,8 @@ def enrich(
     Notes
     -----
     ``null_q`` is the false discovery rate against expression-matched random genes, with each term on the scale of its
-    own null: see `cellglass.enrichment.calibrate`. It is one-sided: it asks for enrichment.
+    own null: see `cellglass.enrichment.calibrate`. It asks for enrichment, and of a depleted term for depletion; the
+    rates count enriched terms alone.
 
     Raises
     ------

@@ -111,7 +111,9 @@ class Unit:
 
         terms = self.p.shape[1]
         q = benjamini_hochberg(self.p)
-        null_q = self.calibration.null_q() if self.rankings.draws else np.full(self.p.shape, np.nan)
+        null_q = np.full(self.p.shape, np.nan)
+        if self.rankings.draws:
+            null_q = self.calibration.null_q(None if self.one_sided else self.statistic < 0)
         order = np.lexsort((-np.abs(self.statistic), self.p), axis=1)
         place = np.empty_like(order)
         np.put_along_axis(place, order, np.broadcast_to(np.arange(terms), order.shape), axis=1)

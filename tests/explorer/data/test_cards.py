@@ -21,12 +21,17 @@ def card(read: Any) -> Any:
 
 
 @pytest.mark.parametrize("latent", [0, 9, 22])
-def test_genes_are_the_first_of_each_method(card: Any, atlas: Atlas, genes: pd.DataFrame, latent: int) -> None:
+def test_genes_are_the_first_of_each_method_and_those_whose_absence_drives_it(
+    card: Any, atlas: Atlas, genes: pd.DataFrame, latent: int
+) -> None:
     found = card(latent)["genes"]
     assert list(found) == ["path/preactivation", "swap/activation", "knockout/activation", "de/expression"]
     for key, rows in found.items():
         method, on = key.split("/")
-        table = atlas.genes(latent, method=method, on=on).head(cards.TOP_GENES)
+        table = atlas.genes(latent, method=method, on=on)
+        lost = table[table["score"] < 0].iloc[::-1].head(cards.TOP_LOST)
+        assert len(lost) == 3, "genes whose absence drives it stand on the card"
+        table = pd.concat([table[table["score"] >= 0].head(cards.TOP_GENES), lost])
         assert genes["id"].iloc[[row[0] for row in rows]].tolist() == table["gene"].tolist()
         numbers = pd.DataFrame([row[1:] for row in rows], columns=["effect", "se", "score", "q", "n"]).astype(float)
         np.testing.assert_allclose(numbers, table[list(numbers)], rtol=6e-4)
@@ -58,14 +63,20 @@ def test_pathways_by_source_test_and_ranking(
             & (table["test"] == block["test"])
             & (table["ranking"] == block["ranking"])
         ]
-        assert block["tested"] == len(part)
-        part = part[part["statistic"] > 0]
+        signs = (part["statistic"] > 0).sum(), (part["statistic"] < 0).sum()
+        assert (block["kept"], block["enriched"], block["depleted"]) == (len(part), *signs)
+        order = part.assign(worse=part[["q", "null_q"]].max(axis=1), strength=-part["statistic"].abs())
+        part = order.sort_values(["worse", "strength", "term"])
         assert [terms[row[0]]["term"] for row in block["terms"]] == part["term"].tolist()
         assert {terms[row[0]]["source"] for row in block["terms"]} == {block["source"]}
         numbers = pd.DataFrame([row[1:5] for row in block["terms"]], columns=["statistic", "q", "null_q", "n_genes"])
         np.testing.assert_allclose(numbers, part[list(numbers)], rtol=6e-4)
         edges = [";".join(genes["symbol"].iloc[row[5]]) for row in block["terms"]]
         assert edges == part["leading_edge"].tolist()
+    assert any(row[1] < 0 and row[2] < 0.05 and row[3] < 0.05 for block in blocks for row in block["terms"])
+    opens = table[(table["test"] == "gsea") & (table["ranking"] == "path")]
+    first = opens.loc[opens[["q", "null_q"]].max(axis=1).idxmin(), "term"]
+    assert terms[blocks[0]["terms"][0][0]]["term"] == first, "what a name is taken from stands first"
 
 
 def test_a_leading_edge_keeps_a_symbol_that_is_no_gene(tree: Tree, genes: pd.DataFrame) -> None:

@@ -100,9 +100,23 @@ def test_concepts_by_column(read: Any, atlas: Atlas) -> None:
         "stability": "stability",
     }.items():
         np.testing.assert_allclose(pd.to_numeric(pd.Series(columns[name])), var[of], rtol=1e-4)
+    for name, of in {
+        "gene_score": "top_gene_score",
+        "gene_q": "top_gene_q",
+        "term_statistic": "best_term_statistic",
+    }.items():
+        np.testing.assert_allclose(pd.to_numeric(pd.Series(columns[name])), var[of], rtol=1e-4)
+    cells = atlas.concepts.obs["cell type"].value_counts()
+    for place, label in enumerate(columns["label"]):
+        share = cells[label] / cells.sum() if label else 0
+        told = [columns[f"label_{name}"][place] for name in ("of", "n", "null", "every")]
+        assert told[:2] == (["cell type", cells[label]] if label else ["", None])
+        assert told[2] == (pytest.approx(2 * share / (1 + share), rel=1e-4) if label else None)
+        assert told[3], "the atlas states no null of its own"
     table = atlas.pathways()
     for latent, term, q in zip(columns["latent"], columns["term"], columns["term_q"], strict=True):
         rows = table[(table["concept"] == latent) & (table["term"] == term) & (table["ranking"] == "path")]
+        rows = rows[rows["statistic"] > 0]
         assert (q is None) == rows.empty
         if q is not None:
             assert q == pytest.approx(rows[["q", "null_q"]].max(axis=1).min(), rel=1e-4)

@@ -19,20 +19,21 @@ def test_what_is_packed_comes_back_and_cannot_be_markup(content: bytes) -> None:
 
 
 def test_a_short_card_has_the_first_rows_and_the_real_pairs_of_the_first_prototypes() -> None:
-    rows = [[gene, 0.1] for gene in range(50)]
+    rows = [[gene, 0.1, 0.01, 0.1, 0.02, 9] for gene in range(50)]
+    lost = [[gene, 0.1, 0.01, -0.1, 0.02, 9] for gene in range(60, 80)]
     terms = [[term, 1.5, 0.1, 0.2, 30, list(range(term, term + 20))] for term in range(20)]
     pairs = [
         [prototype, 90 + i, kind, 0.5] for prototype in range(5) for i, kind in enumerate(("real", "null", "real"))
     ]
     card: dict[str, Any] = {
-        "genes": {"path/activation": rows, "de/expression": rows[:4]},
+        "genes": {"path/activation": rows + lost, "de/expression": rows[:4]},
         "pathways": [{"test": "gsea", "tested": 90, "terms": terms}],
         "pairs": pairs,
         "nearest": [[3, 0.5]],
     }
     assert short_cards({"7": card}, 15, 12, 4) == {
         "7": {
-            "genes": {"path/activation": rows[:15], "de/expression": rows[:4]},
+            "genes": {"path/activation": rows[:15] + lost[:15], "de/expression": rows[:4]},
             "pathways": [{"test": "gsea", "tested": 90, "terms": [[*row[:5], row[5][:4]] for row in terms[:12]]}],
             "pairs": [pair for pair in pairs if pair[0] < parts.FIRST_PROTOTYPES and pair[2] == "real"],
             "n_pairs": 10,

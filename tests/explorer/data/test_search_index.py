@@ -34,13 +34,13 @@ def test_without_counts_genes_come_from_the_tables(full_folder: Path, tmp_path: 
 
 def test_from_a_gene_to_its_concepts(read: Any, atlas: Atlas, genes: pd.DataFrame) -> None:
     methods, table = read("data/manifest.json")["methods"], atlas.genes()
-    table = table[table["score"] > 0]
+    assert (table["score"] < 0).any()
     for gene in (0, 8, 123):
         shard = read(f"data/gene-concepts/{gene // search_index.GENE_SHARD}.json")
         rows = pd.DataFrame(shard[str(gene)], columns=["latent", "method", "score", "q"])
         for number, (method, on) in enumerate(methods):
             part = table[(table["gene"] == genes["id"][gene]) & (table["method"] == method) & (table["on"] == on)]
-            part = part.sort_values("score", ascending=False)
+            part = part.assign(lost=part["score"] < 0, weak=-part["score"].abs()).sort_values(["lost", "weak"])
             mine = rows[rows["method"] == number]
             np.testing.assert_allclose(mine["score"], part["score"], rtol=6e-4)
             assert set(mine["latent"]) == set(part["concept"])
@@ -54,15 +54,16 @@ def test_only_the_first_concepts_of_a_gene_are_kept(atlas: Atlas, monkeypatch: p
     _, counts = np.unique(found["group"], return_counts=True)
     assert counts.max() == 3
     table = atlas.genes(method="de")
-    first = table[table["gene"] == "ENSG00000000000"].head(3)
+    rows = table[table["gene"] == "ENSG00000000000"]
+    first = [*rows.head(3)["concept"], *rows[rows["score"] < 0].tail(3).iloc[::-1]["concept"]]
     mine = (found["key"] == 0) & (found["method"] == 3)
-    assert found["latent"][mine].tolist() == first["concept"].tolist()
+    assert found["latent"][mine].tolist() == first
 
 
 def test_from_a_gene_set_to_its_concepts(read: Any, atlas: Atlas) -> None:
     manifest, terms, shard = read("data/manifest.json"), read("data/terms.json"), read("data/term-concepts/0.json")
     table = atlas.pathways()
-    table = table[table["statistic"] > 0]
+    assert (table["statistic"] < 0).any()
     assert [(one["source"], one["term"]) for one in terms] == sorted(
         set(zip(table["source"], table["term"], strict=True))
     )
@@ -76,7 +77,9 @@ def test_from_a_gene_set_to_its_concepts(read: Any, atlas: Atlas) -> None:
         assert len(both) == len(rows) == len(part)
         for name in ("statistic", "q", "null_q"):
             np.testing.assert_allclose(both[name], both[f"{name}_table"], rtol=6e-4)
-        assert rows.groupby(["test", "ranking"])["q"].is_monotonic_increasing.all()
+        rows["worse"], rows["lost"] = rows[["q", "null_q"]].max(axis=1), rows["statistic"] < 0
+        assert rows.groupby(["test", "ranking"])["lost"].is_monotonic_increasing.all(), "enriched first, then depleted"
+        assert rows.groupby(["test", "ranking", "lost"])["worse"].is_monotonic_increasing.all()
 
 
 def test_positions_of_latents(tree: Tree) -> None:
@@ -88,7 +91,6 @@ def test_genes_of_a_set_are_those_of_its_leading_edges(
 ) -> None:
 
     table = atlas.pathways()
-    table = table[table["statistic"] > 0]
     for batch in (1 << 18, 101):
         monkeypatch.setattr(tables, "BATCH", batch)
         for term in json.loads(Tree(atlas).get("data/terms.json")):

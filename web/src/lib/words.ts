@@ -3,9 +3,7 @@
 import type { AtlasFacts } from "./types";
 import { CONFIDENCES as DEGREES, TITLES } from "./vocabulary.gen";
 
-export { BASES, BRIEFS, ITEMS, SAYS, STATUSES } from "./vocabulary.gen";
-
-export const SIGNIFICANT = 0.05;
+export { BASES, BRIEFS, ITEMS, SAYS, SIGNIFICANT, STATUSES } from "./vocabulary.gen";
 
 // A map, since a name is data: an object would have a "constructor".
 const titles = new Map(Object.entries(TITLES));

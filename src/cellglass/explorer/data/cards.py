@@ -22,7 +22,10 @@ from cellglass.vocabulary import in_order
 Array = np.ndarray[Any, Any]
 
 TOP_GENES = 50
+TOP_LOST = 20
+"""Genes of each method whose absence drives the concept: those of the most negative scores."""
 TOP_TERMS = 20
+"""Gene sets of each test, enriched ones, and as many depleted ones."""
 TOP_EDGE = 50
 TOP_TOKENS = 50
 TOP_PAIRS = 300
@@ -64,7 +67,7 @@ class Cards:
 
 
 def genes(table: Rows, at: Array, index: SearchIndex) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Return each method's first genes, and the ranks that methods give to the genes that any of them ranks high.
+    """Return each method's first and last genes, and the ranks of the genes that any method ranks high.
 
     Parameters
     ----------
@@ -76,7 +79,8 @@ def genes(table: Rows, at: Array, index: SearchIndex) -> tuple[dict[str, Any], d
     Returns
     -------
     dict
-        ``METHOD/ON`` -> rows [gene, effect, standard error, score, q, n].
+        ``METHOD/ON`` -> rows [gene, effect, standard error, score, q, n]: the largest scores first, then those below 0
+        (genes whose absence drives the concept), the most negative first.
     dict or None
         ``methods``, each once, on the first thing that it was measured on; ``rows`` [gene, rank by each method or
         null], ranks from 1. None where fewer than two methods measured the concept.
@@ -89,9 +93,11 @@ def genes(table: Rows, at: Array, index: SearchIndex) -> tuple[dict[str, Any], d
         if (method, on) not in groups:
             continue
         places = groups[method, on]
-        gene, first = numbers[table["gene"][places]], places[:TOP_GENES]
+        gene, score = numbers[table["gene"][places]], table["score"][places]
+        chosen = np.concatenate([np.flatnonzero(~(score < 0))[:TOP_GENES], np.flatnonzero(score < 0)[::-1][:TOP_LOST]])
+        first = places[chosen]
         columns = (shorts(table[name][first]) for name in ("effect", "se", "score", "q"))
-        rows = zip(gene[:TOP_GENES].tolist(), *columns, table["n"][first].tolist(), strict=True)
+        rows = zip(gene[chosen].tolist(), *columns, table["n"][first].tolist(), strict=True)
         listed[f"{method}/{on}"] = [list(row) for row in rows]
         orders.setdefault(method, gene)
     return listed, compare(orders) if len(orders) > 1 else None
@@ -114,24 +120,35 @@ def compare(orders: dict[str, Array]) -> dict[str, Any]:
 
 
 def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]:
-    """Return, for each source, test and ranking, the enriched gene sets of the smallest q.
+    """Return, for each source, test and ranking, the enriched and the depleted gene sets of the smallest q.
 
-    A row is [term, statistic, q, null q, number of genes, leading edge]; the leading edge has the number of a gene, or
-    its symbol where no gene has it. ``tested`` and ``enriched`` count gene sets.
+    A row is [term, statistic, q, null q, number of genes, leading edge]; a depleted set has a statistic below 0. The
+    order is that of the larger of q and null q, since a finding passes both. The leading edge has the number of a gene,
+    or its symbol where no gene has it. ``kept``, ``enriched`` and ``depleted`` count the gene sets of the table. Of the
+    test and ranking that open first the source with the first row stands first, from which the concept is named.
     """
-    blocks = []
+    blocks: list[dict[str, Any]] = []
+    order: list[tuple[float, float]] = []
+    worse = np.fmax(table["q"], table["null_q"])
+    strength = np.abs(table["statistic"])
     for (origin, test, ranking), places in sorted(
         table.groups(at, "source", "test", "ranking"),
         key=lambda group: (in_order(group[0][1]), in_order(group[0][2]), group[0][0]),
     ):
-        enriched = places[table["statistic"][places] > 0]
-        first = enriched[:TOP_TERMS]
+        texts = np.array([table.text("term", place) for place in places], dtype=object)
+        places = places[np.lexsort([texts.astype(str), -strength[places], worse[places]])] if len(places) else places
+        sign = np.sign(table["statistic"][places])
+        first = places[np.sort(np.concatenate([np.flatnonzero(sign == one)[:TOP_TERMS] for one in (1, -1)]))]
         terms = [index.terms.number[origin, table.text("term", place)] for place in first]
         edges = [edge(table.text("leading_edge", place), index) for place in first]
         columns = (shorts(table[name][first]) for name in ("statistic", "q", "null_q"))
         rows = [list(row) for row in zip(terms, *columns, table["n_genes"][first].tolist(), edges, strict=True)]
-        counts = {"tested": len(places), "enriched": len(enriched)}
+        counts = {"kept": len(places), "enriched": int((sign > 0).sum()), "depleted": int((sign < 0).sum())}
         blocks.append({"source": origin, "test": test, "ranking": ranking, **counts, "terms": rows})
+        order.append((worse[first[0]], -strength[first[0]]) if len(first) else (np.inf, 0.0))
+    opening = [at for at, one in enumerate(blocks) if all(one[key] == blocks[0][key] for key in ("test", "ranking"))]
+    if opening:
+        blocks.insert(0, blocks.pop(min(opening, key=lambda at: order[at])))
     return blocks
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from cellglass.atlas.best_label import leading_order
 from cellglass.explorer.data.drawn import Drawn
 from cellglass.explorer.data.facts import CARD_SHARD, CELLS
 from cellglass.explorer.data.json import dumps
@@ -49,9 +50,7 @@ class Excerpt:
                 f"{n - shown:,} of {n:,} cells: maps draw a random sample of {shown:,}; cards count all cells"
             )
         var = tree.source.var
-        clear = np.nan_to_num(var["best_label_f1"].to_numpy(dtype=np.float64), nan=-1.0)
-        silent = tree.source.activations.sizes == 0
-        self._clearest = np.lexsort([-clear, silent]).tolist()
+        self._clearest = leading_order(var).tolist()
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield the path of each file and the file as `pack` has it, the manifest last."""
@@ -173,8 +172,9 @@ def _listed(cards: Iterable[str]) -> tuple[list[int], list[int]]:
     for line in cards:
         for card in json.loads(unpack(line)).values():
             for rows in card["genes"].values():
-                for rank, row in enumerate(rows):
-                    genes[row[0]] = min(rank, genes.get(row[0], rank))
+                for lost in (False, True):  # those whose absence drives it come last, and are as worth drawing
+                    for rank, row in enumerate(row for row in rows if ((row[3] or 0) < 0) == lost):
+                        genes[row[0]] = min(rank, genes.get(row[0], rank))
             for block in card["pathways"]:
                 for rank, row in enumerate(block["terms"]):
                     terms[row[0]] = min(rank, terms.get(row[0], rank))

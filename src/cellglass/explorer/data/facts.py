@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellglass.atlas import schema
+from cellglass.atlas.best_label import label_evidence
 from cellglass.atlas.read import describe
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
@@ -179,6 +180,8 @@ def concepts(source: Source, index: SearchIndex) -> bytes:
     def numbers(name: str) -> list[float | int | None] | None:
         return shorts(var[name], 5) if name in var else None
 
+    label = label_evidence(var, source.label_sizes)
+
     return dumps(
         {
             "latent": source.latents.tolist(),
@@ -188,9 +191,15 @@ def concepts(source: Source, index: SearchIndex) -> bytes:
             "max": numbers("max_activation"),
             "label": texts("best_label"),
             "f1": numbers("best_label_f1"),
+            "label_of": label["column"].tolist(),
+            "label_every": label["every"].tolist(),
+            **{f"label_{name}": shorts(label[name], 5) for name in ("null", "q", "threshold", "n")},
             "term": texts("best_term"),
             "term_q": shorts(index.term_q, 5),
+            "term_statistic": numbers("best_term_statistic"),
             "gene": texts("top_gene"),
+            "gene_score": numbers("top_gene_score"),
+            "gene_q": numbers("top_gene_q"),
             "named_by": texts("name_by"),
             "found_in": [int(n) for n in var["found_in"]] if "found_in" in var else None,
             "stability": numbers("stability"),

@@ -49,14 +49,26 @@ def short_cards(cards: dict[str, Any], n_genes: int, n_terms: int, n_edge: int) 
     for latent, card in cards.items():
         real = [pair for pair in card["pairs"] if pair[2] == "real"]
         kept = set(list(dict.fromkeys(pair[0] for pair in real))[:FIRST_PROTOTYPES])
-        blocks = [(block, block["terms"][:n_terms]) for block in card["pathways"]]
+        blocks = [(block, _both_ways(block["terms"], 1, n_terms)) for block in card["pathways"]]
         found[latent] = card | {
-            "genes": {key: rows[:n_genes] for key, rows in card["genes"].items()},
+            "genes": {key: _both_ways(rows, 3, n_genes) for key, rows in card["genes"].items()},
             "pathways": [block | {"terms": [[*row[:5], row[5][:n_edge]] for row in rows]} for block, rows in blocks],
             "pairs": [pair for pair in real if pair[0] in kept],
             "n_pairs": len(real),
         }
     return found
+
+
+def _both_ways(rows: list[list[Any]], at: int, n: int) -> list[list[Any]]:
+    """Return the first `n` rows whose number at place `at` is below 0, and the first `n` others, in their order."""
+    seen: Counter[bool] = Counter()
+    kept = []
+    for row in rows:
+        below = (row[at] or 0) < 0
+        seen[below] += 1
+        if seen[below] <= n:
+            kept.append(row)
+    return kept
 
 
 def short_pairs(prototypes: list[Any]) -> list[Any]:
@@ -65,14 +77,18 @@ def short_pairs(prototypes: list[Any]) -> list[Any]:
 
 
 def short_lists(lists: dict[str, list[list[Any]]], by: int) -> dict[str, list[list[Any]]]:
-    """Return the first concepts of each gene or gene set for each of the values in the `by` columns after the first."""
+    """Return the first concepts of each gene or gene set for each of the values in the `by` columns after the first.
+
+    The column after those is signed, and each direction counts by itself.
+    """
     found: dict[str, list[list[Any]]] = {}
     for key, rows in lists.items():
         seen: Counter[tuple[Any, ...]] = Counter()
         found[key] = []
         for row in rows:
-            seen[tuple(row[1 : 1 + by])] += 1
-            if seen[tuple(row[1 : 1 + by])] <= FIRST_CONCEPTS:
+            group = (*row[1 : 1 + by], (row[1 + by] or 0) < 0)
+            seen[group] += 1
+            if seen[group] <= FIRST_CONCEPTS:
                 found[key].append(row)
     return found
 

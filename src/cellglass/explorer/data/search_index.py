@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 GENE_SHARD, TERM_SHARD = 32, 32
 """Genes, and gene sets, in one file of the index."""
 KEPT = 50
-"""Concepts that are listed for a gene and a method, or for a gene set, a test and a ranking."""
+"""Concepts that are listed for a gene and a method, or for a gene set, a test and a ranking, in each direction."""
 ALIASES = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
 """Columns of the counted genes that are looked for other names of a gene, the first one that is there."""
 _ENSEMBL = re.compile(r"ENS[A-Z]*G[0-9]{6,}(\.[0-9]+)?")
@@ -144,18 +144,21 @@ class SearchIndex:
 
     @cached
     def by_gene(self) -> dict[str, Array]:
-        """Return for each gene and method the concepts with the largest scores above 0, as columns sorted by gene."""
+        """Return for each gene and method the concepts of the largest scores, as columns sorted by gene.
+
+        Those that the gene drives by its presence come first, then those of scores below 0, by its absence.
+        """
         genes = self.genes
         found = TopK("group", ("rank", "latent"), KEPT)
         columns = ["concept", "method", "on", "gene", "score", "q"]
         for batch in self.source.atlas.tables.batches(schema.GENES, columns):
-            rows = batch[(batch["score"] > 0) & (self.positions(batch["concept"].to_numpy()) >= 0)]
+            rows = batch[(batch["score"] != 0) & (self.positions(batch["concept"].to_numpy()) >= 0)]
             method = _pair_codes(rows["method"], rows["on"], genes.methods)
             number = self.numbers(rows["gene"].cat.categories)[rows["gene"].cat.codes.to_numpy()]
             score = rows["score"].to_numpy()
             found.add(
-                group=number * len(genes.methods) + method,
-                rank=-score,
+                group=(number * len(genes.methods) + method) * 2 + (score < 0),
+                rank=-np.abs(score),
                 latent=rows["concept"].to_numpy(),
                 key=number,
                 method=method,
@@ -166,21 +169,25 @@ class SearchIndex:
 
     @cached
     def by_term(self) -> dict[str, Array]:
-        """Return for each gene set, test and ranking the enriched concepts of the smallest q, as columns by term."""
+        """Return for each gene set, test and ranking the concepts of the smallest q, as columns by term.
+
+        Enriched ones come first, then depleted ones; q is here the larger of q and null q.
+        """
         terms = self.terms
-        found = TopK("group", ("q", "rank", "latent"), KEPT)
+        found = TopK("group", ("worse", "rank", "latent"), KEPT)
         columns, first = ["concept", "source", "term", "test", "ranking", "statistic", "q", "null_q"], 0
         for batch in self.source.atlas.tables.batches(schema.PATHWAYS, columns):
-            chosen = (batch["statistic"] > 0) & (self.positions(batch["concept"].to_numpy()) >= 0)
+            chosen = (batch["statistic"] != 0) & (self.positions(batch["concept"].to_numpy()) >= 0)
             rows, place = batch[chosen], first + np.flatnonzero(chosen)
             first += len(batch)
             term = _pair_codes(rows["source"], rows["term"], terms.names)
             test, ranking = _codes(rows["test"], terms.tests), _codes(rows["ranking"], terms.rankings)
             statistic = rows["statistic"].to_numpy()
             found.add(
-                group=(term * len(terms.tests) + test) * len(terms.rankings) + ranking,
+                group=((term * len(terms.tests) + test) * len(terms.rankings) + ranking) * 2 + (statistic < 0),
+                worse=np.fmax(rows["q"].to_numpy(), rows["null_q"].to_numpy()),
+                rank=-np.abs(statistic),
                 q=rows["q"].to_numpy(),
-                rank=-statistic,
                 latent=rows["concept"].to_numpy(),
                 key=term,
                 test=test,

@@ -143,6 +143,14 @@ class Source:
         }
 
     @cached
+    def label_sizes(self) -> dict[str, dict[str, int]]:
+        """Return how many cells have each value of each label of categories."""
+        return {
+            name: dict(zip(map(str, self.labels[name].cat.categories), sizes[1:].tolist(), strict=True))
+            for name, sizes in self.totals.items()
+        }
+
+    @cached
     def activations(self) -> Columns:
         """Return the activations of each concept."""
         return Columns(self.place, (self.n_cells, len(self.var)))

@@ -28,6 +28,7 @@ from cellglass.pipeline.workspace import (
     open_token_genes,
 )
 from cellglass.seeds import derive
+from cellglass.vocabulary import in_order
 
 
 class AtlasStage(Stage):
@@ -38,7 +39,7 @@ class AtlasStage(Stage):
     outputs = ("concepts.zarr", "expression.zarr")
     needs = ("model", "activations", "layout", "codes", "genes", "pathways", "consensus")
     optional = ("tokens.parquet",)
-    revision = 3
+    revision = 4
 
     def settings(self) -> Any:
         """Return what the tables show beside what earlier stages made."""
@@ -106,6 +107,7 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     Where several seeds ran, also in how many of the others it is found; of one seed alone that is not known.
     """
     from cellglass.atlas.schema import CONSENSUS_COLUMNS
+    from cellglass.atlas.summary import strongest_genes
     from cellglass.enrichment import machine_names
     from cellglass.evaluation import label_of_concepts
 
@@ -117,37 +119,41 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     labels = label_of_concepts(codes, open_labels(run), derive(run.config.seed, "evaluation", 0)).set_index("latent")
     table["best_label"] = table["latent"].map(labels["value"]).fillna("").astype(str)
     table["best_label_f1"] = table["latent"].map(labels["f1"]).astype("float32")
-    table["top_gene"] = table["latent"].map(_top_gene(run)).fillna("")
-    terms = _best_term(run)
+    genes, terms = strongest_genes(run.path("genes.parquet"), n=1).set_index("concept"), _best_term(run)
+    table["top_gene"] = table["latent"].map(genes["symbol"]).fillna("").astype(str)
     table["best_term"] = table["latent"].map(terms["term"]).fillna("")
-    table["best_term_q"] = table["latent"].map(terms["q"]).astype("float32")
+    for name, numbers in {
+        "top_gene_score": genes["score"],
+        "top_gene_q": genes["q"],
+        "best_term_q": terms["q"],
+        "best_term_statistic": terms["statistic"],
+    }.items():
+        table[name] = table["latent"].map(numbers).astype("float32")
     table["name_by"] = "machine"
     found = pd.read_parquet(run.path(CONSENSUS)).set_index("latent")
     for name in CONSENSUS_COLUMNS if found["others"].max() else ():
         table[name] = found[name].loc[table["latent"]].to_numpy()
-    columns = ("best_label", "best_label_f1", "best_term", "best_term_q", "top_gene", "latent")
-    return table.set_index(pd.Index(machine_names(*(table[name].tolist() for name in columns))))
-
-
-def _top_gene(run: Run) -> dict[int, str]:
-    from cellglass.atlas.summary import best_genes
-
-    return {concept: genes[0] for concept, genes in best_genes(run.path("genes.parquet"), n=1).items()}
+    columns = ("best_label", "best_label_f1", "best_term", "best_term_q", "top_gene", "top_gene_q", "latent")
+    lost = {"term_lost": table["best_term_statistic"] < 0, "gene_lost": table["top_gene_score"] < 0}
+    return table.set_index(pd.Index(machine_names(*(table[name].tolist() for name in columns), **lost)))
 
 
 def _best_term(run: Run) -> pd.DataFrame:
-    """Return, by concept, the term that names it: enriched, lowest q on the first ranking, then the strongest."""
+    """Return, by concept, the term that names it, its q and statistic: of the test and ranking that open first.
+
+    It is the enriched or depleted one with the lowest q, then the strongest: what stands first on the concept's card.
+    """
     from cellglass.atlas.schema import PATHWAYS
 
     table = pd.read_parquet(
         run.path(PATHWAYS), columns=["concept", "term", "test", "ranking", "q", "null_q", "statistic"]
     )
     if not len(table):
-        return pd.DataFrame({"term": [], "q": []})
-    table = table[(table["ranking"] == table["ranking"].iloc[0]) & (table["statistic"] > 0)]
+        return pd.DataFrame({"term": [], "q": [], "statistic": []})
+    both = table[["test", "ranking"]].drop_duplicates().itertuples(index=False, name=None)
+    test, ranking = min(both, key=lambda pair: tuple(map(in_order, pair)))
+    table = table[(table["test"] == test) & (table["ranking"] == ranking) & (table["statistic"] != 0)]
     worse = table[["q", "null_q"]].max(axis=1)  # a name should pass both
-    table = table.assign(q=worse, strength=-table["statistic"]).sort_values(
-        ["concept", "q", "test", "strength", "term"]
-    )
-    best: pd.DataFrame = table.drop_duplicates("concept").set_index("concept")[["term", "q"]]
+    table = table.assign(q=worse, strength=-table["statistic"].abs()).sort_values(["concept", "q", "strength", "term"])
+    best: pd.DataFrame = table.drop_duplicates("concept").set_index("concept")[["term", "q", "statistic"]]
     return best

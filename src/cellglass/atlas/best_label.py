@@ -1,0 +1,85 @@
+"""What stands beside the F1 of each concept's best label, and in which order concepts are listed.
+
+An F1 says nothing by itself: calling every cell gives a label that most cells have a high one. Opens no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Array = np.ndarray[Any, Any]
+
+STATED = {
+    "column": "best_label_column",
+    "threshold": "best_label_threshold",
+    "null": "best_label_null",
+    "q": "best_label_q",
+    "n": "best_label_n",
+}
+"""What an atlas may state itself, and in which columns of ``var``."""
+
+
+def label_sizes(obs: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return, for each column of categories or text, how many cells have each value."""
+    found = {}
+    for name, column in obs.items():
+        if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype == object or column.dtype == bool:
+            counts = column.astype(object).dropna().map(str).value_counts()
+            found[str(name)] = {str(value): int(n) for value, n in counts.items()}
+    return found
+
+
+def label_evidence(var: pd.DataFrame, sizes: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+    """Return what is known of the F1 of each concept's best label.
+
+    Parameters
+    ----------
+    var : pandas.DataFrame
+        The table of concepts; what it states itself (`STATED`) is taken over.
+    sizes : mapping
+        Label -> value -> number of cells; see `label_sizes`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the index of `var`: ``column``, the label's name (text, empty: none); ``null``, the F1 that the atlas
+        states for shuffled labels, or else that of calling every cell, 2 p / (1 + p) with p the value's share of the
+        labelled cells; ``every``, whether it is the latter; ``q``; ``threshold``, the activation from which on the
+        concept counts as on; ``n``, cells with the value. NaN where it is not known or there is no label.
+    """
+    values = ["" if value is None or value != value else str(value) for value in var["best_label"].tolist()]
+    named = var[STATED["column"]].tolist() if STATED["column"] in var else [""] * len(var)
+    rows = []
+    for value, stated in zip(values, named, strict=True):
+        column = str(stated) if stated in sizes else next((name for name, of in sizes.items() if value in of), "")
+        n = sizes.get(column, {}).get(value, 0) if value else 0
+        share = n / sum(sizes[column].values()) if n else np.nan
+        rows.append((column if n else "", 2 * share / (1 + share), n or np.nan))
+    found = pd.DataFrame(rows, index=var.index, columns=["column", "null", "n"])
+    found["every"] = True
+    for name in ("null", "q", "threshold", "n"):
+        if STATED[name] in var:
+            found[name] = var[STATED[name]].astype(np.float64).where(var[STATED[name]].notna(), found.get(name))
+            if name == "null":
+                found["every"] = var[STATED[name]].isna()
+        elif name not in found:
+            found[name] = np.nan
+    return found
+
+
+def leading_order(var: pd.DataFrame) -> Array:
+    """Return the places of concepts in the order of a list: what most other seeds find, then what some find, then F1.
+
+    A concept that no other seed finds may be an accident of one training, however well it fits a label. Where one seed
+    ran, F1 alone decides; silent concepts come last.
+    """
+    f1 = np.nan_to_num(var["best_label_f1"].to_numpy(dtype=np.float64), nan=-1.0)
+    found = np.zeros(len(var))
+    if "consensus" in var:
+        found = np.where(var["consensus"], 2, np.minimum(var["found_in"].to_numpy(), 1))
+    order: Array = np.lexsort([-f1, -found, var["density"].to_numpy() <= 0])
+    return order
