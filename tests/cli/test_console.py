@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from cellglass.cli.console import listening, show_comparison, show_sources, show_summary
+from cellglass.cli.console import _Lines, listening, show_comparison, show_sources, show_summary
 from cellglass.progress import silent
 
 SUMMARY = {
@@ -30,7 +31,16 @@ SUMMARY = {
             "density": 0.25,
             "best_label": "B",
             "best_label_f1": 0.9,
-            "genes": ["CD79A", "MS4A1"],
+            "best_label_null": 0.18,
+            "best_label_q": 0.004,
+            "best_label_n": 1234,
+            "found_in": 3,
+            "genes": [
+                {"symbol": "CD79A", "score": 0.1, "q": 0.001},
+                {"symbol": "STAT1", "score": -0.2, "q": 0.001},
+                {"symbol": "MS4A1", "score": 0.1, "q": 0.2},
+                {"symbol": "LYZ", "score": -0.1, "q": None},
+            ],
         }
     ],
 }
@@ -46,8 +56,15 @@ def test_a_summary_shows_names_as_they_are(capsys: pytest.CaptureFixture[str]) -
     assert "stability.concepts.coactivation" in shown
     assert "stability.random.above_0.7" not in shown
     assert "1 of 1 concepts are found in most of the 4 other seeds' dictionaries." in shown
+    words = " ".join(shown.split())
+    assert "B (n 1,234): 0.90 / 0.18, q 0.004" in words
+    assert "CD79A, -STAT1, (MS4A1), (-LYZ)" in words
+    assert "3 of 4" in words
+    assert "may be an accident of one training" in words
     show_summary({**SUMMARY, "consensus": None, "other_seeds": 0})
-    assert "other seeds" not in capsys.readouterr().out
+    alone = capsys.readouterr().out
+    assert "other seeds" not in alone
+    assert "3 of 0" not in alone
 
 
 def test_genes_that_do_not_meet_are_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,14 +104,33 @@ def test_a_comparison_shows_each_way_beside_chance_and_what_is_left_over(capsys:
     assert not any("concepts of B have no partner" in line for line in lines)
 
 
-def test_on_a_pipe_each_thing_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_on_a_pipe_each_thing_begins_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with listening() as progress:
         for done in range(3):
             progress("[i]epochs[/i]", done, 3)
         progress("swaps", 0, 9)
     captured = capsys.readouterr()
-    assert captured.err.split("\n") == ["... [i]epochs[/i]", "... swaps", ""]
+    assert captured.err.split("\n") == ["[0:00] [i]epochs[/i] ...", "[0:00] swaps ...", ""]
     assert captured.out == ""
+
+
+def test_lines_tell_what_went_by_and_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    lines = _Lines(Console(stderr=True), clock=lambda: now[0])
+    for second, done in ((5, 0), (20, 5), (36, 10), (50, 12), (3700, 40), (3800, 100), (3900, 100)):
+        now[0] = second
+        lines("epochs", done, 100)
+    lines("genes", 0, 0)
+    now[0] = 3940
+    lines("genes", 7, 0)
+    assert capsys.readouterr().err.splitlines() == [
+        "[0:05] epochs ...",
+        "[0:36] epochs: 10 of 100, about 4:39 left",
+        "[1:01:40] epochs: 40 of 100, about 1:32:22 left",
+        "[1:03:20] epochs: done in 1:03:15",
+        "[1:05:00] genes ...",
+        "[1:05:40] genes: 7",
+    ]
 
 
 def test_quiet_listens_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,7 +133,10 @@ def write(
 
 @app.command()
 def info(atlas: AtlasPath, as_json: Json = False) -> None:
-    """Say what an atlas holds, and every metric with its spread, its null and its definition."""
+    """Say what an atlas holds: its main metrics with spread and null, and ten concepts with their evidence.
+
+    With --json everything: every metric with its definition, and every concept.
+    """
     from cellglass.atlas import open_atlas
     from cellglass.atlas.summary import summarize
 

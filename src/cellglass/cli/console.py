@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
@@ -14,11 +15,12 @@ from rich.table import Table
 
 from cellglass.progress import Progress as Listener
 from cellglass.progress import silent
+from cellglass.vocabulary import SIGNIFICANT
 
 
 @contextmanager
 def listening(*, quiet: bool = False) -> Iterator[Listener]:
-    """Yield a listener that draws one bar for each thing that is told of; on a pipe, one line as each ends."""
+    """Yield a listener that draws one bar for each thing that is told of; on a pipe, lines with times."""
     if quiet:
         yield silent
         return
@@ -50,17 +52,50 @@ class _Bars:
         self.bars.update(self.tasks[what], completed=done, total=total or None)
 
 
+EVERY = 30.0
+"""Seconds between two lines of one thing on a pipe."""
+
+
 class _Lines:
-    """Prints a line when a thing begins, for logs and pipes."""
+    """Prints a line when a thing begins, ends, and every `EVERY` seconds between, for logs and pipes.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.seen: set[str] = set()
+    Each begins with the time since the first; what is left is told as the rate so far foresees it.
+    """
 
-    def __call__(self, what: str, done: int, total: int) -> None:  # noqa: ARG002  # the listener's face
-        if what not in self.seen:
-            self.seen.add(what)
-            self.console.print(escape(f"... {what}"), highlight=False)
+    def __init__(self, console: Console, clock: Callable[[], float] = monotonic) -> None:
+        self.console, self.clock, self.start = console, clock, clock()
+        self.began: dict[str, tuple[float, int]] = {}
+        self.told: dict[str, float] = {}
+        self.ended: set[str] = set()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = self.clock()
+        if what not in self.began:
+            self.began[what], self.told[what] = (now, done), now
+            self._print(now, f"{what} ...")
+        begin, first = self.began[what]
+        if total and done >= total:
+            if what not in self.ended and now - begin >= 1:
+                self._print(now, f"{what}: done in {_time(now - begin)}")
+            self.ended.add(what)
+        elif now - self.told[what] >= EVERY:
+            self.told[what] = now
+            left = (
+                f", about {_time((now - begin) * (total - done) / (done - first))} left"
+                if total and done > first
+                else ""
+            )
+            self._print(now, f"{what}: {done:,} of {total:,}{left}" if total else f"{what}: {done:,}")
+
+    def _print(self, now: float, text: str) -> None:
+        self.console.print(escape(f"[{_time(now - self.start)}] {text}"), highlight=False, soft_wrap=True)
+
+
+def _time(seconds: float) -> str:
+    """Return minutes and seconds, and hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def show_summary(summary: Mapping[str, Any]) -> None:
@@ -85,16 +120,62 @@ def show_summary(summary: Mapping[str, Any]) -> None:
             f"{summary['other_seeds']} other seeds' dictionaries.",
             highlight=False,
         )
-    concepts = Table(
-        "concept", "cells", "best label (F1)", "its first genes", box=None, pad_edge=False, header_style="dim"
-    )
-    for concept in summary["concepts"][:10]:
-        label = f"{concept['best_label']} ({concept['best_label_f1']:.2f})" if concept["best_label"] else ""
-        concepts.add_row(
-            escape(concept["name"]), f"{concept['density']:.1%}", escape(label), escape(", ".join(concept["genes"][:6]))
+    console.print(_heading(summary), highlight=False)
+    console.print(_concepts(summary))
+    for line in _LEGEND:
+        console.print(line, style="dim", highlight=False)
+
+
+_LEGEND = (
+    "F1 on held-out cells / its null: F1 of calling every cell, or of shuffled labels where q is given.",
+    "Genes: -GENE drives the concept by its absence. In parentheses: not significant, or not above the null.",
+    "All measurements with their definitions, and all concepts: cellglass info ATLAS --json",
+)
+
+
+def _heading(summary: Mapping[str, Any]) -> str:
+    """Return what the list of concepts says of its order."""
+    n = len(summary["concepts"])
+    if not summary["other_seeds"]:
+        return (
+            f"\nThe {min(n, 10)} concepts that fit a label best, of {n} (one seed ran: nothing says which come back):"
         )
-    console.print(f"\nThe ten concepts that fit a label best, of {len(summary['concepts'])}:", highlight=False)
-    console.print(concepts)
+    return (
+        f"\n{min(n, 10)} of {n} concepts: first those that most other seeds find, since a concept that no other seed "
+        "finds may be an accident of one training; then by F1:"
+    )
+
+
+def _concepts(summary: Mapping[str, Any]) -> Table:
+    """Return the first concepts, each figure with its null and its count."""
+    seeds = summary["other_seeds"]
+    heads = ["concept", "cells", *(["seeds"] if seeds else []), "best label: F1 / null", "its strongest genes"]
+    table = Table(*heads, box=None, pad_edge=False, header_style="dim")
+    for concept in summary["concepts"][:10]:
+        found = [f"{concept['found_in']} of {seeds}"] if seeds else []
+        genes = ", ".join(map(_gene, concept["genes"][:6]))
+        table.add_row(
+            escape(concept["name"]), f"{concept['density']:.1%}", *found, escape(_label(concept)), escape(genes)
+        )
+    return table
+
+
+def _label(concept: Mapping[str, Any]) -> str:
+    """Return a concept's best label with the F1, its null and q, and the number of its cells."""
+    if not concept["best_label"]:
+        return ""
+    null, q, n = (concept.get(f"best_label_{name}") for name in ("null", "q", "n"))
+    many = "" if n is None else f" (n {int(n):,})"
+    beside = "?" if null is None else f"{null:.2f}" if q is None else f"{null:.2f}, q {q:.2g}"
+    text = f"{concept['best_label']}{many}: {concept['best_label_f1']:.2f} / {beside}"
+    better = concept["best_label_f1"] > (null or 0) if q is None else q < SIGNIFICANT
+    return text if better else f"({text})"
+
+
+def _gene(gene: Mapping[str, Any]) -> str:
+    """Return a gene's symbol, with a minus if its absence counts, in parentheses if it is not significant."""
+    text = f"-{gene['symbol']}" if (gene["score"] or 0) < 0 else str(gene["symbol"])
+    return text if gene["q"] is not None and gene["q"] < SIGNIFICANT else f"({text})"
 
 
 def show_comparison(found: Mapping[str, Any]) -> None:
