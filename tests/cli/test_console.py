@@ -46,7 +46,8 @@ SUMMARY = {
 }
 
 
-def test_a_summary_shows_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_summary_shows_names_as_they_are(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     show_summary(SUMMARY)
     shown = capsys.readouterr().out
     assert "[red]my[/red].h5ad" in shown
