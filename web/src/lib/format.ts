@@ -21,7 +21,15 @@ export function number(value: number | null | undefined, digits = 2): string {
 export function percent(value: number | null | undefined): string {
   if (!known(value)) return "–";
   const shown = 100 * value;
+  if (value < 0) return `−${percent(-value)}`;
   return `${value > 0 && value < 0.1 ? shown.toFixed(shown < 0.1 ? 2 : 1) : Math.round(shown)} %`;
+}
+
+/** A share with its sign, as a reader says it: 4.6 %, −5.0 %. */
+export function share(value: number | null | undefined): string {
+  if (!known(value)) return "–";
+  const shown = 100 * Math.abs(value);
+  return `${value < 0 ? "−" : ""}${shown !== 0 && shown < 0.1 ? shown.toFixed(2) : shown.toFixed(1)} %`;
 }
 
 export const count = (value: number | null | undefined): string => (known(value) ? value.toLocaleString("en") : "–");

@@ -1,8 +1,9 @@
 // Which concepts the list shows, and in which order. Everything stands in the link: `#/concepts?q=plasma&sort=-f1`.
 
+import { leads, significant } from "./evidence";
+import { has, wordsOf } from "./find";
 import { known } from "./format";
 import type { Concepts, Revision } from "./types";
-import { SIGNIFICANT } from "./words";
 
 export const SORTS = ["latent", "name", "density", "f1", "term", "gene", "found", "note"] as const;
 export type Sort = (typeof SORTS)[number];
@@ -51,7 +52,7 @@ const yes = (wanted: string, is: boolean): boolean => !wanted || (wanted === "ye
 
 /** Places of the concepts in the columns, in order. */
 export function listed(c: Concepts, a: Asked, note: (latent: number) => Revision | null): number[] {
-  const words = a.q.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = wordsOf(a.q);
   const fits = (i: number): boolean => {
     const mine = note(c.latent[i]);
     if (!a.silent && !(c.density[i] ?? 0)) return false;
@@ -61,12 +62,12 @@ export function listed(c: Concepts, a: Asked, note: (latent: number) => Revision
     if (a.most !== null && 100 * (c.density[i] ?? 0) > a.most) return false;
     if (a.found !== null && (c.found_in?.[i] ?? 0) < a.found) return false;
     if (a.again && !c.consensus?.[i]) return false;
-    if (!yes(a.annotated, Boolean(c.term[i]) && (!known(c.term_q[i]) || c.term_q[i]! < SIGNIFICANT))) return false;
+    if (!yes(a.annotated, Boolean(c.term[i]) && significant(c.term_q[i]))) return false;
     if (!yes(a.noted, mine !== null) || !yes(a.rated, known(mine?.confidence))) return false;
     if (a.status && mine?.status !== a.status) return false;
     if (!words.length) return true;
-    const text = `#${c.latent[i]}\n${c.name[i]}\n${c.label[i]}\n${c.term[i]}\n${c.gene[i]}\n${mine ? `${mine.label}\n${mine.text}\n${mine.tags.join("\n")}` : ""}`.toLowerCase();
-    return words.every((word) => text.includes(word));
+    const text = `#${c.latent[i]} ${c.latent[i]}\n${c.name[i]}\n${c.label[i]}\n${c.term[i]}\n${c.gene[i]}\n${mine ? `${mine.label}\n${mine.text}\n${mine.tags.join("\n")}` : ""}`;
+    return has(text, words);
   };
   const value: Record<Sort, (i: number) => number | string> = {
     latent: (i) => c.latent[i],
@@ -82,6 +83,9 @@ export function listed(c: Concepts, a: Asked, note: (latent: number) => Revision
   const keyed = c.latent.map((_, i) => i).filter(fits).map((i) => [of(i), i] as const);
   const sign = a.down ? -1 : 1;
   keyed.sort(([x, i], [y, j]) => {
+    // What no other seed finds leads no list by merit, however well it fits.
+    const first = a.sort === "f1" && a.down ? leads(c, i) - leads(c, j) : 0;
+    if (first) return first;
     if (x === y) return c.latent[i] - c.latent[j];
     if (x === "" || y === "") return x === "" ? 1 : -1; // what is not known comes last
     return x < y ? -sign : sign;

@@ -33,6 +33,7 @@ export function alignment(metrics: Metric[], labels: Label[]): { name: string; b
     found.set(column, values);
   }
   return [...found].map(([name, values]) => {
+    for (const records of values.values()) if (records.concepts && known(records.concepts.null)) records.null = { ...records.concepts, value: records.concepts.null, spread: null };
     const bases = basesOf([...values.values()]);
     const rows: DotRow[] = [...values]
       .filter(([value]) => value !== "mean")

@@ -3,12 +3,13 @@
 import { atlas } from "./atlas.svelte";
 import { category, ramp, rgb, zero } from "./colour";
 import * as data from "./data";
+import { geneNamed } from "./find";
 import type { Label, Sparse } from "./types";
 import { neuronName } from "./words";
 
 export type Shade =
   | { kind: "category"; title: string; values: string[]; codes: Uint8Array | Uint16Array }
-  | { kind: "number"; title: string; unit: string; low: number; sorted: Float32Array; sparse?: Sparse; dense?: Float32Array; link?: string };
+  | { kind: "number"; title: string; unit: string; low: number; sorted: Float32Array; sparse?: Sparse; dense?: Float32Array };
 
 export interface Settings {
   dark: boolean;
@@ -24,7 +25,7 @@ const positive = (values: Float32Array): Float32Array => values.filter((v) => Nu
 
 async function ofConcept(latent: number): Promise<Shade> {
   const sparse = await data.activation(latent);
-  return { kind: "number", title: atlas.name(latent), unit: "activation", low: 0, sorted: positive(sparse.values.slice()), sparse, link: `#/c/${latent}` };
+  return { kind: "number", title: atlas.name(latent), unit: "activation", low: 0, sorted: positive(sparse.values.slice()), sparse };
 }
 
 async function ofNeuron(number: number): Promise<Shade> {
@@ -65,9 +66,7 @@ async function ofLabel(label: Label): Promise<Shade> {
 }
 
 async function geneNumber(id: string): Promise<number> {
-  const genes = await atlas.loadGenes();
-  const place = genes.id.indexOf(id);
-  const found = place >= 0 ? place : genes.symbol.findIndex((symbol) => symbol.toLowerCase() === id.toLowerCase());
+  const found = geneNamed(await atlas.loadGenes(), id);
   if (found < 0) throw new data.DataError(`The atlas has no gene ${id}.`);
   return found;
 }

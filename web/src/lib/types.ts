@@ -73,9 +73,21 @@ export interface Concepts {
   max: Maybe[];
   label: string[];
   f1: Maybe[];
+  /** of the label: its name; the F1 of its null, and whether that is of calling every cell; q; activation from which on; cells */
+  label_of?: string[];
+  label_null?: Maybe[];
+  label_every?: boolean[];
+  label_q?: Maybe[];
+  label_threshold?: Maybe[];
+  label_n?: Maybe[];
   term: string[];
+  /** the larger of q and null q */
   term_q: Maybe[];
+  /** below 0: depleted, or driving by absence */
+  term_statistic?: Maybe[] | null;
   gene: string[];
+  gene_score?: Maybe[] | null;
+  gene_q?: Maybe[] | null;
   named_by?: string[];
   found_in: Maybe[] | null;
   stability: Maybe[] | null;
@@ -84,17 +96,19 @@ export interface Concepts {
   n_active: Maybe[];
 }
 
-/** gene number, effect, standard error, score, q, n */
+/** gene number, effect, standard error, score (below 0: its absence drives the concept), q, n */
 export type GeneRow = [number, Maybe, Maybe, Maybe, Maybe, Maybe];
-/** term (number in terms.json), statistic, q, q against random genes, genes of the set, leading edge (genes by number, or symbols) */
+/** term (number in terms.json), statistic (below 0: depleted), q, q against random genes, genes of the set, leading edge (genes by number, or symbols) */
 export type TermRow = [number, Maybe, Maybe, Maybe, Maybe, (number | string)[]];
 
 export interface Pathways {
   source: string;
   test: string;
   ranking: string;
-  tested?: number;
+  /** gene sets that the atlas keeps: those at p < 0.05 and the 20 of the lowest p */
+  kept?: number;
   enriched?: number;
+  depleted?: number;
   terms: TermRow[];
 }
 
