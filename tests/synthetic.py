@@ -34,7 +34,7 @@ def make_cells(n: int, rng: np.random.Generator) -> tuple[Cells, np.ndarray, np.
     kinds = rng.choice(len(TYPES), size=n, p=np.array([5, 3, 3, 1.5, 3, 4, 4, 2]) / 25.5)
     centres = np.array([[-8, 4], [7, 7], [4, -7], [-5, -7], [2, -2], [-1, 2.5], [1.5, 5], [-2, -1]])
     layout = centres[kinds] + rng.normal(size=(n, 2)) * np.array([[1.2, 0.8]]) + rng.normal(size=(n, 1)) * 0.5
-    genes = [gene for markers in TYPES.values() for gene in markers] + [f"GENE{i}" for i in range(60)]
+    genes = [gene for markers in TYPES.values() for gene in markers] + [f"GENE{i}" for i in range(59)] + ["IGJ"]
     rates = np.full((n, len(genes)), 0.15)
     for kind in range(len(TYPES)):
         rates[np.ix_(kinds == kind, np.arange(8 * kind, 8 * kind + 8))] = 2.5

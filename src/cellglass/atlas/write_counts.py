@@ -24,7 +24,9 @@ Array = np.ndarray[Any, Any]
 
 
 def write_expression(folder: Path | str, cells: Cells, *, entries: int = 1 << 24) -> Path:
-    """Write the counts of `cells` as an AnnData whose X is CSC; gene ids index ``var``, with their ``symbol``.
+    """Write the counts of `cells` as an AnnData whose X is CSC.
+
+    Gene ids index ``var``, with their ``symbol`` and the other names that are known.
 
     Parameters
     ----------
@@ -37,6 +39,8 @@ def write_expression(folder: Path | str, cells: Cells, *, entries: int = 1 << 24
     target = Path(folder) / schema.EXPRESSION
     obs = pd.DataFrame(index=cells.obs.index.astype(str))
     var = pd.DataFrame({"symbol": cells.symbols.astype(str)}, index=cells.genes.index.astype(str))
+    for name in {"ensembl", "alias"} & set(cells.genes):  # other names, by which the search finds a gene
+        var[name] = cells.genes[name].fillna("").astype(str).to_numpy()
     obs.index.name = var.index.name = None
     per_column = column_sizes(cells.counts, entries)
     starts = np.concatenate([[0], np.cumsum(per_column)])

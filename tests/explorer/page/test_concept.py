@@ -62,8 +62,13 @@ def test_its_genes_and_pathways_are_those_of_the_atlas(site: Any, visit: Any, ke
     drives = panel(page, "Genes that drive it")
     top = truth[truth["method"] == "path"].sort_values("score", ascending=False).iloc[0]
     first = drives.get_by_role("img").first
-    told = f"{top['symbol']}: effect {top['effect']:.3f} ± {top['se']:.3f}"
+    told = f"{top['symbol']}: {100 * top['effect']:.1f} % ± {100 * top['se']:.1f} % of the rise, its presence drives"
     assert first.get_attribute("aria-label").startswith(told)
+    lost = truth[(truth["method"] == "path") & (truth["score"] < 0)].sort_values("score").iloc[0]
+    named = drives.get_by_role("img", name=f"{lost['symbol']}: −")
+    assert f"{100 * lost['effect']:.1f} %" in named.get_attribute("aria-label")
+    assert "its absence drives the concept" in named.get_attribute("aria-label")
+    assert drives.get_by_text("− Its absence drives the concept").count() == 1
     assert first.locator(".whisker").count() == 1, "an effect has its error bar"
     beside = panel(page, "Beside it: differential expression")
     assert beside.locator(".ranks thead").inner_text().split()[-1] == "DE"
@@ -86,7 +91,11 @@ def test_its_genes_and_pathways_are_those_of_the_atlas(site: Any, visit: Any, ke
         assert not row["null_q"] or close(row["null_q"], there["null_q"])
         assert set(row["leading_edge"].split(";")) == set(there["leading_edge"].split(";"))
     told = panel(page, "Gene-set enrichment").get_by_role("img").first.get_attribute("aria-label")
-    assert "against random genes" in told
+    assert "null q" in told
+    lost = sets[(sets["statistic"] < 0) & (sets["q"] < 0.05) & (sets["null_q"] < 0.05)].loc["cellglass"]
+    for term in lost.loc["gsea", "path"].index:
+        entry = panel(page, "Gene-set enrichment").locator("li", has_text=term)
+        assert entry.get_by_role("img").get_attribute("aria-label").startswith("depleted; null q")
     keep(page, f"card-{site.kind}", full=True)
 
 

@@ -6,7 +6,6 @@ gene or gene set only the first concepts are kept, so that memory does not grow 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from cellglass.atlas import schema
 from cellglass.explorer.data.cached import cached
+from cellglass.explorer.data.gene_names import ensembl_ids, other_names
 from cellglass.explorer.data.json import dumps, shorts
 from cellglass.explorer.data.source import Source
 from cellglass.explorer.data.top_k import TopK
@@ -25,9 +25,6 @@ GENE_SHARD, TERM_SHARD = 32, 32
 """Genes, and gene sets, in one file of the index."""
 KEPT = 50
 """Concepts that are listed for a gene and a method, or for a gene set, a test and a ranking, in each direction."""
-ALIASES = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
-"""Columns of the counted genes that are looked for other names of a gene, the first one that is there."""
-_ENSEMBL = re.compile(r"ENS[A-Z]*G[0-9]{6,}(\.[0-9]+)?")
 
 
 class Genes(NamedTuple):
@@ -223,22 +220,11 @@ class SearchIndex:
         return [sorted(counts, key=lambda gene, of=counts: (-of[gene], gene)) for counts in seen]  # type: ignore[misc]
 
     def gene_file(self) -> bytes:
-        """Return ``genes.json``: id and symbol of each gene, its Ensembl id where ids are such, its other names."""
+        """Return ``genes.json``: id and symbol of each gene, its Ensembl id and its other names where there are any."""
         ids, symbols, _, _ = self.genes
-        matches = [_ENSEMBL.fullmatch(gene) is not None for gene in ids]
-        ensembl = [gene if is_one else "" for gene, is_one in zip(ids, matches, strict=True)] if any(matches) else None
-        return dumps({"id": ids, "symbol": symbols, "ensembl": ensembl, "alias": self.aliases()})
-
-    def aliases(self) -> list[list[str]] | None:
-        """Return the other names of each gene, where the table of counted genes has a column of them; else None."""
         counted = self.source.counted
-        name = next((name for name in ALIASES if counted is not None and name in counted), None)
-        if counted is None or name is None:
-            return None
-        texts = counted[name].astype(object)
-        known = texts.where(texts.notna(), "").tolist()
-        found = [[part for part in (one.strip() for one in re.split(r"[;,|]", str(text))) if part] for text in known]
-        return found + [[] for _ in self.genes.ids[len(found) :]]
+        ensembl, alias = ensembl_ids(ids, symbols, counted), other_names(symbols, counted)
+        return dumps({"id": ids, "symbol": symbols, "ensembl": ensembl, "alias": alias})
 
     def term_file(self) -> bytes:
         """Return ``terms.json``: source and name of each gene set, and those of its genes that are known (`members`).

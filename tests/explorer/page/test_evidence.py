@@ -1,0 +1,118 @@
+"""A label, a name or an F1 is shown with its null, threshold and count: on every card, in lists and in the search."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cellglass.atlas import open_atlas
+from explorer.page.conftest import Site, settle, start_live, stop
+
+LINKS = """() => [...document.querySelectorAll('main a[href^="#/c/"]')]
+    .filter((a) => !a.closest('.nav, .glimpses, .list'))
+    .map((a) => [a.getAttribute('href'), a.innerText,
+                 a.closest('.concept')?.querySelector('small')?.innerText ?? ''])"""
+HEAD = """() => Object.fromEntries(
+    [...document.querySelectorAll('.meta [data-of]')].map((one) => [one.dataset.of, one.innerText]))"""
+F1 = r"F1 \d\.\d\d / \d\.\d\d, n [\d,]+"
+FULL = r"F1 (\S+) on held-out cells; null (\S+) \((calling every cell|shuffled labels)\); threshold.*; n = [\d,]+ cells"
+
+
+def check_cards(site: Site, page: Any, latents: list[int]) -> None:
+    """Open each card: what it names has its evidence, and so has every other concept that it names."""
+    var = open_atlas(site.atlas).concepts.var.set_index("latent")
+    for latent in latents:
+        page.goto(f"{site.url}#/c/{latent}")
+        page.locator(".meta li", has_text=re.compile(f"^concept {latent}$")).wait_for()
+        settle(page)
+        told, row = page.evaluate(HEAD), var.loc[latent]
+        if row["best_label"]:
+            said = re.search(FULL, told["label"])
+            assert said, told
+            assert float(said[1]) == pytest.approx(row["best_label_f1"], abs=0.006)
+            assert float(said[1]) > float(said[2]) or "not significant" in told["label"] or "q " in told["label"]
+        if row["best_term"]:
+            assert re.search(r"(enriched|depleted.*absence); q .*(null q|not known)", told["term"])
+            assert ("depleted" in told["term"]) == (row["best_term_statistic"] < 0)
+        if row["top_gene"]:
+            assert re.search(r"its (presence|absence) drives the concept; q against the null", told["gene"])
+            assert ("absence" in told["gene"]) == (row["top_gene_score"] < 0)
+        page.get_by_role("heading", name="Nearest concepts").wait_for()
+        named = page.evaluate(LINKS)
+        for href, name, evidence in named:
+            of = var.loc[int(href.removeprefix("#/c/"))]
+            assert re.search(F1, evidence) or not of["best_label"], (latent, name, evidence)
+            assert re.search(r"set .*q ", evidence) or not of["best_term"], (latent, name, evidence)
+            assert re.search(r"gene .*q ", evidence) or not of["top_gene"], (latent, name, evidence)
+            assert "found_in" not in var or re.search(r"seeds \d/\d", evidence)
+        assert named
+
+
+def test_every_card_states_the_evidence_of_each_label_and_name(live: Site, visit: Any) -> None:
+    var = open_atlas(live.atlas).concepts.var
+    check_cards(live, visit(live), var[var["density"] > 0]["latent"].tolist())
+
+
+def test_lists_and_search_state_it_too(site: Site, visit: Any) -> None:
+    page = visit(site)
+    page.locator(".glimpses li").first.wait_for()
+    for text in page.locator(".glimpses li").all_inner_texts():
+        assert re.search(F1, text)
+        assert " q " in text
+    page.locator(".list .line").first.wait_for()
+    for line in page.locator(".list .line").all():
+        assert re.search(F1, line.locator(".k-label").inner_text())
+        assert "q " in line.locator(".k-genes").inner_text()
+    for asked in ("CD79A", "b cells", "receptor"):
+        page.goto(f"{site.url}#/search?q={asked.replace(' ', '+')}")
+        page.locator(".found .concept").first.wait_for()
+        settle(page)
+        for _, name, evidence in page.evaluate(LINKS):
+            assert re.search(F1, evidence), name
+    page.goto(f"{site.url}#/cells?colour=c:3")
+    page.locator(".pane h2 .concept").wait_for()
+    assert re.search(F1, page.locator(".pane h2").inner_text())
+
+
+def test_what_no_other_seed_finds_leads_no_list(site: Site, visit: Any) -> None:
+    """The best F1 of the synthetic atlas belongs to a concept that few seeds find."""
+    var = open_atlas(site.atlas).concepts.var
+    alive = var[var["density"] > 0]
+    assert not alive.loc[alive["best_label_f1"].idxmax(), "consensus"]
+    page = visit(site)
+    for place in (".glimpses li a", ".list .line a"):
+        page.locator(place).first.wait_for()
+        latent = int(page.locator(place).first.get_attribute("href").removeprefix("#/c/"))
+        assert var.set_index("latent").loc[latent, "consensus"], place
+    assert page.get_by_text("one that no other seed finds may be an accident of one training").count() >= 1
+
+
+@pytest.mark.slow
+def test_the_demo_is_searched_and_every_card_of_it_states_its_evidence(tmp_path: Path, visit: Any) -> None:
+    import cellglass
+    from cellglass.pipeline.demo import demo_config
+    from cellglass.pipeline.explain import run_pipeline
+
+    folder = tmp_path / "demo"
+    run_pipeline(None, demo_config(0, "scvi"), folder, report=False)
+    process, url = start_live(folder, tmp_path / "notes.sqlite")
+    try:
+        site = Site(url, True, folder, None)
+        page = visit(site, "#/search")
+        for asked, symbol in (("CD79A", "CD79A"), ("JCHAIN", "IGJ"), ("ENSG00000105369.9", "CD79A"), ("MZB1", "MZB1")):
+            ask = page.locator("main").get_by_role("combobox", name="Search concepts")
+            ask.fill(asked)
+            ask.press("Enter")
+            page.locator(".found section a.gene").get_by_text(symbol, exact=True).first.wait_for()
+        for asked in ("B cell", "B-cell", "plasma"):
+            ask.fill(asked)
+            ask.press("Enter")
+            page.locator(".found .concept").first.wait_for()
+        check_cards(site, page, cellglass.open_atlas(folder).concepts.var["latent"].tolist())
+        for name in cellglass.open_atlas(folder).concepts.var.query("not top_gene_q < 0.05").itertuples():
+            assert not name.top_gene or not name.Index.endswith(name.top_gene)
+    finally:
+        stop(process)
