@@ -61,14 +61,29 @@ def fill(page: Path, tables: dict[str, str]) -> None:
 
 
 def zheng() -> str:
-    """Return the alignment of the four types that any immunologist knows, and the mean, for each basis."""
+    """Return the alignment of every type and the mean, for each basis, and how often another seed finds each basis."""
     page = (ROOT / "docs/results/zheng_facs_pbmc.md").read_text(encoding="utf-8")
-    head = re.search(r"^\| value \| concepts.*\n.*\n", page, re.MULTILINE)
-    wanted = ("CD19+ B", "CD56+ NK", "CD14+ Monocyte", "CD34+", "**mean**")
-    rows = [re.search(rf"^\| {re.escape(name)} \| .*(±|\*\*).*\n", page, re.MULTILINE) for name in wanted]
-    if head is None or None in rows:
-        raise SystemExit("docs/results/zheng_facs_pbmc.md lacks a row; make it again with docs/make_results.py")
-    return head[0].replace("value", "held-out F1 of the best single latent", 1) + "".join(row[0] for row in rows if row)
+    table = re.search(r"^\| value \| concepts.*\n\|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    if table is None:
+        raise SystemExit("docs/results/zheng_facs_pbmc.md lacks its table; make it again with docs/make_results.py")
+    lines = table[0].replace("value", "held-out F1 of the best single latent", 1)
+    stable = [
+        "| found again by another seed | of all latents | chance | mean correlation over cells | chance |",
+        "|" + " --- |" * 5,
+    ]
+    for basis, name in (("concepts", "concepts"), ("ica", "ICA"), ("random", "random directions")):
+        above = metric(page, f"stability.{basis}.coactivation.above_0.7")
+        mean = metric(page, f"stability.{basis}.coactivation")
+        stable.append(f"| {name} | {float(above[0]):.0%} | {float(above[2]):.0%} | {mean[0]} ± {mean[1]} | {mean[2]} |")
+    return lines + "\n" + "\n".join(stable) + "\n"
+
+
+def metric(page: str, name: str) -> list[str]:
+    """Return value, spread and null of a metric, as a page of results has them."""
+    row = re.search(rf"^\| {re.escape(name)} \|(.*)\|\n", page, re.MULTILINE)
+    if row is None:
+        raise SystemExit(f"docs/results/zheng_facs_pbmc.md lacks {name}; make it again with docs/make_results.py")
+    return [cell.strip() for cell in row[1].split("|")]
 
 
 def planted() -> str:

@@ -92,6 +92,12 @@ def test_versions_do_not_matter_and_the_wanted_spelling_is_kept():
     assert got.counts[:, 1].nnz == 0
 
 
+def test_other_names_of_genes_are_taken_along():
+    var = pd.DataFrame({"Synonyms": ["CD20;B1", None, "IGA"]}, index=["MS4A1", "LYZ", "CD79A"])
+    assert gene_map(var, None, "here").genes["alias"].tolist() == ["CD20;B1", "", "IGA"]
+    assert "alias" not in gene_map(var.rename(columns={"Synonyms": "note"}), None, "here").genes
+
+
 def test_symbols_meet_ensembl_both_ways():
     by_symbol = make_cells(["S1", "S2"], ensembl=["ENSG00000000001", "ENSG00000000002"])
     got = align_genes(by_symbol, ["ENSG00000000002", "ENSG00000000001"])

@@ -32,6 +32,9 @@ _ENSEMBL_COLUMNS = (
     "feature_id", "feature_ids", "id",
 )  # fmt: skip
 
+ALIAS_COLUMNS = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
+"""Columns that have other names of a gene, several with ``;``, ``,`` or ``|`` between."""
+
 
 def is_ensembl(gene: str) -> bool:
     """Tell whether `gene` is an Ensembl gene id of any species, with or without version."""
@@ -96,7 +99,8 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
     -------
     GeneMap
         Its table has the column ``symbol`` (the id where no usual column tells one) and, where the file tells
-        Ensembl ids beside symbols, ``ensembl``. Genes without an id are left out, equal ids summed; both are logged.
+        Ensembl ids beside symbols, ``ensembl``, and other names, ``alias``. Genes without an id are left out, equal
+        ids summed; both are logged.
     """
     columns = ", ".join(map(str, var.columns)) or "none"
     if gene_ids is not None and gene_ids not in var:
@@ -129,6 +133,9 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
         ensembl = names if _mostly_ensembl(names) else _column(var, _ENSEMBL_COLUMNS, ensembl=True)
         if ensembl is not None:
             table["ensembl"] = ensembl[first]
+    others = _column(var, ALIAS_COLUMNS, ensembl=False)
+    if others is not None:
+        table["alias"] = others[first]
     return GeneMap(codes.astype(np.int64), table)
 
 

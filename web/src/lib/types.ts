@@ -53,6 +53,8 @@ export interface Manifest {
   term_shard: number;
   coactive_cells?: number;
   has_expression: boolean;
+  /** how many of the model's genes the cells have and lack, genes that it does not read, and the share of counts in its genes */
+  coverage?: { found: number; missing: number; unknown: number; counts?: number } | null;
   consensus: { others: number; needed: number; threshold: number; concepts?: number } | null;
   labels: Label[];
   metrics: Metric[];

@@ -11,10 +11,9 @@ from functools import lru_cache
 
 import pandas as pd
 
+from cellglass.cells.genes import ALIAS_COLUMNS
 from cellglass.cells.names import aliases, ensembl_of, species_of
 
-ALIASES = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
-"""Columns of the counted genes that are looked for other names of a gene, the first one that is there."""
 _ENSEMBL = re.compile(r"ENS[A-Z]*G[0-9]{6,}(\.[0-9]+)?")
 
 
@@ -64,8 +63,8 @@ def _today() -> dict[str, list[str]]:
 
 
 def _stated(symbols: Sequence[str], counted: pd.DataFrame | None) -> list[list[str]]:
-    """Return the names that the table of counted genes has in a column of `ALIASES`."""
-    column = next((name for name in ALIASES if counted is not None and name in counted), None)
+    """Return the names that the table of counted genes has in a column of `ALIAS_COLUMNS`."""
+    column = next((name for name in ALIAS_COLUMNS if counted is not None and name in counted), None)
     if counted is None or column is None:
         return [[] for _ in symbols]
     texts = counted[column].astype(object)
