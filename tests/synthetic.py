@@ -166,12 +166,18 @@ def make_records(rng: np.random.Generator) -> list[dict[str, object]]:
 
 def evidence(var: pd.DataFrame, genes: pd.DataFrame, pathways: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return what stands beside the gene set and the gene of each name: statistic, score and q."""
+    genes = genes.sort_values("score").reset_index(drop=True)
+    absent = genes.drop_duplicates("concept").set_index("concept").reindex(var["latent"])
     gsea = pathways[pathways["test"] == "gsea"].set_index(["concept", "term"])
     by_gene = genes.set_index(["concept", "symbol"])
     terms = gsea.reindex(pd.MultiIndex.from_frame(var[["latent", "best_term"]]))
     tops = by_gene.reindex(pd.MultiIndex.from_frame(var[["latent", "top_gene"]]))
     return {
         "best_term_statistic": terms["statistic"].to_numpy(),
+        "best_term_test": np.where(terms["statistic"].isna(), "", "gsea"),
+        "absent_gene": absent["symbol"].fillna("").to_numpy(),
+        "absent_gene_score": absent["score"].to_numpy(),
+        "absent_gene_q": absent["q"].to_numpy(),
         "top_gene_score": tops["score"].to_numpy(),
         "top_gene_q": tops["q"].to_numpy(),
     }

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from cellglass.atlas import open_atlas, write
-from cellglass.atlas.best_label import leading_order
-from cellglass.atlas.summary import strongest_genes, summarize
+from cellglass.atlas.evidence import leading_order
+from cellglass.atlas.summary import extreme_genes, strongest, summarize
 from cellglass.attribution.registry import gene_rankings
 
 
@@ -55,8 +55,10 @@ def test_the_strongest_genes_are_those_of_the_first_ranking_significant_ones_fir
     method, on = next(
         pair for pair in gene_rankings() if ((table["method"] == pair[0]) & (table["on"] == pair[1])).any()
     )
-    found = strongest_genes(path, n=3).set_index("concept")
+    ends = extreme_genes(path, n=99)
     for concept, rows in table[(table["method"] == method) & (table["on"] == on)].groupby("concept"):
         keys = [(q >= 0.05, -abs(score), symbol) for symbol, score, q in rows[["symbol", "score", "q"]].to_numpy()]
-        assert found.loc[concept, "symbol"].tolist() == [key[2] for key in sorted(keys)[:3]]
-    assert (found["score"] < 0).any()
+        found = strongest(*ends[concept], n=3)
+        assert [gene["symbol"] for gene in found] == [key[2] for key in sorted(keys)[:3]]
+        assert [gene["symbol"] for gene in strongest(*ends[concept], n=999)][:3] == [key[2] for key in sorted(keys)[:3]]
+        assert all(score < 0 for score in ends[concept][1].score)

@@ -8,9 +8,8 @@ from cellglass.enrichment.names import machine_names
 from cellglass.errors import InputError
 
 
-def one(label=None, f1=math.nan, term=None, q=math.nan, gene=None, latent=7, gene_q=0.01, **lost):
-    lost = {name: [value] for name, value in lost.items()}
-    return machine_names([label], [f1], [term], [q], [gene], [gene_q], [latent], **lost)[0]
+def one(label=None, f1=math.nan, term=None, q=math.nan, gene=None, latent=7):
+    return machine_names([label], [f1], [term], [q], [gene], [latent])[0]
 
 
 def test_what_is_named():
@@ -26,24 +25,28 @@ def test_what_is_named():
     assert one() == one(label="nan", f1=1.0, term="", q=0.0) == "c7"
 
 
-def test_a_gene_that_is_not_significant_is_never_named():
-    for q in (0.05, 0.6, math.nan):
-        assert one("B cell", 0.9, gene="CD79A", gene_q=q) == "c7 B cell"
+def test_what_is_not_significant_is_not_named_and_what_is_absent_is_called_low():
+    given = {"best_label_q": [0.01], "best_term_statistic": [-2.0], "top_gene_q": [0.01], "top_gene_score": [-0.2]}
 
+    def named(**changed):
+        return machine_names(["NK"], [0.9], ["HALLMARK_HYPOXIA_X"], [0.01], ["STAT1"], [3], **{**given, **changed})[0]
 
-def test_what_is_lost_is_named_as_lost():
-    term = {"term": "HALLMARK_INTERFERON_GAMMA_RESPONSE", "q": 0.01, "term_lost": True}
-    assert one(**term, gene="STAT1", gene_lost=True) == "c7 loss of interferon gamma response | -STAT1"
-    assert one(**(term | {"q": 0.5}), gene="STAT1", gene_lost=True, gene_q=0.5) == "c7"
+    assert named() == "c3 NK | low hypoxia x | low STAT1"
+    assert named(best_term_statistic=[2.0], top_gene_score=[0.2]) == "c3 NK | hypoxia x | STAT1"
+    for q in (0.05, math.nan):
+        assert named(best_label_q=[q]) == "c3 low hypoxia x | low STAT1"
+        assert named(top_gene_q=[q]) == "c3 NK | low hypoxia x"
+    with pytest.raises(InputError, match="give one each"):
+        named(top_gene_q=[])
 
 
 @given(
-    rows=st.lists(st.tuples(*[st.text(max_size=90)] * 3, *[st.floats(0, 1)] * 3, *[st.booleans()] * 2), max_size=6),
+    rows=st.lists(st.tuples(*[st.text(max_size=90)] * 3, *[st.floats(0, 1)] * 2), max_size=6),
 )
 def test_names_are_unique_short_and_plain(rows):
-    columns = list(zip(*rows, strict=True)) or [()] * 8
-    labels, terms, genes, f1, q, gene_q, less, without = columns
-    names = machine_names(labels, f1, terms, q, genes, gene_q, range(len(rows)), term_lost=less, gene_lost=without)
+    columns = list(zip(*rows, strict=True)) or [(), (), (), (), ()]
+    labels, terms, genes, f1, q = columns
+    names = machine_names(labels, f1, terms, q, genes, range(len(rows)))
     assert len(set(names)) == len(rows)
     for name in names:
         assert 2 <= len(name) <= 60
@@ -60,6 +63,6 @@ def test_a_long_term_is_cut_and_the_gene_stays():
 
 def test_wrong_columns_are_refused():
     with pytest.raises(InputError, match="comes twice"):
-        machine_names([None] * 2, [0.0] * 2, [None] * 2, [1.0] * 2, [None] * 2, [1.0] * 2, [3, 3])
+        machine_names([None] * 2, [0.0] * 2, [None] * 2, [1.0] * 2, [None] * 2, [3, 3])
     with pytest.raises(InputError, match="give one each"):
-        machine_names([None], [0.0], [None], [1.0], [None], [1.0], [3, 4])
+        machine_names([None], [0.0], [None], [1.0], [None], [3, 4])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from cellglass.atlas.best_label import label_evidence, label_sizes, leading_order
+from cellglass.atlas.evidence import label_evidence, label_sizes, leading_order
 from cellglass.atlas.schema import GENES, UNS_CONSENSUS, UNS_MODEL
 from cellglass.atlas.tables import Tables, plain
 from cellglass.attribution.registry import gene_rankings
@@ -33,7 +33,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         (``best_label_null``, ``best_label_q``, ``best_label_threshold``, ``best_label_n``; see `label_evidence`),
         ``best_term``, ``best_term_q`` and ``best_term_statistic`` (below 0: depleted), ``found_in`` and ``consensus``
         (None where one seed ran) and ``genes``, each with ``symbol``, ``score`` (below 0: its absence drives the
-        concept) and ``q`` (`strongest_genes`); ``other_seeds``, how many dictionaries of
+        concept) and ``q`` (`strongest`); ``other_seeds``, how many dictionaries of
         other seeds the concepts were looked for in; ``coverage``, how many of the model's genes were ``found`` in the
         cells and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was not counted).
     """
@@ -51,10 +51,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
     coverage = model.get("coverage") if isinstance(model, Mapping) else None
     facts["coverage"] = None if coverage is None else {str(name): int(n) for name, n in coverage.items()}
     facts["other_seeds"] = int(dict(atlas.concepts.uns.get(UNS_CONSENSUS, {})).get("others", 0))
-    genes: dict[int, list[dict[str, Any]]] = {}
-    for row in strongest_genes(atlas.path / GENES).itertuples(index=False):
-        gene = {"symbol": str(row.symbol), "score": finite_or_none(row.score), "q": finite_or_none(row.q)}
-        genes.setdefault(int(row.concept), []).append(gene)
+    genes = {concept: strongest(*ends) for concept, ends in extreme_genes(atlas.path / GENES).items()}
     var = atlas.concepts.var
     var = var.join(label_evidence(var, label_sizes(atlas.concepts.obs)), rsuffix="_")
     var = var.iloc[leading_order(var)]
@@ -78,26 +75,52 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
     return facts
 
 
-def strongest_genes(path: Path, n: int = TOP_GENES) -> pd.DataFrame:
-    """Return the `n` strongest genes of each concept by the first ranking that the table at `path` has.
+class Extremes(NamedTuple):
+    """Genes of one concept at one end of a ranking, the most extreme first."""
 
-    Genes whose presence drives a concept (score above 0) and genes whose absence does (below 0) stand together, the
-    largest absolute score first; those at q < 0.05 before all others. Differential expression ranks what is higher
-    first, since it is no effect that the sign of a change could turn.
+    symbol: list[str]
+    score: list[float]
+    q: list[float]
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``concept``, ``symbol``, ``score``, ``q``, sorted by concept; without rows where no genes were ranked.
+
+NO_GENES = Extremes([], [], [])
+
+
+def strongest(present: Extremes, absent: Extremes, n: int = TOP_GENES) -> list[dict[str, Any]]:
+    """Return the `n` strongest genes of both ends: those at q < 0.05 first, and then by their absolute scores."""
+    rows = [
+        (str(symbol), score, finite_or_none(q))
+        for end in (present, absent)
+        for symbol, score, q in zip(*end, strict=True)
+    ]
+    rows.sort(key=lambda row: (row[2] is None or row[2] >= SIGNIFICANT, -abs(row[1])))
+    return [{"symbol": symbol, "score": finite_or_none(score), "q": q} for symbol, score, q in rows[:n]]
+
+
+def extreme_genes(path: Path, n: int = TOP_GENES) -> dict[int, tuple[Extremes, Extremes]]:
+    """Return, by latent, the genes that drive it by their presence, and those that do by their absence.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A table of genes; of it the first ranking that it has (see `gene_rankings`).
+    n : int
+        Most genes of each: those with scores above 0, and those with scores below 0.
     """
-    columns = ["concept", "symbol", "gene", "score", "q"]
     tables = Tables(path.parent)
     for method, on in gene_rankings():
-        table = tables.rows(path.name, {"method": method, "on": on}, columns=columns)
+        wanted = {"method": method, "on": on}
+        table = tables.rows(path.name, wanted, columns=["concept", "symbol", "score", "gene", "q"])
         if len(table):
-            strength = table["score"] if on == "expression" else table["score"].abs()
-            table = plain(table).assign(sure=table["q"] < SIGNIFICANT, strength=strength)
-            order = ["concept", "sure", "strength", "gene"]
-            table = table.sort_values(order, ascending=[True, False, False, True])
-            return table.groupby("concept").head(n)[["concept", "symbol", "score", "q"]].reset_index(drop=True)
-    return pd.DataFrame({name: [] for name in ("concept", "symbol", "score", "q")})
+            table = plain(table)
+            found = []
+            for rows, sign in ((table[table["score"] > 0], 1), (table[table["score"] < 0], -1)):
+                ordered = rows.assign(by=-sign * rows["score"]).sort_values(["concept", "by", "gene"])
+                groups: Any = ordered.groupby("concept").head(n).groupby("concept")
+                found.append({int(concept): mine for concept, mine in groups})
+            return {c: (_extremes(found[0].get(c)), _extremes(found[1].get(c))) for c in sorted({*found[0], *found[1]})}
+    return {}
+
+
+def _extremes(rows: pd.DataFrame | None) -> Extremes:
+    return NO_GENES if rows is None else Extremes(*(rows[name].tolist() for name in Extremes._fields))

@@ -72,12 +72,16 @@ class Work(Subject):
         The model's activations at the site: the space in which partners are looked for.
     config : AttributionConfig
     seed : int
+    thresholds : float array, shape (n_latents,), optional
+        The activation from which on each concept is on, such as the one that marks a label best; where it is NaN, or
+        nothing is given, `much`.
     """
 
     codes: sp.csc_matrix
     activations: Activations
     config: AttributionConfig = field(default_factory=AttributionConfig)
     seed: int = 0
+    thresholds: Array | None = None
     _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
@@ -122,6 +126,11 @@ class Work(Subject):
             .to_numpy(dtype=np.int64)
         )
 
+    @cached_property
+    def depth(self) -> Array:
+        """The total count of each cell of the pool, float64 (n,)."""
+        return np.asarray(self.cells.counts[self.pool.rows].sum(axis=1), dtype=np.float64).ravel()
+
     @property
     def genes(self) -> Array:
         """Ids of the genes."""
@@ -132,6 +141,18 @@ class Work(Subject):
         column = slice(self.codes.indptr[concept], self.codes.indptr[concept + 1])
         cell, value = self.codes.indices[column].astype(np.int64), self.codes.data[column]
         return cell[value > 0], value[value > 0]
+
+    def strong(self, concept: int) -> Array:
+        """Return the positions of the cells that hold much of `concept`, ascending; see `much`."""
+        cell, value = self.active(concept)
+        return cell[value >= much(value)]
+
+    def on(self, concept: int) -> Array:
+        """Return the positions of the cells in which `concept` is on, ascending: at or above its threshold."""
+        cell, value = self.active(concept)
+        if self.thresholds is None or np.isnan(self.thresholds[concept]):
+            return self.strong(concept)
+        return cell[value >= self.thresholds[concept]]
 
     def change(self, pairs: pd.DataFrame) -> Array:
         """Return by how much prototypes exceed partners in log1p counts, mean over `pairs`, for each gene."""
@@ -174,6 +195,12 @@ class Block:
         from cellglass.attribution.effects import run_edits
 
         return run_edits(self)
+
+
+def much(values: Array) -> float:
+    """Return half of the 99th percentile of the activations above 0: less is a trace. Infinity where there are none."""
+    above = values[values > 0]
+    return float(np.quantile(above, 0.99)) / 2 if len(above) else float("inf")
 
 
 def columns(frame: pd.DataFrame, *names: str) -> list[Array]:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 
 from cellglass.errors import InputError
-from cellglass.vocabulary import SIGNIFICANT
 
 LONGEST = 60
 LABEL_F1 = 0.5
+SIGNIFICANT = 0.05
+ABSENT = "low"
+"""What stands before a gene, or gene set, whose absence drives a concept."""
 _MISSING = {"", "nan", "none", "<na>"}
 
 
@@ -19,55 +21,65 @@ def machine_names(
     best_term: Sequence[str | None],
     best_term_q: Sequence[float],
     top_gene: Sequence[str | None],
-    top_gene_q: Sequence[float],
     latent: Sequence[int],
     *,
-    term_lost: Sequence[bool] | None = None,
-    gene_lost: Sequence[bool] | None = None,
+    best_label_q: Sequence[float] | None = None,
+    best_term_statistic: Sequence[float] | None = None,
+    top_gene_q: Sequence[float] | None = None,
+    top_gene_score: Sequence[float] | None = None,
 ) -> list[str]:
     """Name each concept ``cLATENT label | term | gene``.
 
-    The label is named only if the concept marks it with F1 >= 0.5, the term and the gene only if q < 0.05. A term
-    that is depleted is named ``loss of TERM``, a gene whose absence drives the concept ``-GENE``. The latent's number
-    makes every name unique, and unlike a gene or an obs column. Prefixes and numbers of the collections are left off
-    terms (``HALLMARK_``, ``(GO:...)``, ``R-HSA-...``), and so are slashes and tabs; a long term, then a long label, is
-    cut at an ellipsis so that no name is longer than 60 characters.
+    The label is named only if the concept marks it with F1 >= 0.5 and q < 0.05, term and gene only if q < 0.05. What
+    drives the concept by its absence, a depleted term or a gene with a score below 0, is named as ``low TERM`` or
+    ``low GENE``. The latent's number makes every name unique, and unlike a gene or an obs column. Prefixes and numbers
+    of the collections are left off terms (``HALLMARK_``, ``(GO:...)``, ``R-HSA-...``), and so are slashes and tabs; a
+    long term, then a long label, is cut at an ellipsis so that no name is longer than 60 characters.
 
     Parameters
     ----------
     best_label, best_term, top_gene : sequences of str
         None, empty or NaN where there is none.
-    best_label_f1, best_term_q, top_gene_q : sequences of float
-        NaN where there is none.
+    best_label_f1, best_term_q : sequences of float
+        NaN where there is none. The q of a term is that against random genes, `null_q`.
     latent : sequence of int
         Number of each concept in its dictionary.
-    term_lost, gene_lost : sequences of bool, optional
-        Whether the term is depleted, and whether the gene drives the concept by its absence; by default neither.
+    best_label_q, top_gene_q : sequences of float, optional
+        NaN where nothing was tested, so that nothing is named. By default all are significant.
+    best_term_statistic, top_gene_score : sequences of float, optional
+        Below 0: by absence. By default by presence.
 
     Raises
     ------
     InputError
         If the lengths differ or a latent comes twice.
     """
-    nowhere = [False] * len(latent)
-    lost = (nowhere if term_lost is None else term_lost, nowhere if gene_lost is None else gene_lost)
-    columns = (best_label, best_label_f1, best_term, best_term_q, top_gene, top_gene_q, *lost)
-    if any(len(column) != len(latent) for column in columns):
+    n = len(latent)
+    given = (best_label_q, best_term_statistic, top_gene_q, top_gene_score)
+    signs = [[default] * n if column is None else column for column, default in zip(given, (0, 1, 0, 1), strict=True)]
+    columns = (best_label, best_label_f1, best_term, best_term_q, top_gene, *signs)
+    if any(len(column) != n for column in columns):
         raise InputError(
-            f"names: columns of {[len(column) for column in columns]} values for {len(latent)} concepts; give one each"
+            f"names: columns of {[len(column) for column in columns]} values for {n} concepts; give one each"
         )
-    if len(set(latent)) != len(latent):
+    if len(set(latent)) != n:
         raise InputError("names: a latent comes twice; name each concept once")
     named = []
-    for label, f1, term, q, gene, gene_q, less, without, number in zip(*columns, latent, strict=True):
-        term, gene = _short(_clean(term)) if q < SIGNIFICANT else "", _clean(gene) if gene_q < SIGNIFICANT else ""
-        term, gene = f"loss of {term}" if term and less else term, f"-{gene}" if gene and without else gene
-        named.append(_join(f"c{number}", _clean(label) if f1 >= LABEL_F1 else "", term, gene))
+    for label, f1, term, q, gene, label_q, statistic, gene_q, score, number in zip(*columns, latent, strict=True):
+        parts = (
+            _clean(label) if f1 >= LABEL_F1 and label_q < SIGNIFICANT else "",
+            _signed(_short(_clean(term)), statistic) if q < SIGNIFICANT else "",
+            _signed(_cut(_clean(gene), 20), score) if gene_q < SIGNIFICANT else "",
+        )
+        named.append(_join(f"c{number}", *parts))
     return named
 
 
+def _signed(text: str, sign: float) -> str:
+    return f"{ABSENT} {text}" if text and sign < 0 else text
+
+
 def _join(number: str, label: str, term: str, gene: str) -> str:
-    gene = _cut(gene, 20)
     label = _cut(label, 30 if term else 60)
     room = LONGEST - len(number) - 1 - sum(len(part) + 3 for part in (label, gene) if part)
     if term:

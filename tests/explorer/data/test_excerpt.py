@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cellglass.atlas import open_atlas
-from cellglass.atlas.best_label import leading_order
+from cellglass.atlas.evidence import leading_order
 from cellglass.explorer import Tree
 from cellglass.explorer.data import excerpt, parts
 from cellglass.explorer.data.columns import from_bytes

@@ -100,12 +100,20 @@ def test_concepts_by_column(read: Any, atlas: Atlas) -> None:
         "stability": "stability",
     }.items():
         np.testing.assert_allclose(pd.to_numeric(pd.Series(columns[name])), var[of], rtol=1e-4)
-    for name, of in {
-        "gene_score": "top_gene_score",
-        "gene_q": "top_gene_q",
-        "term_statistic": "best_term_statistic",
-    }.items():
-        np.testing.assert_allclose(pd.to_numeric(pd.Series(columns[name])), var[of], rtol=1e-4)
+    np.testing.assert_allclose(
+        pd.to_numeric(pd.Series(columns["term_statistic"])), var["best_term_statistic"], rtol=1e-4
+    )
+    for gene, score, q, row in zip(
+        columns["gene"], columns["gene_score"], columns["gene_q"], var.itertuples(), strict=True
+    ):
+        stronger = row.absent_gene_q < 0.05 and (
+            not row.top_gene_q < 0.05 or -row.absent_gene_score > abs(row.top_gene_score)
+        )
+        end = "absent" if stronger else "top"
+        assert gene == getattr(row, f"{end}_gene")
+        assert score == pytest.approx(getattr(row, f"{end}_gene_score"), rel=1e-4) or score is None
+        assert q == pytest.approx(getattr(row, f"{end}_gene_q"), rel=1e-4) or q is None
+    assert any(score is not None and score < 0 for score in columns["gene_score"])
     cells = atlas.concepts.obs["cell type"].value_counts()
     for place, label in enumerate(columns["label"]):
         share = cells[label] / cells.sum() if label else 0

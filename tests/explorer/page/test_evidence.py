@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cellglass.atlas import open_atlas
+from cellglass.atlas.evidence import named_gene
 from explorer.page.conftest import Site, settle, start_live, stop
 
 LINKS = """() => [...document.querySelectorAll('main a[href^="#/c/"]')]
@@ -18,12 +19,13 @@ LINKS = """() => [...document.querySelectorAll('main a[href^="#/c/"]')]
 HEAD = """() => Object.fromEntries(
     [...document.querySelectorAll('.meta [data-of]')].map((one) => [one.dataset.of, one.innerText]))"""
 F1 = r"F1 \d\.\d\d / \d\.\d\d, n [\d,]+"
-FULL = r"F1 (\S+) on held-out cells; null (\S+) \((calling every cell|shuffled labels)\); threshold.*; n = [\d,]+ cells"
+FULL = r"F1 (\S+) on held-out cells; null (\S+) \((calling every cell|shuffled labels)\); threshold.*; n = [\d,]+ .*cells have this label"
 
 
 def check_cards(site: Site, page: Any, latents: list[int]) -> None:
     """Open each card: what it names has its evidence, and so has every other concept that it names."""
-    var = open_atlas(site.atlas).concepts.var.set_index("latent")
+    var = open_atlas(site.atlas).concepts.var
+    var = var.join(named_gene(var)).set_index("latent")
     for latent in latents:
         page.goto(f"{site.url}#/c/{latent}")
         page.locator(".meta li", has_text=re.compile(f"^concept {latent}$")).wait_for()
@@ -37,16 +39,16 @@ def check_cards(site: Site, page: Any, latents: list[int]) -> None:
         if row["best_term"]:
             assert re.search(r"(enriched|depleted.*absence); q .*(null q|not known)", told["term"])
             assert ("depleted" in told["term"]) == (row["best_term_statistic"] < 0)
-        if row["top_gene"]:
+        if row["gene"]:
             assert re.search(r"its (presence|absence) drives the concept; q against the null", told["gene"])
-            assert ("absence" in told["gene"]) == (row["top_gene_score"] < 0)
+            assert ("absence" in told["gene"]) == (row["score"] < 0)
         page.get_by_role("heading", name="Nearest concepts").wait_for()
         named = page.evaluate(LINKS)
         for href, name, evidence in named:
             of = var.loc[int(href.removeprefix("#/c/"))]
             assert re.search(F1, evidence) or not of["best_label"], (latent, name, evidence)
             assert re.search(r"set .*q ", evidence) or not of["best_term"], (latent, name, evidence)
-            assert re.search(r"gene .*q ", evidence) or not of["top_gene"], (latent, name, evidence)
+            assert re.search(r"gene .*q ", evidence) or not of["gene"], (latent, name, evidence)
             assert "found_in" not in var or re.search(r"seeds \d/\d", evidence)
         assert named
 
@@ -112,7 +114,7 @@ def test_the_demo_is_searched_and_every_card_of_it_states_its_evidence(tmp_path:
             ask.press("Enter")
             page.locator(".found .concept").first.wait_for()
         check_cards(site, page, cellglass.open_atlas(folder).concepts.var["latent"].tolist())
-        for name in cellglass.open_atlas(folder).concepts.var.query("not top_gene_q < 0.05").itertuples():
-            assert not name.top_gene or not name.Index.endswith(name.top_gene)
+        for name in named_gene(cellglass.open_atlas(folder).concepts.var).query("not q < 0.05").itertuples():
+            assert not name.gene or not name.Index.endswith(name.gene)
     finally:
         stop(process)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cellglass.atlas import open_atlas
-from cellglass.atlas.best_label import leading_order
+from cellglass.atlas.evidence import leading_order
 from explorer.page.saved import read_csv
 
 

@@ -23,7 +23,7 @@ export function labelSaid(c: Concepts, i: number): Said | null {
   const of = c.label_every?.[i] ?? true ? "calling every cell" : "shuffled labels";
   return {
     short: `F1 ${number(f1)} / ${number(zero)}, n ${count(n)}${known(level) ? `, from ${number(level)}` : ""}${known(sure) ? `, q ${q(sure)}` : ""}`,
-    full: `F1 ${number(f1)} on held-out cells; null ${number(zero)} (${of}); ${known(level) ? `threshold: activation from ${number(level)}` : "threshold set on the other half of the cells"}; n = ${count(n)} cells of this label${c.label_of?.[i] ? ` (${c.label_of[i]})` : ""}${known(sure) ? `; q ${q(sure)}` : ""}`,
+    full: `F1 ${number(f1)} on held-out cells; null ${number(zero)} (${of}); ${known(level) ? `threshold: activation from ${number(level)}` : "threshold set on the other half of the cells"}; n = ${count(n)} ${c.label_every?.[i] === false ? "of these cells have" : "cells have"} this label${c.label_of?.[i] ? ` (${c.label_of[i]})` : ""}${known(sure) ? `; q ${q(sure)}` : ""}`,
     sure: known(sure) ? significant(sure) : f1 > (zero ?? 0),
   };
 }

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from cellglass.atlas.best_label import leading_order
+from cellglass.atlas.evidence import leading_order
 from cellglass.explorer.data.drawn import Drawn
 from cellglass.explorer.data.facts import CARD_SHARD, CELLS
 from cellglass.explorer.data.json import dumps

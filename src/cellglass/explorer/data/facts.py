@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellglass.atlas import schema
-from cellglass.atlas.best_label import label_evidence
+from cellglass.atlas.evidence import label_evidence, named_gene
 from cellglass.atlas.read import describe
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
@@ -180,7 +180,7 @@ def concepts(source: Source, index: SearchIndex) -> bytes:
     def numbers(name: str) -> list[float | int | None] | None:
         return shorts(var[name], 5) if name in var else None
 
-    label = label_evidence(var, source.label_sizes)
+    gene, label = named_gene(var), label_evidence(var, source.label_sizes)
 
     return dumps(
         {
@@ -197,9 +197,9 @@ def concepts(source: Source, index: SearchIndex) -> bytes:
             "term": texts("best_term"),
             "term_q": shorts(index.term_q, 5),
             "term_statistic": numbers("best_term_statistic"),
-            "gene": texts("top_gene"),
-            "gene_score": numbers("top_gene_score"),
-            "gene_q": numbers("top_gene_q"),
+            "gene": ["" if symbol != symbol else str(symbol) for symbol in gene["gene"].tolist()],
+            "gene_score": shorts(gene["score"], 5),
+            "gene_q": shorts(gene["q"], 5),
             "named_by": texts("name_by"),
             "found_in": [int(n) for n in var["found_in"]] if "found_in" in var else None,
             "stability": numbers("stability"),

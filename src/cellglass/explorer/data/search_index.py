@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.atlas import schema
+from cellglass.enrichment.registry import both_ends
 from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.gene_names import ensembl_ids, other_names
 from cellglass.explorer.data.json import dumps, shorts
@@ -25,6 +26,12 @@ GENE_SHARD, TERM_SHARD = 32, 32
 """Genes, and gene sets, in one file of the index."""
 KEPT = 50
 """Concepts that are listed for a gene and a method, or for a gene set, a test and a ranking, in each direction."""
+
+
+def is_finding(statistic: Any, test: Any) -> Any:
+    """Say which rows of pathways can be findings: enriched, or depleted by a test that sees both ends of a ranking."""
+    ends = {name: both_ends(str(name)) for name in test.cat.categories}
+    return (statistic > 0) | ((statistic < 0) & test.map(ends).astype(bool))
 
 
 class Genes(NamedTuple):
@@ -102,7 +109,7 @@ class SearchIndex:
             position = self.positions(rows["concept"].to_numpy())
             rows, position = rows[position >= 0], position[position >= 0]
             inside = rows["term"].astype(object).to_numpy() == best[position]
-            worse = np.fmax(rows["q"].to_numpy(), rows["null_q"].to_numpy())  # a name should pass both
+            worse = np.maximum(rows["q"].to_numpy(), rows["null_q"].to_numpy())  # unknown where one of them is
             np.fmin.at(q, position[inside], worse[inside].astype(np.float64))
         ordered = sorted((str(source), str(term)) for source, term in names)
         terms = Terms(
@@ -174,7 +181,7 @@ class SearchIndex:
         found = TopK("group", ("worse", "rank", "latent"), KEPT)
         columns, first = ["concept", "source", "term", "test", "ranking", "statistic", "q", "null_q"], 0
         for batch in self.source.atlas.tables.batches(schema.PATHWAYS, columns):
-            chosen = (batch["statistic"] != 0) & (self.positions(batch["concept"].to_numpy()) >= 0)
+            chosen = is_finding(batch["statistic"], batch["test"]) & (self.positions(batch["concept"].to_numpy()) >= 0)
             rows, place = batch[chosen], first + np.flatnonzero(chosen)
             first += len(batch)
             term = _pair_codes(rows["source"], rows["term"], terms.names)
@@ -182,7 +189,7 @@ class SearchIndex:
             statistic = rows["statistic"].to_numpy()
             found.add(
                 group=((term * len(terms.tests) + test) * len(terms.rankings) + ranking) * 2 + (statistic < 0),
-                worse=np.fmax(rows["q"].to_numpy(), rows["null_q"].to_numpy()),
+                worse=np.maximum(rows["q"].to_numpy(), rows["null_q"].to_numpy()),
                 rank=-np.abs(statistic),
                 q=rows["q"].to_numpy(),
                 latent=rows["concept"].to_numpy(),

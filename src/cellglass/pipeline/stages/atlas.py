@@ -17,18 +17,16 @@ from cellglass.pipeline.workspace import (
     LAYOUT,
     of_tokens,
     open_activations,
+    open_best_labels,
     open_codes,
     open_concepts,
     open_coverage,
     open_explained,
     open_identity,
-    open_labels,
     open_means,
     open_model,
     open_token_genes,
 )
-from cellglass.seeds import derive
-from cellglass.vocabulary import in_order
 
 
 class AtlasStage(Stage):
@@ -103,58 +101,88 @@ def _consensus_facts(run: Run) -> dict[str, Any]:
 
 
 def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
-    """Return one row for each concept: how often and how strongly it is active, its best label, term, gene, name.
+    """Return one row for each concept: how often and how strongly it is active, its best label, term, genes, name.
 
     Where several seeds ran, also in how many of the others it is found; of one seed alone that is not known.
     """
+    from cellglass.atlas.evidence import named_gene
     from cellglass.atlas.schema import CONSENSUS_COLUMNS
-    from cellglass.atlas.summary import strongest_genes
     from cellglass.enrichment import machine_names
-    from cellglass.evaluation import label_of_concepts
 
     n_cells, n_latents = codes.shape
     active = np.diff(codes.indptr)
     table = pd.DataFrame({"latent": np.arange(n_latents, dtype=np.int32), "density": active / n_cells})
     table["mean_activation"] = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(active, 1)
     table["max_activation"] = np.asarray(codes.max(axis=0).todense()).ravel()
-    labels = label_of_concepts(codes, open_labels(run), derive(run.config.seed, "evaluation", 0)).set_index("latent")
-    table["best_label"] = table["latent"].map(labels["value"]).fillna("").astype(str)
-    table["best_label_f1"] = table["latent"].map(labels["f1"]).astype("float32")
-    genes, terms = strongest_genes(run.path("genes.parquet"), n=1).set_index("concept"), _best_term(run)
-    table["top_gene"] = table["latent"].map(genes["symbol"]).fillna("").astype(str)
-    table["best_term"] = table["latent"].map(terms["term"]).fillna("")
-    for name, numbers in {
-        "top_gene_score": genes["score"],
-        "top_gene_q": genes["q"],
-        "best_term_q": terms["q"],
-        "best_term_statistic": terms["statistic"],
-    }.items():
-        table[name] = table["latent"].map(numbers).astype("float32")
+    labels = open_best_labels(run)
+    for name, source in _LABEL.items():
+        table[name] = labels[source].to_numpy()
+    for name, values in {**_ends(run), **_best_term(run)}.items():
+        table[name] = table["latent"].map(values)
+    texts = ["top_gene", "absent_gene", "best_term", "best_term_test"]
+    table[texts] = table[texts].fillna("").astype(str)
     table["name_by"] = "machine"
     found = pd.read_parquet(run.path(CONSENSUS)).set_index("latent")
     for name in CONSENSUS_COLUMNS if found["others"].max() else ():
         table[name] = found[name].loc[table["latent"]].to_numpy()
-    columns = ("best_label", "best_label_f1", "best_term", "best_term_q", "top_gene", "top_gene_q", "latent")
-    lost = {"term_lost": table["best_term_statistic"] < 0, "gene_lost": table["top_gene_score"] < 0}
-    return table.set_index(pd.Index(machine_names(*(table[name].tolist() for name in columns), **lost)))
-
-
-def _best_term(run: Run) -> pd.DataFrame:
-    """Return, by concept, the term that names it, its q and statistic: of the test and ranking that open first.
-
-    It is the enriched or depleted one with the lowest q, then the strongest: what stands first on the concept's card.
-    """
-    from cellglass.atlas.schema import PATHWAYS
-
-    table = pd.read_parquet(
-        run.path(PATHWAYS), columns=["concept", "term", "test", "ranking", "q", "null_q", "statistic"]
+    columns = ("best_label", "best_label_f1", "best_term", "best_term_q")
+    gene = named_gene(table)
+    names = machine_names(
+        *(table[name].tolist() for name in columns),
+        gene["gene"].tolist(),
+        table["latent"].tolist(),
+        best_label_q=table["best_label_q"].tolist(),
+        best_term_statistic=table["best_term_statistic"].tolist(),
+        top_gene_score=gene["score"].tolist(),
+        top_gene_q=gene["q"].tolist(),
     )
-    if not len(table):
-        return pd.DataFrame({"term": [], "q": [], "statistic": []})
-    both = table[["test", "ranking"]].drop_duplicates().itertuples(index=False, name=None)
-    test, ranking = min(both, key=lambda pair: tuple(map(in_order, pair)))
-    table = table[(table["test"] == test) & (table["ranking"] == ranking) & (table["statistic"] != 0)]
-    worse = table[["q", "null_q"]].max(axis=1)  # a name should pass both
-    table = table.assign(q=worse, strength=-table["statistic"].abs()).sort_values(["concept", "q", "strength", "term"])
-    best: pd.DataFrame = table.drop_duplicates("concept").set_index("concept")[["term", "q", "statistic"]]
-    return best
+    return table.set_index(pd.Index(names))
+
+
+_LABEL = {
+    "best_label": "value",
+    "best_label_f1": "f1",
+    "best_label_column": "label_column",
+    "best_label_null": "null",
+    "best_label_q": "q",
+    "best_label_n": "n",
+    "threshold": "threshold",
+}
+"""Columns of the table of concepts, and those of `open_best_labels`."""
+
+
+def _ends(run: Run) -> dict[str, dict[int, Any]]:
+    """Return, by concept, the gene that drives it most by its presence, and by its absence, with score and q."""
+    from cellglass.atlas.summary import extreme_genes
+
+    found: dict[str, dict[int, Any]] = {}
+    ends = extreme_genes(run.path("genes.parquet"), n=1)
+    for place, name in enumerate(("top_gene", "absent_gene")):
+        for part, suffix in (("symbol", ""), ("score", "_score"), ("q", "_q")):
+            values = {concept: getattr(genes[place], part) for concept, genes in ends.items()}
+            found[name + suffix] = {concept: value[0] for concept, value in values.items() if value}
+    return found
+
+
+def _best_term(run: Run) -> dict[str, dict[int, Any]]:
+    """Return, by concept, the term that names it: lowest q of the test and ranking that open first, then the strongest.
+
+    It is what stands first on the concept's card. Its q is the larger of its `null_q` and its `q`, unknown where no
+    random genes were drawn. Depleted terms count where the test sees both ends of a ranking.
+    """
+    from cellglass.atlas.evidence import opening
+    from cellglass.atlas.schema import PATHWAYS
+    from cellglass.enrichment.registry import both_ends
+
+    columns = ["concept", "term", "test", "ranking", "q", "null_q", "statistic"]
+    table = pd.read_parquet(run.path(PATHWAYS), columns=columns)
+    if len(table):
+        depletion = table["test"].map({name: both_ends(name) for name in table["test"].unique()}).astype(bool)
+        findings = (table["statistic"] > 0) | ((table["statistic"] < 0) & depletion)
+        test, ranking = opening(table)
+        table = table[(table["test"] == test) & (table["ranking"] == ranking) & findings]
+    worse = np.maximum(table["q"], table["null_q"])  # NaN where one is: nothing is claimed then
+    table = table.assign(worse=worse, strength=-table["statistic"].abs())
+    best = table.sort_values(["concept", "worse", "test", "strength", "term"]).drop_duplicates("concept")
+    of = {"best_term": "term", "best_term_q": "worse", "best_term_statistic": "statistic", "best_term_test": "test"}
+    return {name: dict(zip(best["concept"], best[column], strict=True)) for name, column in of.items()}

@@ -1,4 +1,4 @@
-"""What stands beside the F1 of each concept's best label, and in which order concepts are listed.
+"""What stands beside each concept's best label and its name, and in which order concepts are listed.
 
 An F1 says nothing by itself: calling every cell gives a label that most cells have a high one. Opens no file.
 """
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellglass.vocabulary import SIGNIFICANT, in_order
+
 Array = np.ndarray[Any, Any]
 
 STATED = {
     "column": "best_label_column",
-    "threshold": "best_label_threshold",
+    "threshold": "threshold",
     "null": "best_label_null",
     "q": "best_label_q",
     "n": "best_label_n",
@@ -69,6 +71,35 @@ def label_evidence(var: pd.DataFrame, sizes: Mapping[str, Mapping[str, int]]) ->
         elif name not in found:
             found[name] = np.nan
     return found
+
+
+def opening(pathways: pd.DataFrame) -> tuple[str, str]:
+    """Return the test and the ranking of a table of gene sets that are shown first, and that names are taken from."""
+    pairs = pathways[["test", "ranking"]].drop_duplicates().astype(str).itertuples(index=False, name=None)
+    return min(pairs, key=lambda pair: (in_order(pair[0]), in_order(pair[1])))
+
+
+def named_gene(var: pd.DataFrame) -> pd.DataFrame:
+    """Return the gene that stands for each concept: the stronger of its two that is significant, or else ``top_gene``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the index of `var`: ``gene``, ``score`` (below 0: it drives the concept by its absence) and ``q``; NaN
+        where an older atlas does not state them.
+    """
+    found = pd.DataFrame({"gene": var["top_gene"], "score": np.nan, "q": np.nan}, index=var.index)
+    if "top_gene_q" not in var:
+        return found
+    found["score"], found["q"] = var["top_gene_score"], var["top_gene_q"]
+    top, absent = (
+        var[f"{end}_gene_score"].abs().where(var[f"{end}_gene_q"] < SIGNIFICANT, -1.0).fillna(-1.0)
+        for end in ("top", "absent")
+    )
+    other = absent > top
+    for name, column in (("gene", "absent_gene"), ("score", "absent_gene_score"), ("q", "absent_gene_q")):
+        found[name] = found[name].astype(object).where(~other, var[column].astype(object))
+    return found.astype({"score": np.float64, "q": np.float64})
 
 
 def leading_order(var: pd.DataFrame) -> Array:
