@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellglass.atlas.schema import GENES, UNS_CONSENSUS, UNS_MODEL
+from cellglass.atlas.schema import COVERAGE_FIELDS, GENES, UNS_CONSENSUS, UNS_COVERAGE, UNS_MODEL
 from cellglass.atlas.tables import Tables, plain
 from cellglass.attribution.registry import gene_rankings
 from cellglass.evaluation.metric import finite_or_none
@@ -27,8 +27,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         ones, best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``,
         ``best_label_f1``, ``best_term``, ``found_in`` and ``consensus`` (None where one seed ran) and ``genes``
         (symbols, the largest score first, of the first of `gene_rankings`); ``other_seeds``, how many dictionaries of
-        other seeds the concepts were looked for in; ``coverage``, how many of the model's genes were ``found`` in the
-        cells and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was not counted).
+        other seeds the concepts were looked for in; ``coverage``, see `coverage`.
     """
     facts = atlas.summary()
     facts["title"] = (
@@ -40,9 +39,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         {key: value if isinstance(value, str) else finite_or_none(value) for key, value in record.items()}
         for record in evaluation.to_dict("records")
     ]
-    model = atlas.concepts.uns.get(UNS_MODEL)
-    coverage = model.get("coverage") if isinstance(model, Mapping) else None
-    facts["coverage"] = None if coverage is None else {str(name): int(n) for name, n in coverage.items()}
+    facts["coverage"] = coverage(atlas.concepts.uns)
     facts["other_seeds"] = int(dict(atlas.concepts.uns.get(UNS_CONSENSUS, {})).get("others", 0))
     genes = best_genes(atlas.path / GENES)
     var = atlas.concepts.var
@@ -62,6 +59,23 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         for name, row in alive.iterrows()
     ]
     return facts
+
+
+def coverage(uns: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return how the genes of the cells meet the model's, from ``uns`` of concepts.zarr; None where it was not counted.
+
+    Returns
+    -------
+    dict
+        Of `schema.COVERAGE_FIELDS` those that the atlas has: ``found`` and ``missing`` genes of the model, ``unknown``
+        genes of the cells (whole numbers), and ``counts``, the share of the cells' counts in the model's genes.
+    """
+    model = uns.get(UNS_MODEL)
+    held = model.get(UNS_COVERAGE) if isinstance(model, Mapping) else None
+    if not isinstance(held, Mapping):
+        return None
+    there = [name for name in COVERAGE_FIELDS if name in held]
+    return {name: float(held[name]) if name == "counts" else int(held[name]) for name in there}
 
 
 def best_genes(path: Path, n: int = TOP_GENES) -> dict[int, list[str]]:

@@ -67,13 +67,8 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     """Print what an atlas holds and its metrics."""
     console = Console()
     console.print(escape(summary["title"]), style="bold", highlight=False)
-    coverage = summary.get("coverage") or {}
-    if coverage.get("missing") or coverage.get("unknown"):
-        console.print(
-            f"Of the model's genes the cells have {coverage['found']:,} and lack {coverage['missing']:,}; "
-            f"{coverage['unknown']:,} genes of the cells are unknown to the model.",
-            highlight=False,
-        )
+    if summary.get("coverage"):
+        console.print(_coverage(summary["coverage"]), highlight=False)
     metrics = Table("metric", "value", "spread", "null", box=None, pad_edge=False, header_style="dim")
     for record in summary["evaluation"]:
         if _is_shown(record["metric"]):
@@ -95,6 +90,15 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         )
     console.print(f"\nThe ten concepts that fit a label best, of {len(summary['concepts'])}:", highlight=False)
     console.print(concepts)
+
+
+def _coverage(found: Mapping[str, Any]) -> str:
+    """Return in a line how the genes of the cells meet the model's."""
+    genes = found["found"] + found["missing"]
+    share = f" ({found['found'] / genes:.0%})" if genes else ""
+    counts = f"; {found['counts']:.0%} of the cells' counts lie in them" if "counts" in found else ""
+    rest = f"; {found['unknown']:,} genes of the cells are not read" if found["unknown"] else ""
+    return f"Genes of the model in the cells: {found['found']:,} of {genes:,}{share}{counts}{rest}."
 
 
 def show_comparison(found: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cellglass.activations.store import Store
     from cellglass.cells import Cells
     from cellglass.dictionaries.base import Dictionary
+    from cellglass.enrichment.choose import Chosen
     from cellglass.models.base import CellModel
 
 CELLS = "work/cells"
@@ -72,15 +73,26 @@ def open_model(run: Run) -> CellModel:
     return model
 
 
-def open_coverage(run: Run) -> dict[str, dict[str, int]]:
-    """Return how many genes of the model were found and missing, and how many of the cells' it does not know."""
+def open_coverage(run: Run) -> dict[str, dict[str, float]]:
+    """Return how the genes of the cells meet the model's, as `schema.COVERAGE_FIELDS`; nothing of an embedding."""
+    from cellglass.atlas.schema import UNS_COVERAGE
+
     path = run.path(COVERAGE)
-    return {"coverage": json.loads(path.read_text())} if path.exists() else {}
+    return {UNS_COVERAGE: json.loads(path.read_text())} if path.exists() else {}
 
 
 def open_labels(run: Run) -> pd.DataFrame:
     """Return the columns of obs that concepts are compared with, one row a cell."""
     return open_explained(run).obs[list(dict.fromkeys(run.config.cells.labels))]
+
+
+def choose_gene_sets(run: Run) -> Chosen:
+    """Return the gene sets that are tested in the genes that are explained; InputError if those asked for do not fit."""
+    from cellglass.cells import open_cells
+    from cellglass.enrichment.choose import choose
+
+    symbols = (list(cells.symbols) for cells in (open_cells(run.path(CELLS)), open_explained(run)))
+    return choose(run.config.enrichment, *symbols)
 
 
 # -- activations -----------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from cellglass.models.folder import digest
 from cellglass.models.geneformer import files
 from cellglass.models.geneformer.files import Dictionaries, GeneformerConfig
 from cellglass.models.geneformer.training import fit_weights
-from cellglass.models.transformer.coverage import GeneCoverage
+from cellglass.models.coverage import GeneCoverage
 from cellglass.models.transformer.hooks import Point
 from cellglass.models.transformer.model import CellSite, TransformerModel, first_token, mean_of_genes
 from cellglass.models.transformer.rank_values import rank_tokens

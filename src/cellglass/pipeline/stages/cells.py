@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ from cellglass.pipeline.workspace import CELLS
 
 if TYPE_CHECKING:
     from cellglass.cells import Cells
+
+
+log = logging.getLogger(__name__)
 
 
 class CellsStage(Stage):
@@ -64,16 +68,16 @@ class CellsStage(Stage):
 
     def _refuse_early(self) -> None:
         from cellglass.cells import open_cells
-        from cellglass.enrichment import load_source, restrict
+        from cellglass.enrichment.choose import choose
         from cellglass.models.embedding import EmbeddingModel
         from cellglass.pipeline.stages.model import EMBEDDING
 
         cells = open_cells(self.run.path(CELLS))
-        path, config = self.run.config.model.path, self.run.config.enrichment
+        path = self.run.config.model.path
         if path.startswith(EMBEDDING):
             EmbeddingModel.of(cells, [path.removeprefix(EMBEDDING)])
-        for name in config.gene_sets:
-            restrict(load_source(name), list(cells.symbols), min_size=config.min_size, max_size=config.max_size)
+        for note in choose(self.run.config.enrichment, list(cells.symbols)).notes:
+            log.warning("%s: %s", cells.source, note)
 
 
 def cells_fingerprint(cells: Cells) -> str:
