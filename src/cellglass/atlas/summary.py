@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellglass.atlas.schema import COVERAGE_FIELDS, GENES, UNS_CONSENSUS, UNS_COVERAGE, UNS_MODEL
+from cellglass.atlas.schema import COVERAGE_FIELDS, GENES, UNS_CONSENSUS, UNS_COVERAGE, UNS_GENE_SETS, UNS_MODEL
 from cellglass.atlas.tables import Tables, plain
 from cellglass.attribution.registry import gene_rankings
 from cellglass.evaluation.metric import finite_or_none
@@ -27,7 +27,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         ones, best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``,
         ``best_label_f1``, ``best_term``, ``found_in`` and ``consensus`` (None where one seed ran) and ``genes``
         (symbols, the largest score first, of the first of `gene_rankings`); ``other_seeds``, how many dictionaries of
-        other seeds the concepts were looked for in; ``coverage``, see `coverage`.
+        other seeds the concepts were looked for in; ``coverage``, see `coverage`; ``gene_sets``, see `gene_sets`.
     """
     facts = atlas.summary()
     facts["title"] = (
@@ -40,6 +40,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         for record in evaluation.to_dict("records")
     ]
     facts["coverage"] = coverage(atlas.concepts.uns)
+    facts["gene_sets"] = gene_sets(atlas.concepts.uns)
     facts["other_seeds"] = int(dict(atlas.concepts.uns.get(UNS_CONSENSUS, {})).get("others", 0))
     genes = best_genes(atlas.path / GENES)
     var = atlas.concepts.var
@@ -76,6 +77,14 @@ def coverage(uns: Mapping[str, Any]) -> dict[str, float] | None:
         return None
     there = [name for name in COVERAGE_FIELDS if name in held]
     return {name: float(held[name]) if name == "counts" else int(held[name]) for name in there}
+
+
+def gene_sets(uns: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """Return the ``sources`` of gene sets that were tested, and which were ``mapped`` to mouse; None where unsaid."""
+    held = uns.get(UNS_GENE_SETS)
+    if not isinstance(held, Mapping):
+        return None
+    return {name: [str(one) for one in held.get(name, ())] for name in ("sources", "mapped")}
 
 
 def best_genes(path: Path, n: int = TOP_GENES) -> dict[int, list[str]]:

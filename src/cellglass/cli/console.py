@@ -69,6 +69,10 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     console.print(escape(summary["title"]), style="bold", highlight=False)
     if summary.get("coverage"):
         console.print(_coverage(summary["coverage"]), highlight=False)
+    sets = summary.get("gene_sets")
+    if sets is not None and (sets["mapped"] or not sets["sources"]):
+        mapped = f"{', '.join(sets['mapped'])}, human sets by their one-to-one orthologs in mouse"
+        console.print(escape(f"Gene sets: {mapped if sets['mapped'] else 'none was tested'}."), highlight=False)
     metrics = Table("metric", "value", "spread", "null", box=None, pad_edge=False, header_style="dim")
     for record in summary["evaluation"]:
         if _is_shown(record["metric"]):

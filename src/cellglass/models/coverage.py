@@ -21,9 +21,10 @@ MOST_EXPECTED = 20_000
 WARNED = 0.8
 """Share of the expected genes, or of a vocabulary's share of the cells' counts, below which a line says so."""
 FLOOR, ENOUGH = 0.05, 200
-"""Fewer than this share of the expected genes are refused, unless there are `ENOUGH`, which is what a cell must count
-in the usual quality control. Measured on scVI: with one gene in twenty, types are told apart little better than by
-chance (docs/models.md)."""
+"""Fewer than this share of the expected genes are refused, unless there are `ENOUGH`, the genes that the usual quality
+control asks of one cell. Measured on scVI: the latents correlate with those from all genes at 0.98 with four genes in
+five and at 0.57 with one in twenty, where less than a third of their variance is what the model means (docs/models.md).
+"""
 
 
 class GeneCoverage(NamedTuple):

@@ -49,6 +49,7 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
             "has_pairs": bool(len(source.pairs)) and counted is not None,
             "consensus": consensus(source),
             "coverage": coverage(source),
+            "gene_sets": summary.gene_sets(source.uns),
             "labels": labels(source),
             "metrics": metrics(source),
             "methods": [list(pair) for pair in index.genes.methods],
