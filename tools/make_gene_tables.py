@@ -76,7 +76,10 @@ def _one_to_one(pairs: pd.DataFrame) -> list[tuple[str, str]]:
     found = found.drop_duplicates(["symbol", "other"])
     twice = found["symbol"].duplicated(keep=False) | found["other"].duplicated(keep=False)
     rows = found[~twice].sort_values("symbol")
-    return [(one, "" if other == one.capitalize() else other) for one, other in zip(rows["symbol"], rows["other"], strict=True)]
+    return [
+        (one, "" if other == one.capitalize() else other)
+        for one, other in zip(rows["symbol"], rows["other"], strict=True)
+    ]
 
 
 def _aliases(wheel: zipfile.ZipFile, human: set[str]) -> list[tuple[str, str]]:

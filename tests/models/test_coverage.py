@@ -70,7 +70,9 @@ def test_a_floor_of_one_gene_in_twenty(there: int, refused: bool) -> None:
     assert found is not None
     assert found.found == there
     if refused:
-        with pytest.raises(InputError, match=rf"only {there} of the module model's 150 genes \(such as G0, G1\).*species"):
+        with pytest.raises(
+            InputError, match=rf"only {there} of the module model's 150 genes \(such as G0, G1\).*species"
+        ):
             refuse_few(model, cells, found)
     else:
         refuse_few(model, cells, found)
@@ -108,5 +110,7 @@ def test_little_is_told_in_a_line(model: CellModel, found: int, counts: float, s
 def test_of_a_vocabulary_no_more_is_expected_than_usual_cells_have() -> None:
     assert expected(Vocabulary(60_000)) == MOST_EXPECTED  # type: ignore[arg-type]
     assert expected(Vocabulary(765)) == 765  # type: ignore[arg-type]
-    wide = ModuleModel(nn.Embedding(3, 2), names(3), {"out": ""}, lambda counts: torch.zeros(len(counts), dtype=torch.int64))
+    wide = ModuleModel(
+        nn.Embedding(3, 2), names(3), {"out": ""}, lambda counts: torch.zeros(len(counts), dtype=torch.int64)
+    )
     assert expected(wide) == 3

@@ -78,7 +78,7 @@ class EmbeddingModel(CellModel):
         """Return `cells` as they are: no gene enters an embedding."""
         return as_cells(cells)
 
-    def cover(self, cells: CellsLike) -> None:  # noqa: ARG002
+    def cover(self, cells: CellsLike) -> None:
         """Return None: no gene enters an embedding."""
 
     def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:

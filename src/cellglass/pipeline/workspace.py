@@ -6,6 +6,8 @@ A stage imports names and openers from here and never another stage.
 from __future__ import annotations
 
 import json
+import logging
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from cellglass.dictionaries.base import Dictionary
     from cellglass.enrichment.choose import Chosen
     from cellglass.models.base import CellModel
+
+log = logging.getLogger(__name__)
 
 CELLS = "work/cells"
 EXPLAINED = "work/explained"
@@ -93,6 +97,12 @@ def choose_gene_sets(run: Run) -> Chosen:
 
     symbols = (list(cells.symbols) for cells in (open_cells(run.path(CELLS)), open_explained(run)))
     return choose(run.config.enrichment, *symbols)
+
+
+@lru_cache(maxsize=64)
+def say_once(folder: Path, line: str) -> None:  # noqa: ARG001 (once in each run)
+    """Warn of what several stages find in a run."""
+    log.warning("%s", line)
 
 
 # -- activations -----------------------------------------------------------------------------------------------------

@@ -41,8 +41,8 @@ from cellglass.models.cell2sentence.files import Architecture, Checkpoint
 from cellglass.models.cell2sentence.likelihood import head, log_probabilities, tries
 from cellglass.models.cell2sentence.sites import cell_sites, last_of_genes, means_of_genes, moved_genes, points_of
 from cellglass.models.cell2sentence.text import SentenceSettings, Writer, words_of
-from cellglass.models.folder import CFG, digest, read_cfg
 from cellglass.models.coverage import GeneCoverage, coverage_of
+from cellglass.models.folder import CFG, digest, read_cfg
 from cellglass.models.transformer.model import TransformerModel
 from cellglass.models.transformer.sites import sites_of
 from cellglass.models.transformer.tokens import Padded, TokenLists

@@ -90,7 +90,7 @@ def read(folder: Path, weights: Path | None = None) -> Published:
     for name in (ARGS, VOCAB):
         if not (folder / name).is_file():
             raise InputError(
-                f"{folder} holds no whole scGPT checkpoint: there is no {name} in it; copy the folder again, or, of a "
+                f"{folder} holds no scGPT checkpoint: there is no {name} in it; copy the folder again, or, of a "
                 f"fine-tuned model, the {name} of the model that it was made from"
             )
     path = weights or _weights_in(folder)

@@ -74,7 +74,7 @@ def load(path: Path) -> Parts:
     saved = [path] if path.is_file() else saved_in(path)
     if not saved and any(path.glob(f"*{OLD_FILES[0]}")):
         raise InputError(
-            f"{path} was saved by scvi-tools before 0.15; convert it with: python -c \"import scvi; "
+            f'{path} was saved by scvi-tools before 0.15; convert it with: python -c "import scvi; '
             f"scvi.model.SCVI.convert_legacy_save('{path}', '{path}-converted')\""
         )
     if len(saved) > 1:

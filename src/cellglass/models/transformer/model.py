@@ -29,9 +29,9 @@ from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.models.base import Capability, CellModel, Floats, TokenRows
+from cellglass.models.coverage import GeneCoverage
 from cellglass.models.edits import edited_cells
 from cellglass.models.folder import write_net
-from cellglass.models.coverage import GeneCoverage
 from cellglass.models.transformer.hooks import Edit, Point, run
 from cellglass.models.transformer.tokens import Ints, Padded, TokenLists, batches_by_length
 

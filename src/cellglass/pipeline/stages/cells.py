@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,10 @@ import pandas as pd
 
 from cellglass.files import sha256
 from cellglass.pipeline.stage import Stage
-from cellglass.pipeline.workspace import CELLS
+from cellglass.pipeline.workspace import CELLS, say_once
 
 if TYPE_CHECKING:
     from cellglass.cells import Cells
-
-
-log = logging.getLogger(__name__)
 
 
 class CellsStage(Stage):
@@ -77,7 +73,7 @@ class CellsStage(Stage):
         if path.startswith(EMBEDDING):
             EmbeddingModel.of(cells, [path.removeprefix(EMBEDDING)])
         for note in choose(self.run.config.enrichment, list(cells.symbols)).notes:
-            log.warning("%s: %s", cells.source, note)
+            say_once(self.run.folder, note)
 
 
 def cells_fingerprint(cells: Cells) -> str:

@@ -20,7 +20,7 @@ from cellglass.errors import InputError
 from cellglass.models import registry
 from cellglass.models.kind import FitConfig, Fitting
 from cellglass.pipeline.stage import Stage
-from cellglass.pipeline.workspace import CELLS, COVERAGE, EXPLAINED, MODEL
+from cellglass.pipeline.workspace import CELLS, COVERAGE, EXPLAINED, MODEL, say_once
 from cellglass.seeds import derive
 from cellglass.threads import threads
 
@@ -126,10 +126,8 @@ class ModelStage(Stage):
         from cellglass.cells import open_cells
         from cellglass.enrichment.choose import choose
 
-        config, symbols = self.run.config.enrichment, list(cells.symbols)
-        found = choose(config, symbols, list(open_cells(explained).symbols))
-        if not found.sources and choose(config, symbols).sources:  # said already where the cells' genes do not fit
-            log.warning("%s: %s", cells.source, found.notes[-1])
+        for note in choose(self.run.config.enrichment, list(cells.symbols), list(open_cells(explained).symbols)).notes:
+            say_once(self.run.folder, note)
 
     def _given(self, cells: Cells) -> CellModel:
         """Return the model that is fitted to all genes, the embedding, or the model that was saved."""

@@ -16,7 +16,7 @@ import pandas as pd
 from cellglass.attribution.registry import METHODS, gene_rankings
 from cellglass.files import atomic_path
 from cellglass.pipeline.stage import Stage
-from cellglass.pipeline.workspace import RATES, choose_gene_sets, open_explained
+from cellglass.pipeline.workspace import RATES, choose_gene_sets, open_explained, say_once
 
 if TYPE_CHECKING:
     from cellglass.cells import Cells
@@ -44,8 +44,11 @@ class PathwaysStage(Stage):
 
     @cached_property
     def sources(self) -> dict[str, GeneSets]:
-        """The gene sets, by their number, in the symbols of the cells; none where none fits."""
-        return {f"{i:02d}": sets for i, sets in enumerate(choose_gene_sets(self.run).sources)}
+        """The gene sets, by their number, in the symbols of the cells; none where none fits, which is said."""
+        chosen = choose_gene_sets(self.run)
+        for note in chosen.notes:
+            say_once(self.run.folder, note)
+        return {f"{i:02d}": sets for i, sets in enumerate(chosen.sources)}
 
     @cached_property
     def cells(self) -> Cells:
