@@ -68,13 +68,15 @@ def test_a_summary_shows_names_as_they_are(capsys: pytest.CaptureFixture[str], m
     assert "3 of 0" not in alone
 
 
-def test_genes_that_do_not_meet_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_how_many_genes_meet_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     plain: dict[str, Any] = {"title": "t", "evaluation": [], "concepts": [], "other_seeds": 0, "consensus": None}
-    show_summary(plain | {"coverage": {"found": 1200, "missing": 3, "unknown": 40}})
-    assert "have 1,200 and lack 3; 40 genes of the cells are unknown" in " ".join(capsys.readouterr().out.split())
-    for coverage in (None, {"found": 5, "missing": 0, "unknown": 0}):
-        show_summary(plain | {"coverage": coverage})
-        assert "unknown" not in capsys.readouterr().out
+    show_summary(plain | {"coverage": {"found": 1200, "missing": 300, "unknown": 40, "counts": 0.876}})
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "in the cells: 1,200 of 1,500 (80%); 88% of the cells' counts lie in them; 40 genes of the cells" in shown
+    show_summary(plain | {"coverage": {"found": 5, "missing": 0, "unknown": 0}})  # of an older atlas
+    assert "in the cells: 5 of 5 (100%)." in capsys.readouterr().out
+    show_summary(plain | {"coverage": None})
+    assert "in the cells" not in capsys.readouterr().out
 
 
 def test_a_comparison_shows_each_way_beside_chance_and_what_is_left_over(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cellglass.errors import InputError
 from cellglass.models.kind import FitConfig
-from cellglass.models.registry import KINDS, fit, fittable
+from cellglass.models.registry import KINDS, fit, fittable, kind_of, load
 from cellglass.models.transformer.model import TransformerModel
 
 TRANSFORMERS = [name for name in fittable() if name != "scvi"]
@@ -65,3 +65,51 @@ def test_without_an_epoch_the_network_is_as_it_starts(name, cells):
     start, again = (fit(name, cells, FitConfig(**small, epochs=0)) for _ in range(2))
     other = fit(name, cells, FitConfig(**small, epochs=1))
     assert start.fingerprint() == again.fingerprint() != other.fingerprint()
+
+
+# -- what a folder holds is told by all its files ----------------------------------------------------------------------
+
+BERT, NEOX = '{"model_type": "bert"}', '{"model_type": "gpt_neox"}'
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        ({"model.pt": ""}, "scvi"),
+        ({"run_model.pt": "", "run_adata.h5ad": ""}, "scvi"),
+        ({"model_params.pt": "", "attr.pkl": "", "var_names.csv": ""}, "scvi"),
+        ({"args.json": "{}", "vocab.json": "{}", "best_model.pt": ""}, "scgpt"),
+        ({"args.json": "{}", "vocab.json": "{}", "model.pt": ""}, "scgpt"),
+        ({"vocab.json": "{}", "model_e15.pt": "", "run.log": ""}, "scgpt"),
+        ({"args.json": "{}", "model.pt": ""}, "scgpt"),
+        ({"config.json": BERT, "model.safetensors": ""}, "geneformer"),
+        ({"config.json": BERT, "pytorch_model.bin": "", "optimizer.pt": "", "training_args.bin": ""}, "geneformer"),
+        ({"config.json": BERT, "model.pt": "", "adapter_config.json": "{}"}, "geneformer"),
+        ({"config.json": NEOX, "vocab.json": "{}", "merges.txt": "", "optimizer.pt": ""}, "cell2sentence"),
+        ({"cfg.json": '{"kind": "embedding"}', "model.pt": ""}, "embedding"),
+    ],
+)
+def test_the_kind_is_told_by_all_files_of_a_folder(tmp_path, files, kind):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert kind_of(tmp_path) == kind
+
+
+def test_a_folder_without_a_model_says_what_it_holds(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(InputError, match=r"no model that cellglass knows \(in it: notes.txt\)"):
+        load(tmp_path)
+    for name in ("checkpoint-500", "checkpoint-900"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(BERT)
+    with pytest.raises(InputError, match="but checkpoint-500, checkpoint-900 below it do; give the folder"):
+        load(tmp_path)
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="adapter .*merge_and_unload"):
+        load(tmp_path / "adapter")
+    with pytest.raises(InputError, match="'llama'; cellglass reads Geneformer"):
+        (tmp_path / "adapter" / "config.json").write_text('{"model_type": "llama"}')
+        load(tmp_path / "adapter")
+    with pytest.raises(InputError, match=r"config.json is a file; give the folder that holds the model: .*checkpoint"):
+        load(tmp_path / "checkpoint-500" / "config.json")

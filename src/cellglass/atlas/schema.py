@@ -199,13 +199,21 @@ MEANS = "mean"
 """Layer of concepts.zarr where X holds the largest activation over the genes of a cell: their mean."""
 
 UNS_MODEL = "model"
-"""Key of ``uns`` of concepts.zarr: ``kind``, ``genes``, ``fingerprint`` and ``coverage`` of the model."""
+"""Key of ``uns`` of concepts.zarr: ``kind``, ``genes``, ``fingerprint`` and `UNS_COVERAGE` of the model."""
+UNS_COVERAGE = "coverage"
+"""Within `UNS_MODEL`, how the genes of the cells meet the model's; absent of an embedding, which no gene enters."""
+COVERAGE_FIELDS = ("found", "missing", "unknown", "counts")
+"""How many of the model's genes the cells have and lack, how many genes of the cells it does not read, and the share of
+the cells' counts that lie in the model's genes (absent in atlases of older versions)."""
 UNS_SITE = "site"
 """``name``, ``width`` and, of tokens, ``granularity`` of the site; or its name alone."""
 UNS_DICTIONARY = "dictionary"
 """``kind`` and number of ``latents``."""
 UNS_CELLS = "cells"
 """Where the counts came from."""
+UNS_GENE_SETS = "gene_sets"
+"""``sources``, the names of the gene sets that were tested (there may be none), and ``mapped``, of which the human genes
+were mapped to their one-to-one orthologs in mouse."""
 UNS_CONSENSUS = "consensus"
 """Where several seeds ran: ``others``, how many beside the one that is shown; ``needed``, in how many of them a
 consensus concept is found at least; ``threshold``, from which correlation on it counts as found."""

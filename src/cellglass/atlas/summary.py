@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from cellglass.atlas.evidence import label_evidence, label_sizes, leading_order
-from cellglass.atlas.schema import GENES, UNS_CONSENSUS, UNS_MODEL
+from cellglass.atlas.schema import COVERAGE_FIELDS, GENES, UNS_CONSENSUS, UNS_COVERAGE, UNS_GENE_SETS, UNS_MODEL
 from cellglass.atlas.tables import Tables, plain
 from cellglass.attribution.registry import gene_rankings
 from cellglass.evaluation.metric import finite_or_none
@@ -34,8 +34,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         ``best_term``, ``best_term_q`` and ``best_term_statistic`` (below 0: depleted), ``found_in`` and ``consensus``
         (None where one seed ran) and ``genes``, each with ``symbol``, ``score`` (below 0: its absence drives the
         concept) and ``q`` (`strongest`); ``other_seeds``, how many dictionaries of
-        other seeds the concepts were looked for in; ``coverage``, how many of the model's genes were ``found`` in the
-        cells and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was not counted).
+        other seeds the concepts were looked for in; ``coverage``, see `coverage`; ``gene_sets``, see `gene_sets`.
     """
     facts = atlas.summary()
     facts["title"] = (
@@ -47,9 +46,8 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         {key: value if isinstance(value, str) else finite_or_none(value) for key, value in record.items()}
         for record in evaluation.to_dict("records")
     ]
-    model = atlas.concepts.uns.get(UNS_MODEL)
-    coverage = model.get("coverage") if isinstance(model, Mapping) else None
-    facts["coverage"] = None if coverage is None else {str(name): int(n) for name, n in coverage.items()}
+    facts["coverage"] = coverage(atlas.concepts.uns)
+    facts["gene_sets"] = gene_sets(atlas.concepts.uns)
     facts["other_seeds"] = int(dict(atlas.concepts.uns.get(UNS_CONSENSUS, {})).get("others", 0))
     genes = {concept: strongest(*ends) for concept, ends in extreme_genes(atlas.path / GENES).items()}
     var = atlas.concepts.var
@@ -73,6 +71,31 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         for name, row in alive.iterrows()
     ]
     return facts
+
+
+def coverage(uns: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return how the genes of the cells meet the model's, from ``uns`` of concepts.zarr; None where it was not counted.
+
+    Returns
+    -------
+    dict
+        Of `schema.COVERAGE_FIELDS` those that the atlas has: ``found`` and ``missing`` genes of the model, ``unknown``
+        genes of the cells (whole numbers), and ``counts``, the share of the cells' counts in the model's genes.
+    """
+    model = uns.get(UNS_MODEL)
+    held = model.get(UNS_COVERAGE) if isinstance(model, Mapping) else None
+    if not isinstance(held, Mapping):
+        return None
+    there = [name for name in COVERAGE_FIELDS if name in held]
+    return {name: float(held[name]) if name == "counts" else int(held[name]) for name in there}
+
+
+def gene_sets(uns: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """Return the ``sources`` of gene sets that were tested, and which were ``mapped`` to mouse; None where unsaid."""
+    held = uns.get(UNS_GENE_SETS)
+    if not isinstance(held, Mapping):
+        return None
+    return {name: [str(one) for one in held.get(name, ())] for name in ("sources", "mapped")}
 
 
 class Extremes(NamedTuple):

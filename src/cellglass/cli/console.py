@@ -102,13 +102,12 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     """Print what an atlas holds and its metrics."""
     console = Console()
     console.print(escape(summary["title"]), style="bold", highlight=False)
-    coverage = summary.get("coverage") or {}
-    if coverage.get("missing") or coverage.get("unknown"):
-        console.print(
-            f"Of the model's genes the cells have {coverage['found']:,} and lack {coverage['missing']:,}; "
-            f"{coverage['unknown']:,} genes of the cells are unknown to the model.",
-            highlight=False,
-        )
+    if summary.get("coverage"):
+        console.print(_coverage(summary["coverage"]), highlight=False)
+    sets = summary.get("gene_sets")
+    if sets is not None and (sets["mapped"] or not sets["sources"]):
+        mapped = f"{', '.join(sets['mapped'])}, human sets by their one-to-one orthologs in mouse"
+        console.print(escape(f"Gene sets: {mapped if sets['mapped'] else 'none was tested'}."), highlight=False)
     metrics = Table("metric", "value", "spread", "null", box=None, pad_edge=False, header_style="dim")
     for record in summary["evaluation"]:
         if _is_shown(record["metric"]):
@@ -176,6 +175,15 @@ def _gene(gene: Mapping[str, Any]) -> str:
     """Return a gene's symbol, with a minus if its absence counts, in parentheses if it is not significant."""
     text = f"-{gene['symbol']}" if (gene["score"] or 0) < 0 else str(gene["symbol"])
     return text if gene["q"] is not None and gene["q"] < SIGNIFICANT else f"({text})"
+
+
+def _coverage(found: Mapping[str, Any]) -> str:
+    """Return in a line how the genes of the cells meet the model's."""
+    genes = found["found"] + found["missing"]
+    share = f" ({found['found'] / genes:.0%})" if genes else ""
+    counts = f"; {found['counts']:.0%} of the cells' counts lie in them" if "counts" in found else ""
+    rest = f"; {found['unknown']:,} genes of the cells are not read" if found["unknown"] else ""
+    return f"Genes of the model in the cells: {found['found']:,} of {genes:,}{share}{counts}{rest}."
 
 
 def show_comparison(found: Mapping[str, Any]) -> None:

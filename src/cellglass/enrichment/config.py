@@ -8,6 +8,10 @@ from cellglass.enrichment.registry import TESTS
 from cellglass.errors import InputError
 from cellglass.vocabulary import TESTS as BUILT_IN
 
+NONE = "none"
+"""In place of gene sets: an atlas without pathways."""
+DEFAULT = ("bundled",)
+
 _LEAST = {"min_size": 1, "max_size": 1, "permutations": 10, "top_n": 1, "null_draws": 0}
 
 
@@ -15,8 +19,9 @@ _LEAST = {"min_size": 1, "max_size": 1, "permutations": 10, "top_n": 1, "null_dr
 class EnrichmentConfig:
     """What the genes mean."""
 
-    gene_sets: tuple[str, ...] = ("bundled",)
-    """Named sources (``bundled``, ``hallmark``, ``reactome``, ``go-bp``) and GMT files, as `load_source` takes them."""
+    gene_sets: tuple[str, ...] | None = None
+    """Named sources (``bundled``, ``hallmark``, ``reactome``, ``go-bp``) and GMT files, or ``none``; by default the
+    bundled sets, as far as they fit the genes."""
     tests: tuple[str, ...] = tuple(BUILT_IN)
     """Any of ``gsea``, ``ulm``, ``ora``, and tests of other packages."""
     min_size: int = 5
@@ -44,11 +49,20 @@ class EnrichmentConfig:
             )
         if not 0 < self.alpha <= 1:
             raise InputError(f"enrichment.alpha is {self.alpha}; it must be above 0 and at most 1")
-        if not self.gene_sets:
-            raise InputError("enrichment.gene_sets is empty; name a source such as bundled, or a GMT file")
+        if self.gene_sets == ():
+            raise InputError("enrichment.gene_sets is empty; name a source such as bundled, a GMT file, or none")
+        if self.gene_sets is not None and NONE in self.gene_sets and len(self.gene_sets) > 1:
+            raise InputError(f"enrichment.gene_sets is {', '.join(self.gene_sets)}; {NONE} stands alone")
         if not self.tests:
             raise InputError(f"enrichment.tests is empty; it can hold {', '.join(TESTS)}")
         for name in self.tests:
             TESTS.check(name, "enrichment.tests")
             if self.tests.count(name) > 1:
                 raise InputError(f"enrichment.tests has {name!r} twice; name each test once")
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The sources that are tested, as far as they fit."""
+        if self.gene_sets is None:
+            return DEFAULT
+        return () if self.gene_sets == (NONE,) else self.gene_sets

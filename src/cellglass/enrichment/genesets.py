@@ -35,6 +35,8 @@ class GeneSets:
         source.
     categories : mapping of str to str
         Kind of each term, where the source gives one.
+    species : str
+        Whose symbols they are, where that is known: ``human`` of the named sources, nothing of a user's file.
     """
 
     name: str
@@ -42,6 +44,7 @@ class GeneSets:
     origin: str = "memory"
     descriptions: Mapping[str, str] = field(default_factory=dict)
     categories: Mapping[str, str] = field(default_factory=dict)
+    species: str = ""
 
     def __len__(self) -> int:
         return len(self.sets)

@@ -127,7 +127,7 @@ def bundled() -> GeneSets:
         cells = line.split("\t")
         if len(cells) > 1 and cells[0] in sets.sets:
             categories[cells[0]] = cells[1]
-    return replace(sets, origin="cellglass", categories=categories)
+    return replace(sets, origin="cellglass", categories=categories, species="human")
 
 
 def cache_folder() -> Path:
@@ -177,4 +177,4 @@ def fetch(source: Source, *, folder: Path | None = None, timeout: float = 30.0) 
     finally:
         logger.setLevel(level)
     _log.info("gene sets %s: %s", source.name, target)
-    return replace(read_gmt(target, source.name), origin=source.url)
+    return replace(read_gmt(target, source.name), origin=source.url, species="human")

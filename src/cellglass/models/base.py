@@ -24,6 +24,7 @@ from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.files import sha256
+from cellglass.models.coverage import GeneCoverage, coverage_of
 from cellglass.models.edits import edited_cells
 from cellglass.models.linear_front import LinearFront, perturbed_through_front
 
@@ -81,11 +82,14 @@ class CellModel(ABC):
         Ids of the genes that the model reads, in its order.
     sites : mapping of str to Site
         Where activations can be read.
+    vocabulary : bool
+        Whether genes that the cells lack are left out, as a transformer does, and not read as count 0.
     """
 
     kind: str
     genes: pd.Index[Any]
     sites: Mapping[str, Site]
+    vocabulary: bool = False
 
     # -- what an adapter must give ---------------------------------------------------------------------------------
 
@@ -208,6 +212,13 @@ class CellModel(ABC):
         from cellglass.cells.genes import align_genes
 
         return align_genes(cells, self.genes)
+
+    def cover(self, cells: CellsLike) -> GeneCoverage | None:
+        """Return how the genes of `cells` meet the model's; None where no gene enters the model."""
+        cells = as_cells(cells)
+        if self.is_aligned(cells):
+            return GeneCoverage(len(self.genes), 0, 0)
+        return coverage_of(cells, len(self.genes), self.align)
 
     def site(self, name: str) -> Site:
         """Return the site called `name`; InputError names the sites that there are."""

@@ -78,6 +78,9 @@ class EmbeddingModel(CellModel):
         """Return `cells` as they are: no gene enters an embedding."""
         return as_cells(cells)
 
+    def cover(self, cells: CellsLike) -> None:
+        """Return None: no gene enters an embedding."""
+
     def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the rows of ``cells.obsm`` as float32; InputError where a matrix is missing, or is not finite."""
         found, cells = {}, as_cells(cells)

@@ -96,6 +96,8 @@ class ModelKind:
         As people write it; of ours as in `cellglass.vocabulary.TITLES`.
     load : callable, Path -> CellModel
         Reads a saved or published folder.
+    takes_file : bool
+        Whether it reads a file of weights too, with what lies beside it, where a folder holds several.
     recognises : callable, Path -> bool
         Whether a folder without cfg.json of ours holds such a model as its authors publish it.
     transformers_types : tuple of str
@@ -112,6 +114,7 @@ class ModelKind:
     recognises: Callable[[Path], bool] = field(default=_never)
     transformers_types: tuple[str, ...] = ()
     read_back: bool = True
+    takes_file: bool = False
     fitting: Fitting | None = None
 
     def check_fit(self, config: FitConfig, site: str | None) -> None:

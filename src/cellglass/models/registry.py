@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cellglass.errors import InputError
+from cellglass.errors import InputError, listed
 from cellglass.models.kind import FitConfig, ModelKind, transformers_type
 from cellglass.registry import Registry
 from cellglass.vocabulary import MODELS
@@ -18,6 +18,8 @@ from cellglass.vocabulary import MODELS
 if TYPE_CHECKING:
     from cellglass.cells.cells import CellsLike
     from cellglass.models.base import CellModel
+
+ADAPTER = "adapter_config.json"
 
 KINDS: Registry[ModelKind] = Registry("kind of model", "cellglass.models", ModelKind, MODELS)
 
@@ -67,44 +69,74 @@ def load(path: Path | str) -> CellModel:
     Parameters
     ----------
     path : Path or str
-        The folder: of cellglass (cfg.json), of scvi-tools' ``SCVI.save`` (model.pt), of scGPT (args.json, vocab.json,
-        best_model.pt), of Geneformer (config.json of a BERT) or of Cell2Sentence (config.json of a GPT-NeoX or a
-        Gemma 2).
+        The folder: of cellglass (cfg.json), of scvi-tools' ``SCVI.save`` or ``SCANVI.save`` (model.pt), of scGPT
+        (args.json, vocab.json and weights), of Geneformer (config.json of a BERT) or of Cell2Sentence (config.json of
+        a GPT-NeoX or a Gemma 2). Of scvi-tools and scGPT also the file of weights, where a folder holds several.
 
     Raises
     ------
     InputError
         If there is no such folder, no model in it, a damaged one, or one that holds more than weights and arrays.
     """
-    folder = Path(path)
-    if not folder.exists():
-        raise InputError(f"there is no folder {folder}; give the folder of a trained model")
-    if not folder.is_dir():
-        raise InputError(f"{folder} is a file; give the folder that holds the model")
+    given = Path(path)
+    if not given.exists():
+        raise InputError(f"there is no folder {given}; give the folder of a trained model")
+    folder = given.parent if given.is_file() else given
     kind = kind_of(folder)
     if kind not in KINDS:
         raise InputError(f"{folder} holds a model of kind {kind!r}; this version reads: {', '.join(KINDS)}")
-    return KINDS[kind].load(folder)
+    if given.is_file() and (not KINDS[kind].takes_file or _is_ours(folder)):
+        raise InputError(f"{given} is a file; give the folder that holds the model: {folder}")
+    return KINDS[kind].load(given)
 
 
 def kind_of(folder: Path) -> str:
-    """Return the kind of the model in `folder`, of cellglass or as published; InputError where it is none."""
-    from cellglass.models.folder import CFG, read_cfg
+    """Return the kind of the model in `folder`, told by all its files; InputError where it is none, or not known."""
+    from cellglass.models.folder import read_cfg
 
-    if not (folder / CFG).exists():
-        for name in KINDS:
-            if KINDS[name].recognises(folder):
-                return name
-        found = transformers_type(folder)
-        types = {name: KINDS[name].transformers_types for name in KINDS}
-        if found is not None:
-            for name, known in types.items():
-                if found in known:
-                    return name
-            reads = " and ".join(f"{KINDS[name].title} ({', '.join(known)})" for name, known in types.items() if known)
-            raise InputError(f"{folder} holds a network of type {found!r}; cellglass reads {reads}")
-    kind: str = read_cfg(folder)["kind"]
-    return kind
+    if _is_ours(folder):
+        kind: str = read_cfg(folder)["kind"]
+        return kind
+    if (folder / ADAPTER).exists() and not (folder / "config.json").exists():
+        raise InputError(
+            f"{folder} holds an adapter (LoRA) and not the model; put it in with peft: "
+            "PeftModel.from_pretrained(...).merge_and_unload().save_pretrained(...)"
+        )
+    for name in KINDS:
+        if KINDS[name].recognises(folder):
+            return name
+    found = transformers_type(folder)
+    if found is None:
+        raise InputError(f"{folder} holds no model that cellglass knows{_below(folder)}; give the folder of a model")
+    types = {name: KINDS[name].transformers_types for name in KINDS}
+    for name, known in types.items():
+        if found in known:
+            return name
+    reads = " and ".join(f"{KINDS[name].title} ({', '.join(known)})" for name, known in types.items() if known)
+    raise InputError(f"{folder} holds a network of type {found!r}; cellglass reads {reads}")
+
+
+def _below(folder: Path) -> str:
+    """Return what lies there instead: models in folders below, or the names of its files."""
+    below = [one for one in sorted(folder.iterdir()) if one.is_dir() and _is_model(one)]
+    if below:
+        return f", but {listed((one.name for one in below), 4)} below it {'do' if len(below) > 1 else 'does'}"
+    names = sorted(one.name for one in folder.iterdir())
+    return f" (in it: {listed(names, 6)})"
+
+
+def _is_ours(folder: Path) -> bool:
+    from cellglass.models.folder import CFG
+
+    return (folder / CFG).exists()
+
+
+def _is_model(folder: Path) -> bool:
+    return (
+        _is_ours(folder)
+        or transformers_type(folder) is not None
+        or any(KINDS[name].recognises(folder) for name in KINDS)
+    )
 
 
 def is_read_back(kind: str) -> bool:

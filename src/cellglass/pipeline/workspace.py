@@ -6,6 +6,8 @@ A stage imports names and openers from here and never another stage.
 from __future__ import annotations
 
 import json
+import logging
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     from cellglass.activations.store import Store
     from cellglass.cells import Cells
     from cellglass.dictionaries.base import Dictionary
+    from cellglass.enrichment.choose import Chosen
     from cellglass.models.base import CellModel
+
+log = logging.getLogger(__name__)
 
 CELLS = "work/cells"
 EXPLAINED = "work/explained"
@@ -72,10 +77,12 @@ def open_model(run: Run) -> CellModel:
     return model
 
 
-def open_coverage(run: Run) -> dict[str, dict[str, int]]:
-    """Return how many genes of the model were found and missing, and how many of the cells' it does not know."""
+def open_coverage(run: Run) -> dict[str, dict[str, float]]:
+    """Return how the genes of the cells meet the model's, as `schema.COVERAGE_FIELDS`; nothing of an embedding."""
+    from cellglass.atlas.schema import UNS_COVERAGE
+
     path = run.path(COVERAGE)
-    return {"coverage": json.loads(path.read_text())} if path.exists() else {}
+    return {UNS_COVERAGE: json.loads(path.read_text())} if path.exists() else {}
 
 
 def open_labels(run: Run) -> pd.DataFrame:
@@ -98,6 +105,21 @@ def open_best_labels(run: Run) -> pd.DataFrame:
     own = np.array([much(value) if len(value) else np.nan for value in values])
     table["threshold"] = table["threshold"].where(table["value"] != "", own)
     return table
+
+
+def choose_gene_sets(run: Run) -> Chosen:
+    """Return the gene sets that are tested in the genes that are explained; InputError if those asked for do not fit."""
+    from cellglass.cells import open_cells
+    from cellglass.enrichment.choose import choose
+
+    symbols = (list(cells.symbols) for cells in (open_cells(run.path(CELLS)), open_explained(run)))
+    return choose(run.config.enrichment, *symbols)
+
+
+@lru_cache(maxsize=64)
+def say_once(folder: Path, line: str) -> None:  # noqa: ARG001 (once in each run)
+    """Warn of what several stages find in a run."""
+    log.warning("%s", line)
 
 
 # -- activations -----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from cellglass.errors import InputError
 from cellglass.models.base import TokenRows
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.models.cell2sentence.text import PROMPTS, SentenceSettings
-from cellglass.models.transformer.coverage import GeneCoverage
+from cellglass.models.coverage import GeneCoverage
 
 NAMES = [
     "CD3", "CD3D", "CD3E", "MT-CO1", "HLA-DRA", "HLA-DRB1", "RP11-620J15.3", "RP11-620J15", "C1orf43", "NKG7", "CD8A",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from cellglass.errors import InputError
 from cellglass.models.geneformer import files
 from cellglass.models.geneformer.files import Dictionaries, GeneformerConfig
+from cellglass.models.geneformer.model import GeneformerModel
 from cellglass.models.registry import kind_of
 
 GENES = 20
@@ -164,7 +166,7 @@ def rewritten(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -
 def test_missing_left_over_and_misshapen_weights_are_all_listed(saved: Path) -> None:
     def change(state: dict[str, torch.Tensor]) -> None:
         del state["bert.encoder.layer.1.output.dense.bias"], state["cls.predictions.transform.LayerNorm.weight"]
-        state["classifier.weight"] = torch.zeros(3, 8)
+        state["other.weight"] = torch.zeros(3, 8)
         state["bert.encoder.layer.2.output.dense.bias"] = torch.zeros(8)
         state["bert.encoder.layer.0.attention.self.query.weight"] = torch.zeros(8, 9)
 
@@ -173,7 +175,7 @@ def test_missing_left_over_and_misshapen_weights_are_all_listed(saved: Path) -> 
         files.load(saved)
     for part in (
         "missing: bert.encoder.layer.1.output.dense.bias, cls.predictions.transform.LayerNorm.weight",
-        "left over: bert.encoder.layer.2.output.dense.bias, classifier.weight",
+        "left over: bert.encoder.layer.2.output.dense.bias, other.weight",
         "bert.encoder.layer.0.attention.self.query.weight is [8, 9], not [8, 8]",
     ):
         assert part in str(error.value)
@@ -231,7 +233,7 @@ def test_weights_that_cannot_be_read_are_named(saved: Path) -> None:
     with pytest.raises(InputError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
         files.load(saved)
     torch.save([1, 2], saved / "pytorch_model.bin")
-    with pytest.raises(InputError, match="holds no weights by name"):
+    with pytest.raises(InputError, match="holds no state dict"):
         files.load(saved)
     (saved / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(InputError, match=r"pytorch_model\.bin"):
@@ -320,3 +322,87 @@ TOKENS = {"<pad>": 0, "<mask>": 1, "a": 2}
 def test_dictionaries_of_another_kind_are_refused(tokens: Any, medians: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Dictionaries(tokens, medians)
+
+
+# -- fine-tuned models, as transformers saves them ---------------------------------------------------------------------
+
+
+def tuned(saved: Path, folder: Path, kind: str) -> Path:
+    """Write the encoder of `saved` as fine-tuning leaves it, with the weights of a head of its own."""
+    import transformers
+
+    kinds = {"cells": "BertForSequenceClassification", "genes": "BertForTokenClassification", "bare": "BertModel"}
+    network = getattr(transformers, kinds.get(kind.split()[0], "BertModel"))
+    loaded = network.from_pretrained(saved, num_labels=3) if "bare" not in kind else network.from_pretrained(saved)
+    (loaded.half() if "half" in kind else loaded).save_pretrained(folder)
+    if "several tasks" in kind:
+        held = {f"bert.{name}": tensor for name, tensor in loaded.state_dict().items()}
+        held |= {"classification_heads.0.weight": torch.ones(3, 8), "attention_pool.attention_weights": torch.ones(8)}
+        (folder / "model.safetensors").unlink()
+        torch.save(held, folder / "pytorch_model.bin")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["cells", "genes", "bare", "cells half", "several tasks"])
+def test_a_fine_tuned_encoder_is_read_without_its_head(saved: Path, tmp_path: Path, kind: str, caplog: Any) -> None:
+    """In the folder of a Trainer's checkpoint, below the folder that holds the dictionaries."""
+    folder = tuned(saved, tmp_path / "run" / "checkpoint-500", kind)
+    for name in ("optimizer.pt", "training_args.bin", "trainer_state.json"):
+        (folder / name).write_text("nothing that is read")
+    write_pickles(tmp_path, files.load(saved)[2], "")
+    plain, found = files.load(saved), files.load(folder)
+    mine = {name: tensor for name, tensor in plain[1].items() if name.startswith("bert.")}
+    assert found[1].keys() == mine.keys()
+    exact = "half" not in kind
+    for name, tensor in mine.items():
+        assert found[1][name].dtype == torch.float32
+        torch.testing.assert_close(found[1][name], tensor if exact else tensor.half().float(), rtol=0, atol=0)
+    said = {"cells": "classifier (a classifier)", "genes": "classifier (a classifier)", "several": "several tasks"}
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("cellglass")]
+    if kind.split()[0] in said:
+        assert len(lines) == 1
+        assert said[kind.split()[0]] in lines[0]
+    else:
+        assert lines == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sites_need_no_head_and_predictions_do(saved: Path, tmp_path: Path) -> None:
+    import scipy.sparse as sp
+
+    from cellglass.cells import Cells
+
+    folder = tuned(saved, tmp_path / "tuned", "cells")
+    held = files.load(saved)[2]
+    whole, model = GeneformerModel.load(saved), GeneformerModel.load(folder, held)
+    counts = sp.csr_matrix(np.random.default_rng(0).poisson(2.0, (5, len(whole.genes))).astype(np.float32))
+    table = pd.DataFrame({"symbol": whole.genes}, index=whole.genes)
+    cells = Cells(counts, table, pd.DataFrame(index=list("abcde")))
+    for site in ("cell", "cell.last"):
+        torch.testing.assert_close(model.activations(cells, [site])[site], whole.activations(cells, [site])[site])
+    with pytest.raises(InputError, match="has no masked-gene head"):
+        model.gene_logits(cells)
+    model.save(tmp_path / "again")
+    assert GeneformerModel.load(tmp_path / "again").fingerprint() == model.fingerprint()
+
+
+def test_shards_adapters_and_pointers(saved: Path) -> None:
+    weights = load_file(saved / "model.safetensors")
+    names = sorted(weights)
+    (saved / "model.safetensors").unlink()
+    parts = {"model-1.safetensors": names[:9], "model-2.safetensors": names[9:]}
+    for part, mine in parts.items():
+        save_file({name: weights[name] for name in mine}, saved / part)
+    index = {"weight_map": {name: part for part, mine in parts.items() for name in mine}}
+    (saved / "model.safetensors.index.json").write_text(json.dumps(index))
+    found = files.load(saved)[1]
+    assert found.keys() == weights.keys()
+    (saved / "model.safetensors.index.json").unlink()
+    query = "base_model.bert.encoder.layer.0.attention.self.query.lora_A.weight"
+    save_file({query: torch.ones(2, 2)}, saved / "model.safetensors")
+    with pytest.raises(InputError, match="an adapter .*merge_and_unload"):
+        files.load(saved)
+    (saved / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n")
+    with pytest.raises(InputError, match="model.safetensors is a Git LFS pointer.*lfs pull"):
+        files.load(saved)

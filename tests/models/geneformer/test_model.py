@@ -15,9 +15,9 @@ import torch
 from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
 from cellglass.models.base import TokenRows
+from cellglass.models.coverage import GeneCoverage
 from cellglass.models.geneformer.files import Dictionaries, GeneformerConfig, read_dictionary, weights_of
 from cellglass.models.geneformer.model import GeneformerModel
-from cellglass.models.transformer.coverage import GeneCoverage
 
 GENES, WIDTH, HEADS, LAYERS = 40, 16, 4, 3
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cellglass.errors import InputError
+from cellglass.models import load
 from cellglass.models.scgpt import files
 from cellglass.models.scgpt.model import ScgptModel
 
@@ -109,13 +110,13 @@ def test_pytorchs_own_attention_reads_the_same_rows(tmp_path):
 def test_missing_left_over_and_misshapen_tensors_are_listed(tmp_path):
     tensors = published()
     del tensors["transformer_encoder.layers.1.norm2.bias"]
-    tensors["dsbn.bns.0.weight"] = torch.ones(16)
+    tensors["other.weight"] = torch.ones(16)
     tensors["decoder.fc.4.weight"] = torch.ones(2, 16)
     with pytest.raises(InputError) as error:
         files.read(write(tmp_path / "m", tensors))
     text = str(error.value)
     assert "missing: transformer_encoder.layers.1.norm2.bias" in text
-    assert "left over: dsbn.bns.0.weight" in text
+    assert "left over: other.weight" in text
     assert "wrong shape: decoder.fc.4.weight is (2, 16) where (1, 16) is wanted" in text
     assert "\n" not in text
 
@@ -235,3 +236,107 @@ def test_the_side_files_of_a_real_checkpoint_are_read(tmp_path, real_data):
     assert json.loads((tmp_path / "again" / "vocab.json").read_text()) == vocab
     with pytest.raises(InputError, match=r"missing: .*layers.2"):
         files.read(write(tmp_path / "real", published(n_tokens=len(vocab)), args=real, vocab=vocab))
+
+
+WIDTH = 16
+
+
+def discriminator():
+    names = ("grad_reverse_discriminator._decoder.0", "grad_reverse_discriminator.out_layer")
+    return {f"{name}.{part}": torch.ones(2) for name in names for part in ("weight", "bias")}
+
+
+def with_batch_labels():
+    """As integration without DSBN saves it: decoders read the batch beside the state, the encoder does not."""
+    wide = {"decoder.fc.0.weight": torch.ones(WIDTH, 2 * WIDTH), "mvc_decoder.W.weight": torch.ones(2 * WIDTH, WIDTH)}
+    return {
+        **wide,
+        "batch_encoder.embedding.weight": torch.ones(2, WIDTH),
+        "batch_encoder.enc_norm.weight": torch.ones(1),
+    }
+
+
+FINE_TUNED = {
+    "discriminator": (discriminator(), "grad_reverse_discriminator (the discriminator of batches)"),
+    "batch labels": (with_batch_labels(), "decoder (it reads batch labels), mvc_decoder (it reads batch labels)"),
+    "another classifier": (
+        {"cls_decoder.out_layer.weight": torch.ones(3, WIDTH), "cls_decoder.first.weight": torch.ones(2, 2)},
+        "cls_decoder (a classifier)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FINE_TUNED)
+def test_what_fine_tuning_adds_and_no_site_needs_is_left_unread_and_said(tmp_path, name, caplog):
+    plain = ScgptModel.load(write(tmp_path / "plain"))
+    more, said = FINE_TUNED[name]
+    found = ScgptModel.load(write(tmp_path / "tuned", {**published(), **more}))
+    assert said in caplog.text
+    assert len(caplog.records) == 1
+    ids, values, mask = torch.tensor([[7, 0, 3]]), torch.tensor([[-2.0, 5, 9]]), torch.ones(1, 3, dtype=torch.bool)
+    assert torch.equal(found.net(ids, values, mask).hidden, plain.net(ids, values, mask).hidden)
+    found.save(tmp_path / "again")
+    assert ScgptModel.load(tmp_path / "again").fingerprint() == found.fingerprint()
+    if name == "batch labels":
+        assert "no mvc_decoder" in found.lacks("decode", "cell.raw")
+        assert "no decoder that cellglass reads" in found.lacks("decode", "layers.1.resid")
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("dsbn.bns.0.weight", "normalises each cell by the statistics of its batch .* without dsbn"),
+        ("pert_encoder.weight", "flag of each perturbed gene.* without pert_encoder"),
+    ],
+)
+def test_what_changes_activations_and_cannot_be_read_is_named(tmp_path, part, message):
+    with pytest.raises(InputError, match=message):
+        files.read(write(tmp_path / "m", {**published(), part: torch.ones(2, WIDTH)}))
+
+
+def wrapped(kind, tensors):
+    if kind == "training":
+        return {"epoch": 3, "model_state_dict": tensors, "optimizer_state_dict": {}}
+    if kind == "lightning":
+        return {"state_dict": {f"model.{name}": tensor for name, tensor in tensors.items()}, "epoch": 1}
+    return {f"_orig_mod.module.{name}": tensor.bfloat16() for name, tensor in tensors.items()}  # compiled, parallel
+
+
+@pytest.mark.parametrize("kind", ["training", "lightning", "compiled"])
+def test_weights_inside_of_something_else(tmp_path, kind):
+    tensors = {name: tensor.bfloat16().float() for name, tensor in published().items()}
+    expected = ScgptModel.load(write(tmp_path / "plain", tensors)).fingerprint()
+    assert ScgptModel.load(write(tmp_path / kind, wrapped(kind, tensors))).fingerprint() == expected
+
+
+def test_an_encoder_alone_gives_activations(tmp_path):
+    alone = {name: t for name, t in published().items() if not name.startswith(("decoder", "mvc_decoder", "flag"))}
+    found, whole = (ScgptModel.load(write(tmp_path / str(len(t)), t)) for t in (alone, published()))
+    ids, values, mask = torch.tensor([[7, 1]]), torch.tensor([[-2.0, 5]]), torch.ones(1, 2, dtype=torch.bool)
+    assert torch.equal(found.net(ids, values, mask).hidden, whole.net(ids, values, mask).hidden)
+    assert found.net(ids, values, mask).expression is None
+
+
+def test_other_names_of_the_file_of_weights(tmp_path):
+    expected = ScgptModel.load(write(tmp_path / "m")).fingerprint()
+    for name in ("model.pt", "model_e15.pt"):
+        next((tmp_path / "m").glob("*.pt")).rename(tmp_path / "m" / name)
+        assert load(tmp_path / "m").fingerprint() == expected
+    other = {**published(), "flag_encoder.weight": torch.zeros(2, WIDTH)}
+    torch.save(other, tmp_path / "m" / "model_e20.pt")
+    with pytest.raises(InputError, match=r"several files of weights \(model_e15.pt, model_e20.pt\); name the one"):
+        load(tmp_path / "m")
+    assert load(tmp_path / "m" / "model_e15.pt").fingerprint() == expected
+    assert load(str(tmp_path / "m" / "model_e20.pt")).fingerprint() != expected
+
+
+def test_a_vocabulary_of_another_model_is_told_by_its_size(tmp_path):
+    with pytest.raises(InputError, match=r"vocab.json has 3 tokens and the model 9"):
+        files.read(write(tmp_path / "m", vocab={"<pad>": 0, "<cls>": 1, "<eoc>": 2}))
+
+
+def test_a_whole_pickled_model_is_refused_with_the_way_out(tmp_path):
+    write(tmp_path / "m")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "m" / "best_model.pt")
+    with pytest.raises(InputError, match=r"whole pickled model.*torch.save\(model.state_dict\(\)"):
+        files.read(tmp_path / "m")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 
-from cellglass.cells import Simulated, open_cells
+from cellglass.cells import Cells, Simulated, open_cells
 from cellglass.errors import InputError
 from cellglass.pipeline import workspace
 from cellglass.pipeline.config import make_config
@@ -54,3 +57,31 @@ def test_cells_that_count_none_of_the_models_genes_are_left_out(
     assert kept.n_cells == 398
     assert not set(kept.obs.index) & set(cells.obs.index[empty])
     assert "left out 2 cells" in caplog.text
+
+
+def test_how_genes_meet_is_kept_and_little_is_told_or_refused(
+    small_run: Run, planted: Simulated, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, sets = workspace.open_model(small_run), {"gene_sets": ["none"]}
+    n = len(model.genes)
+
+    def run_with(there: int) -> dict[str, float]:
+        keep = planted.cells.genes.index.get_indexer(model.genes[:there])
+        others = planted.cells.select_genes(np.flatnonzero(~planted.cells.genes.index.isin(model.genes[:there])))
+        genes = others.genes.set_axis([f"other{i}" for i in range(others.n_genes)]).assign(symbol="")
+        both = sp.hstack([planted.cells.counts[:, keep], others.counts], format="csr")
+        table = pd.concat([planted.cells.genes.iloc[keep], genes])
+        cells = Cells(both, table, planted.cells.obs, source="these")
+        run = Run(tmp_path / str(there), make_config({"enrichment": sets}), {"cells": cells, "model": model})
+        run_stages(run, STAGES[:2])
+        share = both[:, : len(keep)].sum() / both.sum()
+        assert workspace.open_coverage(run)["coverage"]["counts"] == pytest.approx(share)
+        return workspace.open_coverage(run)["coverage"]
+
+    found = run_with(n)
+    assert (found["found"], found["missing"]) == (n, 0)
+    assert "model's" not in caplog.text
+    assert run_with(n // 2)["missing"] == n - n // 2
+    assert f"these: only {n // 2} of the scvi model's {n} genes" in caplog.text
+    with pytest.raises(InputError, match=f"these: only 1 of the scvi model's {n} genes"):
+        run_with(1)

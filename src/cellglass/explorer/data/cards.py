@@ -124,9 +124,10 @@ def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]
     """Return, for each source, test and ranking, the enriched and the depleted gene sets of the smallest q.
 
     A row is [term, statistic, q, null q, number of genes, leading edge]; a depleted set has a statistic below 0. The
-    order is that of the larger of q and null q, since a finding passes both; a test that looks at the top of a ranking alone finds no depletion. The leading edge has the number of a gene,
-    or its symbol where no gene has it. ``kept``, ``enriched`` and ``depleted`` count the gene sets of the table. Of the
-    test and ranking that open first the source with the first row stands first, from which the concept is named.
+    order is that of the larger of q and null q, since a finding passes both; a test that looks at the top of a ranking
+    alone finds no depletion. The leading edge has the number of a gene, or its symbol where no gene has it. ``kept``,
+    ``enriched`` and ``depleted`` count the gene sets of the table. Of the test and ranking that open first the source
+    with the first row stands first, from which the concept is named.
     """
     blocks: list[dict[str, Any]] = []
     order: list[tuple[float, float]] = []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellglass.atlas import schema
+from cellglass.atlas import schema, summary
 from cellglass.atlas.evidence import label_evidence, named_gene
 from cellglass.atlas.read import describe
 from cellglass.explorer.data.json import dumps, short, shorts
@@ -49,6 +49,8 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
             "has_expression": counted is not None,
             "has_pairs": bool(len(source.pairs)) and counted is not None,
             "consensus": consensus(source),
+            "coverage": coverage(source),
+            "gene_sets": summary.gene_sets(source.uns),
             "labels": labels(source),
             "metrics": metrics(source),
             "methods": [list(pair) for pair in index.genes.methods],
@@ -106,6 +108,12 @@ def consensus(source: Source) -> dict[str, Any] | None:
         "threshold": short(rule["threshold"]),
         "concepts": int(source.var["consensus"].sum()),
     }
+
+
+def coverage(source: Source) -> dict[str, Any] | None:
+    """Return how the genes of the cells meet the model's, as `cellglass.atlas.summary.coverage` with short numbers."""
+    found = summary.coverage(source.uns)
+    return None if found is None else {name: short(value) for name, value in found.items()}
 
 
 def metrics(source: Source) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from cellglass.errors import InputError, listed, one_line
 from cellglass.files import parse_json, read_json
+from cellglass.models.weights import refuse_pointer
 
 Architecture = Literal["gpt_neox", "gemma2"]
 
@@ -71,6 +72,9 @@ def read(folder: Path, dtype: torch.dtype = torch.float32) -> Checkpoint:
         What the network computes in.
     """
     config = _read_config(folder)
+    for name in (TOKENIZER, *BESIDE):
+        if (folder / name).is_file():
+            refuse_pointer(folder / name)
     files = {name: (folder / name).read_bytes() for name in (TOKENIZER, *BESIDE) if (folder / name).is_file()}
     if TOKENIZER not in files:
         raise InputError(
@@ -215,6 +219,8 @@ def _parts(index: Path) -> list[str]:
 
 
 def _read_file(path: Path) -> dict[str, torch.Tensor]:
+    if path.is_file():
+        refuse_pointer(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 
 from cellglass.cells.cells import Cells, CellsLike
@@ -42,8 +41,8 @@ from cellglass.models.cell2sentence.files import Architecture, Checkpoint
 from cellglass.models.cell2sentence.likelihood import head, log_probabilities, tries
 from cellglass.models.cell2sentence.sites import cell_sites, last_of_genes, means_of_genes, moved_genes, points_of
 from cellglass.models.cell2sentence.text import SentenceSettings, Writer, words_of
+from cellglass.models.coverage import GeneCoverage, coverage_of
 from cellglass.models.folder import CFG, digest, read_cfg
-from cellglass.models.transformer.coverage import GeneCoverage
 from cellglass.models.transformer.model import TransformerModel
 from cellglass.models.transformer.sites import sites_of
 from cellglass.models.transformer.tokens import Padded, TokenLists
@@ -219,11 +218,7 @@ class Cell2SentenceModel(TransformerModel):
         cells = self._by_name(cells)
         aligned = align_genes(cells, self.genes)
         if self._covered is None or self._covered[0] is not given:
-            one = Cells(
-                sp.csr_matrix(np.ones((1, cells.n_genes), np.float32)), cells.genes, pd.DataFrame(index=["all"])
-            )
-            came = align_genes(one, self.genes).counts.data
-            found = GeneCoverage(len(came), len(self.genes) - len(came), cells.n_genes - int(came.sum()))
+            found = coverage_of(cells, len(self.genes), lambda one: align_genes(one, self.genes))
             self._covered = (given, found)
             log.info("%s: of the %s model's genes %d found, %d missing; %d genes of the cells unknown",
                      cells.source, self.kind, *found)  # fmt: skip

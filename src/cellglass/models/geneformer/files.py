@@ -8,6 +8,9 @@ A published model is ``config.json`` with ``model.safetensors`` or ``pytorch_mod
     gene_name_id_dict       gene name -> Ensembl id (may be absent)
     ensembl_mapping_dict    Ensembl id -> the id of the token dictionary that it goes to (V2; may be absent)
 
+Fine-tuned models are read too: a classifier, its pooler and other heads are left unread and said, a bare encoder's names
+lack ``bert.``, and the masked-gene head may be missing, which only its predictions need.
+
 What we write is the same folder with the dictionaries in it as JSON, and a cfg.json that names the kind. Weights are
 read by safetensors or by torch's restricted reader, pickles by ``plain_pickle``. Cells and sites are in ``geneformer``.
 """
@@ -18,18 +21,18 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from cellglass.errors import InputError
 from cellglass.files import atomic_path, read_json
 from cellglass.models.folder import CFG
 from cellglass.models.geneformer.plain_pickle import load_plain
+from cellglass.models.weights import leave_out, read_sharded, read_weights, refuse_pointer, say_unread
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +49,23 @@ FILES = {
 
 _EMBEDDING = "bert.embeddings.word_embeddings.weight"
 _TIED = {"cls.predictions.decoder.weight": _EMBEDDING, "cls.predictions.decoder.bias": "cls.predictions.bias"}
+_HEAD = "cls."
+_ENCODER = ("embeddings.", "encoder.", "pooler.")
 # Older files carry buffers, and weights of a pooler that masked-gene prediction does not have.
-_UNUSED = (
-    "bert.embeddings.position_ids", "bert.embeddings.token_type_ids", "bert.pooler.dense.weight",
-    "bert.pooler.dense.bias",
-)  # fmt: skip
+_UNUSED = {
+    "bert.embeddings.position_ids": "a buffer",
+    "bert.embeddings.token_type_ids": "a buffer",
+    "bert.pooler": "the pooler",
+    "cls.seq_relationship": "next-sentence prediction",
+}
+_UNREAD = {
+    "classifier": "a classifier",
+    "classification_heads": "classifiers of several tasks",
+    "attention_pool": "the pooling of a classifier",
+    "score": "a classifier",
+    "task_heads": "classifiers of several tasks",
+}
+_PARENTS = 3  # folders above a model in which its dictionaries are looked for
 
 
 @dataclass(frozen=True)
@@ -179,6 +194,7 @@ class Dictionaries:
 
 def read_dictionary(path: Path) -> Any:
     """Return a dictionary from a JSON file or a published pickle."""
+    refuse_pointer(path)
     if path.suffix != ".json":
         return load_plain(path)
     return read_json(path, way_out="copy or download it again")
@@ -193,9 +209,10 @@ def load(
     ----------
     folder : Path
     dictionaries : Dictionaries or Path, optional
-        The dictionaries, or the folder that holds them. By default they are looked for in the folder itself and where
-        the published repository keeps them: in ``geneformer`` and ``geneformer/gene_dictionaries_30m``, in the folder
-        or beside it. The ones with as many tokens as the model are taken.
+        The dictionaries, or the folder that holds them. By default they are looked for in the folder itself, in the
+        three above it (where checkpoints of a training lie), and in each of them where the published repository keeps
+        them, in ``geneformer`` and ``geneformer/gene_dictionaries_30m``; then in the geneformer package, if that is
+        installed. The ones with as many tokens as the model are taken.
 
     Raises
     ------
@@ -227,8 +244,17 @@ def write(folder: Path, cfg: GeneformerConfig, tensors: Mapping[str, torch.Tenso
 
 
 def put_weights(net: Any, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put `tensors`, as `load` returns them, into transformers' network."""
+    """Put `tensors`, as `load` returns them, into transformers' network, whose masked-gene head goes if they have none."""
+    if not has_head(tensors):
+        net.cls = torch.nn.Identity()
+        net.load_state_dict(dict(tensors))
+        return
     net.load_state_dict({**tensors, **{name: tensors[source] for name, source in _TIED.items()}})
+
+
+def has_head(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Say whether the masked-gene head is among the weights."""
+    return any(name.startswith(_HEAD) for name in tensors)
 
 
 def weights_of(net: Any) -> dict[str, torch.Tensor]:
@@ -240,9 +266,13 @@ def weights_of(net: Any) -> dict[str, torch.Tensor]:
 
 
 def _find(folder: Path, stem: str) -> Path | None:
-    if not folder.is_dir():
+    try:
+        if not folder.is_dir():
+            return None
+        held = list(folder.iterdir())
+    except OSError:  # a folder above the model that may not be looked into
         return None
-    found = sorted(p for p in folder.iterdir() if stem in p.stem and p.suffix in (".json", ".pkl", ".pickle"))
+    found = sorted(p for p in held if stem in p.stem and p.suffix in (".json", ".pkl", ".pickle"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise InputError(f"{folder} holds more than one {stem} ({names}); keep those of the model in a folder alone")
@@ -264,8 +294,8 @@ def _dictionaries(folder: Path, cfg: GeneformerConfig, given: Dictionaries | Pat
     if not sizes:
         where = folder if given is None else given
         raise InputError(
-            f"{where} holds no {FILES['tokens']} (.json or .pkl); give the folder with the model's dictionaries by "
-            "dictionaries="
+            f"{where} holds no {FILES['tokens']} (.json or .pkl); put it and the {FILES['medians']} of the Geneformer "
+            "repository there or into the folder above, or give the folder that holds them by dictionaries="
         )
     if sizes[-1] != cfg.vocab_size:
         raise InputError(
@@ -276,31 +306,38 @@ def _dictionaries(folder: Path, cfg: GeneformerConfig, given: Dictionaries | Pat
 
 
 def _places(folder: Path) -> Iterator[Path]:
-    beside = folder.resolve().parent / "geneformer"
-    for place in (folder, folder / "geneformer", beside):
-        yield place
-        yield place / "gene_dictionaries_30m"
+    whole = folder.resolve()
+    for near in (whole, *whole.parents[:_PARENTS]):
+        for place in (near, near / "geneformer"):
+            yield place
+            yield place / "gene_dictionaries_30m"
+    package = find_spec("geneformer")  # not imported
+    for installed in (package.submodule_search_locations or ()) if package is not None else ():
+        yield Path(installed)
+        yield Path(installed) / "gene_dictionaries_30m"
 
 
 # -- weights -----------------------------------------------------------------------------------------------------------
 
 
 def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    path = folder / WEIGHTS if (folder / WEIGHTS).exists() else folder / OLD_WEIGHTS
-    if not path.exists():
-        raise InputError(f"{folder} has neither {WEIGHTS} nor {OLD_WEIGHTS}; copy or download the whole folder")
-    try:
-        if path.name == WEIGHTS:
-            return load_file(path)
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError:
-        raise InputError(f"{path} is refused: it holds more than weights, and code is never run") from None
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be read ({reason}); copy or download it again") from None
-    if not isinstance(held, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in held.values()):
-        raise InputError(f"{path} holds no weights by name; give a folder that transformers saved")
-    return dict(held)
+    """Return the weights by the names that `BertForMaskedLM` gives them, of a bare encoder too."""
+    for name in (WEIGHTS, OLD_WEIGHTS):
+        if (folder / name).exists():
+            held = read_weights(folder / name)
+            break
+        if (folder / f"{name}.index.json").exists():
+            held = read_sharded(folder / f"{name}.index.json")
+            break
+    else:
+        sharded = any(folder.glob("global_step*")) or (folder / "zero_to_fp32.py").exists()
+        way_out = "python zero_to_fp32.py . . makes them" if sharded else "copy or download the whole folder"
+        raise InputError(f"{folder} has neither {WEIGHTS} nor {OLD_WEIGHTS}; {way_out}")
+    if any(".lora_A." in name for name in held):
+        raise InputError(f"{folder} holds an adapter (LoRA); put it in with peft's merge_and_unload() and save that")
+    if _EMBEDDING.removeprefix("bert.") in held:
+        held = {f"bert.{name}" if name.startswith(_ENCODER) else name: tensor for name, tensor in held.items()}
+    return held
 
 
 def _checked(cfg: GeneformerConfig, held: dict[str, torch.Tensor], folder: Path) -> dict[str, torch.Tensor]:
@@ -310,10 +347,13 @@ def _checked(cfg: GeneformerConfig, held: dict[str, torch.Tensor], folder: Path)
         alias = held.pop(name, None)
         if alias is not None and not torch.equal(held.setdefault(source, alias), alias):
             wrong.append(f"{name} differs from {source}, with which it is one")
-    for name in _UNUSED:
-        if held.pop(name, None) is not None:
-            log.info("%s: %s has no part in masked-gene prediction and is left out", folder, name)
-    needed = _shapes(cfg)
+    heads, unused = leave_out(held, _UNREAD), leave_out(held, _UNUSED)
+    without = [] if has_head(held) else ["no masked-gene head is there, so the model predicts no genes"]
+    if heads:
+        say_unread(folder, (*heads, *unused, *without))
+    elif unused or without:
+        log.info("%s: %s", folder, "; ".join([f"left out {', '.join(unused)}", *without] if unused else without))
+    needed = _shapes(cfg, head=has_head(held))
     for what, names in (("missing", needed.keys() - held.keys()), ("left over", held.keys() - needed.keys())):
         if names:
             wrong.append(f"{what}: {', '.join(sorted(names))}")
@@ -325,21 +365,21 @@ def _checked(cfg: GeneformerConfig, held: dict[str, torch.Tensor], folder: Path)
     if wrong or shapes:
         what = "; ".join(wrong + shapes)
         raise InputError(f"{folder}: the weights do not fit {CONFIG} ({what}); copy or download the model again")
-    return {name: tensor.float() for name, tensor in sorted(held.items())}
+    return dict(sorted(held.items()))
 
 
-def _shapes(cfg: GeneformerConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight of transformers' `BertForMaskedLM`, tied ones once."""
+def _shapes(cfg: GeneformerConfig, *, head: bool) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight of transformers' `BertForMaskedLM`, tied ones once, or of its encoder alone."""
     wide, inner = cfg.hidden_size, cfg.intermediate_size
-    embeddings, head = "bert.embeddings", "cls.predictions"
+    embeddings, predictions = "bert.embeddings", "cls.predictions"
     found: dict[str, tuple[int, ...]] = {
         _EMBEDDING: (cfg.vocab_size, wide),
         f"{embeddings}.position_embeddings.weight": (cfg.max_position_embeddings, wide),
         f"{embeddings}.token_type_embeddings.weight": (cfg.type_vocab_size, wide),
-        f"{head}.bias": (cfg.vocab_size,),
+        **({f"{predictions}.bias": (cfg.vocab_size,)} if head else {}),
     }
-    linear = {f"{head}.transform.dense": (wide, wide)}
-    norms = [f"{embeddings}.LayerNorm", f"{head}.transform.LayerNorm"]
+    linear = {f"{predictions}.transform.dense": (wide, wide)} if head else {}
+    norms = [f"{embeddings}.LayerNorm", *([f"{predictions}.transform.LayerNorm"] if head else [])]
     for i in range(cfg.num_hidden_layers):
         layer = f"bert.encoder.layer.{i}"
         linear |= {f"{layer}.attention.self.{part}": (wide, wide) for part in ("query", "key", "value")}

@@ -35,12 +35,13 @@ import torch
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.genes import GeneMap, align_genes, clean_ids
 from cellglass.cells.read import as_cells
+from cellglass.errors import InputError
 from cellglass.models.base import Capability, TokenRows
+from cellglass.models.coverage import GeneCoverage
 from cellglass.models.folder import digest
 from cellglass.models.geneformer import files
 from cellglass.models.geneformer.files import Dictionaries, GeneformerConfig
 from cellglass.models.geneformer.training import fit_weights
-from cellglass.models.transformer.coverage import GeneCoverage
 from cellglass.models.transformer.hooks import Point
 from cellglass.models.transformer.model import CellSite, TransformerModel, first_token, mean_of_genes
 from cellglass.models.transformer.rank_values import rank_tokens
@@ -49,6 +50,8 @@ from cellglass.models.transformer.tokens import Ints, Padded, TokenLists
 from cellglass.progress import Progress, silent
 
 log = logging.getLogger(__name__)
+
+NO_HEAD = "this Geneformer has no masked-gene head (a fine-tuned or bare encoder), so it predicts no genes"
 
 
 class GeneformerModel(TransformerModel):
@@ -257,6 +260,8 @@ class GeneformerModel(TransformerModel):
         torch.Tensor, float32, shape (..., number of genes)
             Special tokens have no column; a softmax over all genes gives the probabilities of genes at a position.
         """
+        if not files.has_head(self.net.state_dict()):
+            raise InputError(NO_HEAD)
         head: Any = self.net.get_submodule("cls.predictions")
         token = torch.from_numpy(self._token if genes is None else self._token[np.asarray(genes)]).to(self.device)
         state = head.transform(hidden.to(self.device, head.decoder.weight.dtype))

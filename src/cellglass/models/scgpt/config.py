@@ -43,6 +43,8 @@ class ScgptConfig:
     batch_norm : {"none", "idle", "run"}
         Whether the embeddings go through a batch norm. ``idle``: its weights are there, and unread, as in the published
         code where ``domain_spec_batchnorm`` does not ask for it.
+    expression : bool
+        Whether there is a head that reads the value of a token's gene off its hidden state.
     n_classes, n_layers_cls : int
         Of the classification head; 0 classes means that there is none.
     """
@@ -65,6 +67,7 @@ class ScgptConfig:
     zero_probability: bool = False
     flags: bool = True
     batch_norm: Literal["none", "idle", "run"] = "none"
+    expression: bool = True
     n_classes: int = 0
     n_layers_cls: int = 3
 

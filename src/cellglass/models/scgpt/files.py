@@ -1,33 +1,37 @@
-"""The folder of a published scGPT checkpoint: args.json, vocab.json and best_model.pt; read, checked and written.
+"""The folder of a scGPT checkpoint, as published or fine-tuned: args.json, vocab.json and the weights.
 
-best_model.pt is read by torch's restricted reader, which builds tensors and containers and refuses every other name.
-Attention weights may have flash-attn's names (``self_attn.Wqkv.weight``, also below ``self_attn._impl``) or PyTorch's
-(``self_attn.in_proj_weight``): they are the same numbers, rows of q, k and v one below the other. A ``module.`` that
-data-parallel training puts before every name is taken off. Every tensor must have its place in the network; heads that
-are only trained (``cls_decoder``), only generate (``flag_encoder``) or are no longer run (``bn``) are known by name,
-kept and written back. Knows no cells.
+The weights are ``best_model.pt``, ``model.pt`` (as the tutorials save them) or the only other ``.pt``; they are read by
+torch's restricted reader, which builds tensors and containers and refuses every other name. Attention weights may have
+flash-attn's names (``self_attn.Wqkv.weight``, also below ``self_attn._impl``) or PyTorch's (``self_attn.in_proj_weight``):
+they are the same numbers, rows of q, k and v one below the other. Every tensor must have its place in the network;
+heads that are only trained (``cls_decoder``), only generate (``flag_encoder``) or are no longer run (``bn``) are known
+by name, kept and written back. What fine-tuning adds and no site needs is left out and said; what changes the
+activations and cannot be read (``dsbn``, ``pert_encoder``) is refused. Knows no cells.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
 
-from cellglass.errors import InputError, listed, one_line
+from cellglass.errors import InputError, listed
 from cellglass.files import atomic_path, read_json
 from cellglass.models.folder import CFG
 from cellglass.models.scgpt.config import ScgptConfig
 from cellglass.models.scgpt.net import ScgptNet
+from cellglass.models.weights import leave_out, read_weights, refuse_pointer, say_unread
 
 ARGS, VOCAB, WEIGHTS = "args.json", "vocab.json", "best_model.pt"
+USUAL = (WEIGHTS, "model.pt")
+"""Names of the weights, the first that is there; else the only file that ends in .pt."""
 CLS = "<cls>"
 _SPECIALS = (CLS, "<eoc>")
+_EMBEDDING = "encoder.embedding.weight"
 _LISTED = 8  # names in a message
 
 Tensors = Mapping[str, torch.Tensor]
@@ -40,6 +44,18 @@ _OPTIONAL = {
     "max_length": "max_seq_len",
     "dropout": "dropout",
     "n_layers_cls": "n_layers_cls",
+}
+
+
+# Parts that fine-tuning adds and no site reads, and those that change what every site gives.
+_UNREAD = {
+    "grad_reverse_discriminator": "the discriminator of batches",
+    "batch_encoder": "batch labels, which decoders alone read",
+    "discriminator": "the discriminator of batches",
+}
+_CHANGES = {
+    "dsbn": "normalises each cell by the statistics of its batch (DSBN), and does not say which batch is which",
+    "pert_encoder": "reads a flag of each perturbed gene beside the counts (it predicts perturbations)",
 }
 
 
@@ -63,16 +79,77 @@ class Published(NamedTuple):
     net: ScgptNet
 
 
-def read(folder: Path) -> Published:
-    """Read a published folder; InputError says what is missing, left over or does not fit."""
-    for name in (ARGS, VOCAB, WEIGHTS):
+def read(folder: Path, weights: Path | None = None) -> Published:
+    """Read a folder, with the weights of the file `weights` in it where that is given.
+
+    Raises
+    ------
+    InputError
+        It says what is missing, left over or does not fit.
+    """
+    for name in (ARGS, VOCAB):
         if not (folder / name).is_file():
-            raise InputError(f"{folder} holds no scGPT checkpoint: there is no {name} in it; copy the whole folder")
+            raise InputError(
+                f"{folder} holds no scGPT checkpoint: there is no {name} in it; copy the folder again, or, of a "
+                f"fine-tuned model, the {name} of the model that it was made from"
+            )
+    path = weights or _weights_in(folder)
     args = _read_table(folder / ARGS)
     vocab = _complete(folder / VOCAB, _read_table(folder / VOCAB), _pad_token(args))
-    tensors = published_names(_read_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    tensors = published_names(read_weights(path), path)
+    _refuse_changes(tensors, path)
+    with_batches = _any(tensors, "batch_encoder.")
+    unread = leave_out(tensors, _UNREAD)
     cfg = _config(folder / ARGS, args, vocab, tensors)
-    return Published(cfg, args, vocab, build(cfg, tensors, str(folder / WEIGHTS)))
+    cfg, misfits = _without_misfits(cfg, tensors, with_batches=with_batches)
+    if unread or misfits:
+        say_unread(path, (*unread, *misfits))
+    return Published(cfg, args, vocab, build(cfg, tensors, str(path)))
+
+
+def _weights_in(folder: Path) -> Path:
+    usual = next((folder / name for name in USUAL if (folder / name).is_file()), None)
+    if usual is not None:
+        return usual
+    others = sorted(folder.glob("*.pt"))
+    if len(others) > 1:
+        raise InputError(
+            f"{folder} holds several files of weights ({listed((path.name for path in others), _LISTED)}); name the "
+            f"one to read, such as {others[-1]}"
+        )
+    if not others:
+        raise InputError(f"{folder} holds no scGPT checkpoint: there is no {WEIGHTS} in it; copy the whole folder")
+    return others[0]
+
+
+def _refuse_changes(tensors: Tensors, path: Path) -> None:
+    for part, what in _CHANGES.items():
+        if _any(tensors, f"{part}."):
+            raise InputError(
+                f"{path}: the model {what}; cellglass reads scGPT models without {part}: fit one so, or give the "
+                "model that it was made from"
+            )
+
+
+def _without_misfits(
+    cfg: ScgptConfig, tensors: dict[str, torch.Tensor], *, with_batches: bool
+) -> tuple[ScgptConfig, list[str]]:
+    """Take heads out of `tensors` that are made otherwise than published: a classifier, decoders that read batches."""
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in ScgptNet(cfg).state_dict().items()}
+    heads: list[tuple[str, str, dict[str, Any]]] = []
+    if cfg.n_classes:
+        heads.append(("cls_decoder", "a classifier", {"n_classes": 0}))
+    if with_batches:
+        heads.append(("decoder", "it reads batch labels", {"expression": False}))
+        heads.append(("mvc_decoder", "it reads batch labels", {"mvc": False}))
+    misfits: list[str] = []
+    for head, what, without in heads:
+        mine = {name: shape for name, shape in wanted.items() if name.startswith(f"{head}.")}
+        if mine != {name: tensor.shape for name, tensor in tensors.items() if name.startswith(f"{head}.")}:
+            misfits += leave_out(tensors, {head: what})
+            cfg = replace(cfg, **without)
+    return cfg, misfits
 
 
 def build(cfg: ScgptConfig, tensors: Tensors, where: str) -> ScgptNet:
@@ -91,9 +168,11 @@ def build(cfg: ScgptConfig, tensors: Tensors, where: str) -> ScgptNet:
     found = (("missing", missing), ("left over", extra), ("wrong shape", shapes))
     wrong = [f"{what}: {listed(names, _LISTED)}" for what, names in found if names]
     if wrong:
+        rows = tensors[_EMBEDDING].shape[0] if _EMBEDDING in tensors else cfg.n_tokens
+        other = f"; {VOCAB} has {cfg.n_tokens} tokens and the model {rows}" if rows != cfg.n_tokens else ""
         raise InputError(
-            f"{where}: the weights do not fit {ARGS} and {VOCAB} ({'; '.join(wrong)}); give a folder whose three files "
-            "belong together"
+            f"{where}: the weights do not fit {ARGS} and {VOCAB} ({'; '.join(wrong)}){other}; give a folder whose "
+            "three files belong together"
         )
     right = {name: tensors[name].to(wanted[name].dtype) for name in wanted}
     net.load_state_dict(right, assign=True)
@@ -126,9 +205,7 @@ def args_of(cfg: ScgptConfig) -> dict[str, Any]:
 
 
 def published_names(tensors: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
-    """Return a state dict under flash-attn's names and without ``module.``."""
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    """Return a state dict under flash-attn's names."""
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():
         new = name.replace(".self_attn._impl.", ".self_attn.").replace(".self_attn.in_proj_", ".self_attn.Wqkv.")
@@ -142,23 +219,10 @@ def published_names(tensors: Mapping[str, Any], path: Path) -> dict[str, torch.T
 
 
 def _read_table(path: Path) -> dict[str, Any]:
+    refuse_pointer(path)
     found = read_json(path, way_out="copy it again")
     if not isinstance(found, dict):
         raise InputError(f"{path} holds no table of names and values; copy it again")
-    return found
-
-
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of protocols that a damaged file seems to have
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError:
-        raise InputError(f"{path} is refused: it holds more than weights. Only weights are read, code never") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read ({one_line(error)}); copy or save it again") from None
-    if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
-        raise InputError(f"{path} holds no state dict; save model.state_dict() of the scGPT model")
     return found
 
 
@@ -199,6 +263,7 @@ def _config(path: Path, args: Mapping[str, Any], vocab: Mapping[str, int], tenso
         value_style=args.get("input_emb_style", "continuous"),
         n_values=0 if values is None else len(values),
         pre_norm=bool(args.get("pre_norm", False)),
+        expression=_any(tensors, "decoder."),
         mvc=_any(tensors, "mvc_decoder."),
         zero_probability=_any(tensors, "decoder.zero_logit."),
         flags=_any(tensors, "flag_encoder."),

@@ -15,7 +15,7 @@ import pandas as pd
 from cellglass.cells.cells import Cells
 from cellglass.cells.genes import GeneMap
 from cellglass.errors import InputError
-from cellglass.models.transformer.coverage import GeneCoverage
+from cellglass.models.coverage import GeneCoverage
 from cellglass.models.transformer.tokens import Ints
 
 

@@ -30,7 +30,9 @@ def _fit(cells: Cells, config: FitConfig) -> CellModel:
 
 
 def _recognises(folder: Path) -> bool:
-    return (folder / "args.json").exists() and (folder / "vocab.json").exists()
+    """Say whether arguments or a vocabulary lie beside weights; a config.json is of transformers."""
+    beside = [(folder / name).exists() for name in ("args.json", "vocab.json")]
+    return all(beside) or (any(beside) and not (folder / "config.json").exists() and any(folder.glob("*.pt")))
 
 
 ENTRY = ModelKind(
@@ -38,5 +40,6 @@ ENTRY = ModelKind(
     title=TITLES["scgpt"],
     load=_load,
     recognises=_recognises,
+    takes_file=True,
     fitting=Fitting(_fit, partial(site_names, CELL_SITES), DEFAULTS),
 )

@@ -122,6 +122,7 @@ def losses(net: ScgptNet, step: Step, unit: float) -> tuple[torch.Tensor, torch.
     """Return the mean squared errors of the expression head and of the cell head, both in units of `unit` bins."""
     given = step.given.masked_fill(step.hide, float(net.cfg.mask_value))
     hidden, expression = net(step.ids, given, step.mask)
+    assert expression is not None, "a network in training has the head"  # noqa: S101
     own = ((expression - step.given / unit) * step.hide).square().sum() / step.hide.sum().clamp_min(1)
     return own, (net.from_cell(hidden[:, 0], step.genes) - step.wanted / unit).square().mean()
 

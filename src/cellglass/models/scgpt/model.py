@@ -32,7 +32,7 @@ from cellglass.models.folder import CFG, digest, read_cfg
 from cellglass.models.scgpt import files
 from cellglass.models.scgpt.config import ScgptConfig
 from cellglass.models.scgpt.genes import GeneMatch, check_known, genes_of, in_order, match_genes
-from cellglass.models.scgpt.net import NO_CELL_HEAD, Output, ScgptNet
+from cellglass.models.scgpt.net import NO_CELL_HEAD, NO_EXPRESSION_HEAD, Output, ScgptNet
 from cellglass.models.scgpt.tokens import tokens_of
 from cellglass.models.transformer.hooks import Point
 from cellglass.models.transformer.model import CellSite, TransformerModel, first_token
@@ -119,9 +119,10 @@ class ScgptModel(TransformerModel):
 
     @classmethod
     def load(cls, folder: Path | str) -> ScgptModel:
-        """Read a published folder, or one that `save` wrote; see `cellglass.models.load`."""
-        folder = Path(folder)
-        found = files.read(folder)
+        """Read a published folder, one of its files of weights, or what `save` wrote; see `cellglass.models.load`."""
+        given = Path(folder)
+        folder = given.parent if given.is_file() else given
+        found = files.read(folder, given if given.is_file() else None)
         genes = seed = None
         if (folder / CFG).exists():
             cfg = read_cfg(folder, cls.kind)
@@ -244,6 +245,8 @@ class ScgptModel(TransformerModel):
             if site != "cell.raw":
                 return f"the scgpt model decodes from cell.raw or {self._last_layer}, not from {site!r}"
             return None if self.net.cfg.mvc else NO_CELL_HEAD
+        if what == "decode" and not self.net.cfg.expression:
+            return NO_EXPRESSION_HEAD
         return super().lacks(what, site)
 
     @property

@@ -28,6 +28,7 @@ from cellglass.models.scgpt.config import ScgptConfig
 LARGEST_VALUE = 512.0
 """Larger values are clamped by the continuous value encoder."""
 NO_CELL_HEAD = "this scGPT checkpoint has no mvc_decoder, so it cannot read expression off a cell"
+NO_EXPRESSION_HEAD = "this scGPT checkpoint has no decoder that cellglass reads, so it gives no expression of tokens"
 _BATCH_NORM_EPS = 6.1e-5
 
 
@@ -38,12 +39,12 @@ class Output(NamedTuple):
     ----------
     hidden : torch.Tensor, (n, t, width)
         After the last layer.
-    expression : torch.Tensor, (n, t)
-        The value of each token's gene as the expression head expects it, in bins.
+    expression : torch.Tensor, (n, t), or None
+        The value of each token's gene as the expression head expects it, in bins; None without that head.
     """
 
     hidden: torch.Tensor
-    expression: torch.Tensor
+    expression: torch.Tensor | None
 
 
 class ScgptNet(nn.Module):
@@ -63,7 +64,8 @@ class ScgptNet(nn.Module):
         if cfg.batch_norm != "none":
             self.bn = nn.BatchNorm1d(d, eps=_BATCH_NORM_EPS)
         self.transformer_encoder = Layers(cfg)
-        self.decoder = ExpressionHead(d, cfg.zero_probability)
+        if cfg.expression:
+            self.decoder = ExpressionHead(d, cfg.zero_probability)
         if cfg.n_classes:
             self.cls_decoder = ClassHead(d, cfg.n_classes, cfg.n_layers_cls)
         if cfg.mvc:
@@ -72,7 +74,7 @@ class ScgptNet(nn.Module):
     def forward(self, ids: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> Output:
         """Run token ids, values and mask (True at a token), each (n, t)."""
         hidden = self.encode(ids, values, mask)
-        return Output(hidden, self.decoder(hidden))
+        return Output(hidden, self.decoder(hidden) if self.cfg.expression else None)
 
     def encode(self, ids: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the hidden states after the last layer, (n, t, width)."""

@@ -3,6 +3,9 @@
 scvi-tools saves one torch file, model.pt: weights, gene names and its registry of columns and categories. It is read
 by torch's restricted reader, which builds tensors and containers and refuses every other name; a few names of NumPy
 arrays are added, and pandas tables (the training history) are replaced by a placeholder that keeps nothing.
+
+``save(prefix=)`` puts a word before the file's name. Of a SCANVI the encoder and decoder of counts are read, which are
+those of an scVI; its classifier and its second latent space are not.
 """
 
 from __future__ import annotations
@@ -16,14 +19,27 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cellglass.errors import InputError, one_line
+from cellglass.errors import InputError, listed, one_line
 from cellglass.models.folder import CFG, read_cfg, read_tensors
-from cellglass.models.scvi.covariates import Covariate
+from cellglass.models.scvi.covariates import AnyCovariate, Continuous, Covariate, from_json
 from cellglass.models.scvi.net import ScviConfig, ScviNet
+from cellglass.models.weights import leave_out, refuse_pointer, say_unread
 
 SCVI_TOOLS_FILE = "model.pt"
+OLD_FILES = ("model_params.pt", "attr.pkl")
+"""What scvi-tools before 0.15 saved, each with a prefix where one was given."""
+KINDS = ("SCVI", "SCANVI")
 
-Parts = tuple[ScviConfig, dict[str, torch.Tensor], pd.DataFrame, list[Covariate]]
+Parts = tuple[ScviConfig, dict[str, torch.Tensor], pd.DataFrame, list[AnyCovariate]]
+
+_UNREAD = {
+    "classifier": "SCANVI's classifier of labels",
+    "encoder_z2_z1": "SCANVI's second latent space",
+    "decoder_z1_z2": "SCANVI's second latent space",
+    "y_prior": "the prior of labels",
+    "classifier_groups": "SCANVI's classifier of groups",
+    "groups_index": "SCANVI's groups of labels",
+}
 
 # scvi-tools' options that this package reads as they are, and those that it needs at one value.
 _READ = (
@@ -42,14 +58,34 @@ _NEEDED = {
 }
 
 
-def load(folder: Path) -> Parts:
-    """Return configuration, state dict, genes and covariates of a saved model; InputError says what is wrong."""
-    ours = not (folder / SCVI_TOOLS_FILE).exists()
-    parts = _load_ours(folder) if ours else _load_scvi_tools(folder / SCVI_TOOLS_FILE)
+def saved_in(folder: Path) -> list[Path]:
+    """Return the files in `folder` that scvi-tools may have saved: model.pt, and those with a prefix before it."""
+    return sorted(folder.glob(f"*{SCVI_TOOLS_FILE}"))
+
+
+def load(path: Path) -> Parts:
+    """Return configuration, state dict, genes and covariates of a saved model; InputError says what is wrong.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, or a file of scvi-tools that was saved with a prefix.
+    """
+    saved = [path] if path.is_file() else saved_in(path)
+    if not saved and any(path.glob(f"*{OLD_FILES[0]}")):
+        raise InputError(
+            f'{path} was saved by scvi-tools before 0.15; convert it with: python -c "import scvi; '
+            f"scvi.model.SCVI.convert_legacy_save('{path}', '{path}-converted')\""
+        )
+    if len(saved) > 1:
+        raise InputError(
+            f"{path} holds several models ({listed(one.name for one in saved)}); name the file of one: {saved[0]}"
+        )
+    parts = _load_scvi_tools(saved[0]) if saved else _load_ours(path)
     cfg, tensors, genes, covariates = parts
     problem = _mismatch(cfg, tensors, genes, covariates)
     if problem:
-        raise InputError(f"{folder}: weights and configuration do not fit ({problem}); copy or save the model again")
+        raise InputError(f"{path}: weights and configuration do not fit ({problem}); copy or save the model again")
     return parts
 
 
@@ -58,7 +94,7 @@ def _load_ours(folder: Path) -> Parts:
     try:
         network = ScviConfig.from_dict(cfg["network"])
         genes = pd.DataFrame({"symbol": cfg["symbols"]}, index=pd.Index(cfg["genes"]))
-        covariates = [Covariate(c["column"], tuple(c["categories"])) for c in cfg["covariates"]]
+        covariates = [from_json(held) for held in cfg["covariates"]]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / CFG} is damaged or of a newer version ({error}); save it again") from None
     return network, read_tensors(folder), genes, covariates
@@ -71,9 +107,14 @@ def _load_scvi_tools(path: Path) -> Parts:
         registry, options = attributes["registry_"], _options(attributes["init_params_"])
         names = [str(name) for name in saved["var_names"]]
         _refuse_unsupported(path, registry, options)
-        covariates = _covariates(registry["field_registries"])
+        continuous, categorical = _covariates(registry["field_registries"])
         values = {**_DEFAULTS, **{name: options[name] for name in _READ if name in options}}
-        cfg = ScviConfig(n_genes=len(names), categories=tuple(c.width for c in covariates), **values)
+        cfg = ScviConfig(
+            n_genes=len(names),
+            categories=tuple(c.width for c in categorical),
+            continuous=len(continuous),
+            **values,
+        )
         state = saved["model_state_dict"]
         tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     except (KeyError, TypeError, AttributeError) as error:
@@ -81,7 +122,10 @@ def _load_scvi_tools(path: Path) -> Parts:
             f"{path} is no model that scvi-tools 1.x saved ({type(error).__name__}: {error}); load it in scvi-tools "
             "and save it again"
         ) from None
-    return cfg, tensors, pd.DataFrame({"symbol": names}, index=pd.Index(names)), covariates
+    unread = leave_out(tensors, _UNREAD)
+    if unread:
+        say_unread(path, tuple(unread))
+    return cfg, tensors, pd.DataFrame({"symbol": names}, index=pd.Index(names)), [*continuous, *categorical]
 
 
 def _options(init: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,14 +137,13 @@ def _options(init: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_unsupported(path: Path, registry: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     name = registry.get("model_name", "SCVI")
-    if name != "SCVI":
-        raise InputError(f"{path} holds a {name} model; cellglass reads SCVI models of scvi-tools")
-    setup = registry.get("setup_args", {})
-    for key, what in (("continuous_covariate_keys", "continuous covariates"), ("size_factor_key", "size factors")):
-        if setup.get(key):
-            raise InputError(
-                f"{path}: the model uses {what} ({setup[key]}), which cellglass does not support; fit one without them"
-            )
+    if name not in KINDS:
+        raise InputError(f"{path} holds a {name} model; cellglass reads {' and '.join(KINDS)} models of scvi-tools")
+    size_factors = registry.get("setup_args", {}).get("size_factor_key")
+    if size_factors:
+        raise InputError(
+            f"{path}: the model uses size factors ({size_factors}), which cellglass does not support; fit one without"
+        )
     for option, allowed in _NEEDED.items():
         if option in options and options[option] not in allowed:
             raise InputError(
@@ -109,21 +152,29 @@ def _refuse_unsupported(path: Path, registry: Mapping[str, Any], options: Mappin
             )
 
 
-def _covariates(fields: Mapping[str, Any]) -> list[Covariate]:
+def _covariates(fields: Mapping[str, Any]) -> tuple[list[Continuous], list[Covariate]]:
+    """Return the continuous covariates, and the batch with the categorical ones."""
     batch = fields["batch"]["state_registry"]
-    found = [_covariate(batch["original_key"], batch["categorical_mapping"])]
+    categorical = [_covariate(batch["original_key"], batch["categorical_mapping"])]
     more = fields.get("extra_categorical_covs", {}).get("state_registry", {})
-    return found + [_covariate(key, more["mappings"][key]) for key in more.get("field_keys", ())]
+    categorical += [_covariate(key, more["mappings"][key]) for key in more.get("field_keys", ())]
+    numbers = fields.get("extra_continuous_covs", {}).get("state_registry", {})
+    return [Continuous(str(column)) for column in numbers.get("columns", ())], categorical
 
 
 def _covariate(column: str, categories: Sequence[Any]) -> Covariate:
     return Covariate(str(column), tuple(str(category) for category in categories))
 
 
-def _mismatch(cfg: ScviConfig, tensors: Mapping[str, torch.Tensor], genes: pd.DataFrame, covs: list[Covariate]) -> str:
+def _mismatch(
+    cfg: ScviConfig, tensors: Mapping[str, torch.Tensor], genes: pd.DataFrame, covs: list[AnyCovariate]
+) -> str:
     """Return what does not fit, or an empty string."""
-    if len(genes) != cfg.n_genes or tuple(c.width for c in covs) != cfg.categories[: len(covs)]:
-        return f"{len(genes)} genes and covariates of {[c.width for c in covs]} categories"
+    numbers, widths = covs[: cfg.continuous], [c.width for c in covs[cfg.continuous :]]
+    if not all(isinstance(c, Continuous) for c in numbers) or len(numbers) < cfg.continuous:
+        return f"{len(numbers)} continuous covariates"
+    if len(genes) != cfg.n_genes or tuple(widths) != cfg.categories[: len(widths)]:
+        return f"{len(genes)} genes and covariates of {widths} categories"
     try:
         net = ScviNet(cfg, tensors)
         with torch.no_grad():
@@ -157,6 +208,7 @@ class _Forgotten:
 def _read_restricted(path: Path) -> Any:
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+    refuse_pointer(path)
     try:
         tables = [name for name in get_unsafe_globals_in_checkpoint(path) if name.startswith("pandas.")]
         with safe_globals([*_array_names(), *((_Forgotten, name) for name in tables)]):

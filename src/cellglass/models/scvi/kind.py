@@ -36,7 +36,10 @@ def _fit(cells: Cells, config: FitConfig) -> CellModel:
 
 
 def _recognises(folder: Path) -> bool:
-    return (folder / "model.pt").exists()
+    """Say whether scvi-tools saved something there; a model.pt beside a vocabulary is a fine-tuned scGPT's."""
+    if any((folder / name).exists() for name in ("args.json", "vocab.json", "config.json")):
+        return False
+    return any(folder.glob("*model.pt")) or any(folder.glob("*model_params.pt"))
 
 
 ENTRY = ModelKind(
@@ -44,5 +47,6 @@ ENTRY = ModelKind(
     title=TITLES["scvi"],
     load=_load,
     recognises=_recognises,
+    takes_file=True,
     fitting=Fitting(_fit, _sites, DEFAULTS, takes_batch=True, one_thread=True),
 )

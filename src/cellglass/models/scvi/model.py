@@ -20,7 +20,7 @@ from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.read import as_cells
 from cellglass.models.base import Capability, CellModel, LinearFront, Site
 from cellglass.models.folder import digest, write_model
-from cellglass.models.scvi.covariates import Covariate, one_hot
+from cellglass.models.scvi.covariates import AnyCovariate, Covariate, one_hot, to_json
 from cellglass.models.scvi.net import ScviConfig, ScviNet, Tensors
 from cellglass.progress import Progress, silent
 
@@ -35,8 +35,8 @@ class ScviModel(CellModel):
         The state dict of scvi-tools' module.
     genes : pandas.DataFrame
         Gene ids in the index and a column ``symbol``, in the order of the network's inputs.
-    covariates : sequence of Covariate
-        The batch and any further categorical covariates, in the order of ``cfg.categories``.
+    covariates : sequence of Covariate or Continuous
+        The continuous covariates, then the batch and any further categorical ones in the order of ``cfg.categories``.
     dtype : torch.dtype
         What it computes in, and what it returns; float64 is for checking exactness.
 
@@ -52,7 +52,7 @@ class ScviModel(CellModel):
         cfg: ScviConfig,
         tensors: Tensors,
         genes: pd.DataFrame,
-        covariates: Sequence[Covariate] = (),
+        covariates: Sequence[AnyCovariate] = (),
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.cfg = cfg
@@ -128,7 +128,7 @@ class ScviModel(CellModel):
 
     @classmethod
     def load(cls, folder: Path | str) -> ScviModel:
-        """Read a model that `save` wrote, or a folder of scvi-tools' own ``SCVI.save``; see `cellglass.models.load`."""
+        """Read what `save` wrote, or what ``SCVI.save`` of scvi-tools did: its folder, or its file of a prefix."""
         from cellglass.models.scvi import files
 
         return cls(*files.load(Path(folder)))
@@ -250,7 +250,7 @@ class ScviModel(CellModel):
             "network": self.cfg.to_dict(),
             "genes": [str(gene) for gene in self.genes],
             "symbols": [str(symbol) for symbol in self.gene_table["symbol"]],
-            "covariates": [{"column": c.column, "categories": list(c.categories)} for c in self.covariates],
+            "covariates": [to_json(covariate) for covariate in self.covariates],
         }
 
     def _one_hot(self, cells: Cells) -> torch.Tensor:

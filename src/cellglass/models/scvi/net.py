@@ -31,6 +31,8 @@ class ScviConfig:
     categories : tuple of int
         Number of categories of the batch and of each further categorical covariate; 0 stands for one that the network
         does not see (only one category).
+    continuous : int
+        Number of continuous covariates; they enter the first layers alone.
     encode_covariates, deeply_inject_covariates : bool
         Whether covariates enter the encoder, and layers after the first.
     use_batch_norm, use_layer_norm : {"both", "encoder", "decoder", "none"}
@@ -44,6 +46,7 @@ class ScviConfig:
     n_hidden: int = 128
     n_layers: int = 1
     categories: tuple[int, ...] = (0,)
+    continuous: int = 0
     encode_covariates: bool = False
     deeply_inject_covariates: bool = True
     use_batch_norm: str = "both"
@@ -55,8 +58,8 @@ class ScviConfig:
 
     @property
     def n_covariates(self) -> int:
-        """Width of all covariates, one-hot."""
-        return sum(self.categories)
+        """Width of all covariates: the continuous ones, and the others one-hot."""
+        return self.continuous + sum(self.categories)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON can hold it."""
@@ -70,7 +73,10 @@ class ScviConfig:
 
 @dataclass(frozen=True)
 class Layer:
-    """One hidden layer with its batch norm folded in: ReLU(norm(W x + C c + b)), c the one-hot covariates."""
+    """One hidden layer with its batch norm folded in: ReLU(norm(W x + C c + b)), c the covariates.
+
+    Continuous covariates are the first entries of c; in layers behind the first their rows of C are 0.
+    """
 
     weight: torch.Tensor  # (n_hidden, n_in)
     covariates: torch.Tensor | None  # (n_covariates, n_hidden), None where the layer does not see them
@@ -146,11 +152,17 @@ def _linear(tensors: Tensors, name: str, dtype: torch.dtype) -> tuple[torch.Tens
 def _layers(
     cfg: ScviConfig, tensors: Tensors, name: str, covariates: bool, where: str, dtype: torch.dtype
 ) -> list[Layer]:
+    def seen(i: int) -> int:
+        if not covariates or (i and not cfg.deeply_inject_covariates):
+            return 0
+        return sum(cfg.categories) if i else cfg.n_covariates
+
     return [
         _layer(
             tensors,
             f"{name}.fc_layers.Layer {i}",
-            cfg.n_covariates if covariates and (i == 0 or cfg.deeply_inject_covariates) else 0,
+            seen(i),
+            cfg.n_covariates,
             batch_norm=cfg.use_batch_norm in ("both", where),
             layer_norm=cfg.use_layer_norm in ("both", where),
             dtype=dtype,
@@ -160,8 +172,10 @@ def _layers(
 
 
 def _layer(
-    tensors: Tensors, name: str, n_covariates: int, *, batch_norm: bool, layer_norm: bool, dtype: torch.dtype
-) -> Layer:
+    tensors: Tensors, name: str, n_seen: int, n_covariates: int, *, batch_norm: bool, layer_norm: bool,
+    dtype: torch.dtype,
+) -> Layer:  # fmt: skip
+    """Return a layer whose last `n_seen` inputs are the last of `n_covariates` covariates."""
     # Folded in float64, so that folding costs no accuracy.
     weight, bias = tensors[f"{name}.0.weight"].double(), tensors[f"{name}.0.bias"].double()
     if batch_norm:
@@ -170,6 +184,7 @@ def _layer(
         }
         scale = norm["weight"] / (norm["running_var"] + _BATCH_NORM_EPS).sqrt()
         weight, bias = weight * scale[:, None], (bias - norm["running_mean"]) * scale + norm["bias"]
-    n_in = weight.shape[1] - n_covariates
-    seen = weight[:, n_in:].T.contiguous().to(dtype) if n_covariates else None
+    n_in = weight.shape[1] - n_seen
+    unseen = weight.new_zeros(n_covariates - n_seen, len(weight))
+    seen = torch.cat([unseen, weight[:, n_in:].T]).contiguous().to(dtype) if n_seen else None
     return Layer(weight[:, :n_in].contiguous().to(dtype), seen, bias.to(dtype), layer_norm)

@@ -26,11 +26,12 @@ import torch
 from torch import nn
 
 from cellglass.cells.cells import Cells, CellsLike
+from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.models.base import Capability, CellModel, Floats, TokenRows
+from cellglass.models.coverage import GeneCoverage
 from cellglass.models.edits import edited_cells
 from cellglass.models.folder import write_net
-from cellglass.models.transformer.coverage import GeneCoverage
 from cellglass.models.transformer.hooks import Edit, Point, run
 from cellglass.models.transformer.tokens import Ints, Padded, TokenLists, batches_by_length
 
@@ -84,6 +85,7 @@ class TransformerModel(CellModel):
     pad_value: float = 0.0
     batch_tokens: int = BATCH_TOKENS
     coverage: GeneCoverage | None = None
+    vocabulary = True
 
     # -- what an adapter gives ---------------------------------------------------------------------------------------
 
@@ -131,11 +133,12 @@ class TransformerModel(CellModel):
         return self
 
     def cover(self, cells: CellsLike) -> GeneCoverage | None:
-        """Return how the genes of `cells` meet the model's, or None where the model does not count them."""
+        """Return how the genes of `cells` meet the model's; as it counted them itself, where it does."""
+        cells = as_cells(cells)
         if self.is_aligned(cells):
             return GeneCoverage(len(self.genes), 0, 0)
         self.align(cells[:1])
-        return self.coverage
+        return self.coverage or super().cover(cells)
 
     def activations(self, cells: CellsLike, sites: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return the activations of `cells` at sites with one row for each cell, float32 (n_cells, width)."""

@@ -15,6 +15,7 @@ from cellglass.pipeline.stage import Stage
 from cellglass.pipeline.workspace import (
     CONSENSUS,
     LAYOUT,
+    choose_gene_sets,
     of_tokens,
     open_activations,
     open_best_labels,
@@ -35,7 +36,7 @@ class AtlasStage(Stage):
     name = "atlas"
     does = "name the concepts"
     outputs = ("concepts.zarr",)
-    needs = ("model", "activations", "layout", "codes", "genes", "pathways", "consensus")
+    needs = ("cells", "model", "activations", "layout", "codes", "genes", "pathways", "consensus")
     optional = ("tokens.parquet", "expression.zarr")
     revision = 4
 
@@ -88,8 +89,15 @@ def _facts(run: Run) -> dict[str, Any]:
         },
         "dictionary": {"kind": dictionary.kind, "latents": dictionary.n_latents},
         "cells": open_explained(run).source,
+        "gene_sets": _gene_set_facts(run),
         **_consensus_facts(run),
     }
+
+
+def _gene_set_facts(run: Run) -> dict[str, Any]:
+    """Return which gene sets were tested, and which of them by mouse orthologs."""
+    chosen = choose_gene_sets(run)
+    return {"sources": [sets.name for sets in chosen.sources], "mapped": chosen.mapped}
 
 
 def _consensus_facts(run: Run) -> dict[str, Any]:

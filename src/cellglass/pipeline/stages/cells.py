@@ -13,7 +13,7 @@ import pandas as pd
 
 from cellglass.files import sha256
 from cellglass.pipeline.stage import Stage
-from cellglass.pipeline.workspace import CELLS
+from cellglass.pipeline.workspace import CELLS, say_once
 
 if TYPE_CHECKING:
     from cellglass.cells import Cells
@@ -64,16 +64,16 @@ class CellsStage(Stage):
 
     def _refuse_early(self) -> None:
         from cellglass.cells import open_cells
-        from cellglass.enrichment import load_source, restrict
+        from cellglass.enrichment.choose import choose
         from cellglass.models.embedding import EmbeddingModel
         from cellglass.pipeline.stages.model import EMBEDDING
 
         cells = open_cells(self.run.path(CELLS))
-        path, config = self.run.config.model.path, self.run.config.enrichment
+        path = self.run.config.model.path
         if path.startswith(EMBEDDING):
             EmbeddingModel.of(cells, [path.removeprefix(EMBEDDING)])
-        for name in config.gene_sets:
-            restrict(load_source(name), list(cells.symbols), min_size=config.min_size, max_size=config.max_size)
+        for note in choose(self.run.config.enrichment, list(cells.symbols)).notes:
+            say_once(self.run.folder, note)
 
 
 def cells_fingerprint(cells: Cells) -> str:

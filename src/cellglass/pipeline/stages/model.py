@@ -20,7 +20,7 @@ from cellglass.errors import InputError
 from cellglass.models import registry
 from cellglass.models.kind import FitConfig, Fitting
 from cellglass.pipeline.stage import Stage
-from cellglass.pipeline.workspace import CELLS, COVERAGE, EXPLAINED, MODEL
+from cellglass.pipeline.workspace import CELLS, COVERAGE, EXPLAINED, MODEL, say_once
 from cellglass.seeds import derive
 from cellglass.threads import threads
 
@@ -42,6 +42,7 @@ class ModelStage(Stage):
     outputs = (EXPLAINED, MODEL)
     needs = ("cells",)
     optional = (COVERAGE,)
+    revision = 2
 
     def in_memory(self) -> bool:
         """Say whether the model lies in the caller's memory."""
@@ -70,11 +71,15 @@ class ModelStage(Stage):
         brought, explained = self.run.inputs.get("model"), folder / Path(EXPLAINED).name
         if brought is None and self.run.config.model.path in registry.KINDS and "genes" in self._fitting().defaults:
             model = self._fit_to_variable_genes(cells, explained)
+            _note_coverage(cells, model, _share_of_counts(cells, explained), folder / Path(COVERAGE).name)
         else:
             given = brought or self._given(cells)
             model = given.for_cells(cells)
+            counted = given if len(given.genes) else model
+            _refuse_few(cells, counted)
             _write_aligned(cells, model, explained)
-            _note_coverage(cells, given if len(given.genes) else model, folder / Path(COVERAGE).name)
+            self._check_gene_sets(cells, explained)
+            _note_coverage(cells, counted, _share_of_counts(cells, explained), folder / Path(COVERAGE).name)
         if self.run.config.model.site is not None:
             model.site(self.run.config.model.site)
         model.save(folder / Path(MODEL).name)
@@ -113,7 +118,16 @@ class ModelStage(Stage):
         seed = derive(self.run.config.seed, "genes")
         chosen = variable_genes(cells, most, seed=seed, batch=self.run.config.cells.batch)
         _write_aligned(cells, cells.genes.index[chosen], explained)
+        self._check_gene_sets(cells, explained)
         return self._fit(open_cells(explained))
+
+    def _check_gene_sets(self, cells: Cells, explained: Path) -> None:
+        """Find gene sets that fit the cells and not the genes that are explained before anything that takes long."""
+        from cellglass.cells import open_cells
+        from cellglass.enrichment.choose import choose
+
+        for note in choose(self.run.config.enrichment, list(cells.symbols), list(open_cells(explained).symbols)).notes:
+            say_once(self.run.folder, note)
 
     def _given(self, cells: Cells) -> CellModel:
         """Return the model that is fitted to all genes, the embedding, or the model that was saved."""
@@ -135,13 +149,34 @@ def _saved(path: str) -> CellModel:
     return registry.load(Path(path))
 
 
-def _note_coverage(cells: Cells, model: CellModel, place: Path) -> None:
-    """Write how the genes of the cells meet the model's, where the model counts them."""
-    from cellglass.models import TransformerModel
+def _refuse_few(cells: Cells, model: CellModel) -> None:
+    """Raise InputError where next to none of the model's genes are in the cells."""
+    from cellglass.models.coverage import refuse_few
 
-    covered = model.cover(cells) if isinstance(model, TransformerModel) else None
-    if covered is not None:
-        place.write_text(json.dumps(covered._asdict()))
+    found = model.cover(cells)
+    if found is not None:
+        refuse_few(model, cells, found)
+
+
+def _share_of_counts(cells: Cells, explained: Path) -> float:
+    """Return the share of the counts of `cells` that lie in the genes of the cells written to `explained`."""
+    from cellglass.cells import open_cells
+
+    whole, kept = (float(one.counts.data.sum(dtype=np.float64)) for one in (cells, open_cells(explained)))
+    return kept / whole if whole else 0.0
+
+
+def _note_coverage(cells: Cells, model: CellModel, counts: float, place: Path) -> None:
+    """Write how the genes of the cells meet the model's, and say so where that is little."""
+    from cellglass.models.coverage import concern
+
+    found = model.cover(cells)
+    if found is None:
+        return
+    place.write_text(json.dumps({**found._asdict(), "counts": counts}))
+    said = concern(model, found, counts)
+    if said is not None:
+        log.warning("%s: %s", cells.source, said)
 
 
 def _write_aligned(cells: Cells, to: CellModel | pd.Index[Any], place: Path) -> None:

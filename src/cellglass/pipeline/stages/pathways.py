@@ -16,7 +16,7 @@ import pandas as pd
 from cellglass.attribution.registry import METHODS, gene_rankings
 from cellglass.files import atomic_path
 from cellglass.pipeline.stage import Stage
-from cellglass.pipeline.workspace import RATES, open_explained
+from cellglass.pipeline.workspace import RATES, choose_gene_sets, open_explained, say_once
 
 if TYPE_CHECKING:
     from cellglass.cells import Cells
@@ -29,23 +29,26 @@ class PathwaysStage(Stage):
     name = "pathways"
     does = "test what the genes mean"
     outputs = ("pathways.parquet", RATES)
-    needs = ("model", "genes")
+    needs = ("cells", "model", "genes")
     revision = 2
 
     def settings(self) -> Any:
         """Return how gene sets are tested, with the sha256 of each source; one that is not there is found here."""
+        from cellglass.enrichment import load_source
+
         config = self.run.config.enrichment
-        sources = self.sources.values()
-        digests = {s.name: hashlib.sha256(repr(sorted(s.sets.items())).encode()).hexdigest() for s in sources}
+        named = [load_source(name) for name in config.source_names]
+        digests = {s.name: hashlib.sha256(repr(sorted(s.sets.items())).encode()).hexdigest() for s in named}
         asked = {key: value for key, value in dataclasses.asdict(config).items() if key != "gene_sets"}
         return {**asked, "seed": self.run.config.seed, "sources": digests}
 
     @cached_property
     def sources(self) -> dict[str, GeneSets]:
-        """The gene sets, by their number."""
-        from cellglass.enrichment import load_source
-
-        return {f"{i:02d}": load_source(name) for i, name in enumerate(self.run.config.enrichment.gene_sets)}
+        """The gene sets, by their number, in the symbols of the cells; none where none fits, which is said."""
+        chosen = choose_gene_sets(self.run)
+        for note in chosen.notes:
+            say_once(self.run.folder, note)
+        return {f"{i:02d}": sets for i, sets in enumerate(chosen.sources)}
 
     @cached_property
     def cells(self) -> Cells:
