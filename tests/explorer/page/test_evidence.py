@@ -19,7 +19,10 @@ LINKS = """() => [...document.querySelectorAll('main a[href^="#/c/"]')]
 HEAD = """() => Object.fromEntries(
     [...document.querySelectorAll('.meta [data-of]')].map((one) => [one.dataset.of, one.innerText]))"""
 F1 = r"F1 \d\.\d\d / \d\.\d\d, n [\d,]+"
-FULL = r"F1 (\S+) on held-out cells; null (\S+) \((calling every cell|shuffled labels)\); threshold.*; n = [\d,]+ .*cells have this label"
+FULL = (
+    r"F1 (\S+) on held-out cells; null (\S+) \((calling every cell|shuffled labels)\); "
+    r"threshold.*; n = [\d,]+ .*have this label"
+)
 
 
 def check_cards(site: Site, page: Any, latents: list[int]) -> None:
