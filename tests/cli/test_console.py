@@ -34,6 +34,7 @@ SUMMARY = {
             "best_label_null": 0.18,
             "best_label_q": 0.004,
             "best_label_n": 1234,
+            "best_label_threshold": 1.25,
             "found_in": 3,
             "genes": [
                 {"symbol": "CD79A", "score": 0.1, "q": 0.001},
@@ -58,7 +59,7 @@ def test_a_summary_shows_names_as_they_are(capsys: pytest.CaptureFixture[str], m
     assert "stability.random.above_0.7" not in shown
     assert "1 of 1 concepts are found in most of the 4 other seeds' dictionaries." in shown
     words = " ".join(shown.split())
-    assert "B (n 1,234): 0.90 / 0.18, q 0.004" in words
+    assert "B: 0.90 / 0.18, n 1,234, from 1.25, q 0.004" in words
     assert "CD79A, -STAT1, (MS4A1), (-LYZ)" in words
     assert "3 of 4" in words
     assert "may be an accident of one training" in words
@@ -123,16 +124,20 @@ def test_lines_tell_what_went_by_and_what_is_left(capsys: pytest.CaptureFixture[
     for second, done in ((5, 0), (20, 5), (36, 10), (50, 12), (3700, 40), (3800, 100), (3900, 100)):
         now[0] = second
         lines("epochs", done, 100)
+    lines("epochs", 4, 100)  # the next one of that name: the time that is left is its own
+    now[0] = 3932
+    lines("epochs", 36, 100)
     lines("genes", 0, 0)
-    now[0] = 3940
+    now[0] = 3972
     lines("genes", 7, 0)
     assert capsys.readouterr().err.splitlines() == [
         "[0:05] epochs ...",
         "[0:36] epochs: 10 of 100, about 4:39 left",
         "[1:01:40] epochs: 40 of 100, about 1:32:22 left",
         "[1:03:20] epochs: done in 1:03:15",
-        "[1:05:00] genes ...",
-        "[1:05:40] genes: 7",
+        "[1:05:32] epochs: 36 of 100, about 1:04 left",
+        "[1:05:32] genes ...",
+        "[1:06:12] genes: 7",
     ]
 
 

@@ -66,6 +66,7 @@ class _Lines:
         self.console, self.clock, self.start = console, clock, clock()
         self.began: dict[str, tuple[float, int]] = {}
         self.told: dict[str, float] = {}
+        self.last: dict[str, int] = {}
         self.ended: set[str] = set()
 
     def __call__(self, what: str, done: int, total: int) -> None:
@@ -73,6 +74,10 @@ class _Lines:
         if what not in self.began:
             self.began[what], self.told[what] = (now, done), now
             self._print(now, f"{what} ...")
+        elif done < self.last[what]:  # the next of the same name, such as another dictionary
+            self.began[what], self.told[what] = (now, done), now
+            self.ended.discard(what)
+        self.last[what] = done
         begin, first = self.began[what]
         if total and done >= total:
             if what not in self.ended and now - begin >= 1:
@@ -126,7 +131,8 @@ def show_summary(summary: Mapping[str, Any]) -> None:
 
 
 _LEGEND = (
-    "F1 on held-out cells / its null: F1 of calling every cell, or of shuffled labels where q is given.",
+    "F1 on held-out cells / its null (calling every cell, or shuffled labels where q is given), n: cells of the label, "
+    "from: the activation from which on a cell counts as having the concept.",
     "Genes: -GENE drives the concept by its absence. In parentheses: not significant, or not above the null.",
     "All measurements with their definitions, and all concepts: cellglass info ATLAS --json",
 )
@@ -164,9 +170,11 @@ def _label(concept: Mapping[str, Any]) -> str:
     if not concept["best_label"]:
         return ""
     null, q, n = (concept.get(f"best_label_{name}") for name in ("null", "q", "n"))
-    many = "" if n is None else f" (n {int(n):,})"
-    beside = "?" if null is None else f"{null:.2f}" if q is None else f"{null:.2f}, q {q:.2g}"
-    text = f"{concept['best_label']}{many}: {concept['best_label_f1']:.2f} / {beside}"
+    level = concept.get("best_label_threshold")
+    parts = [f"{concept['best_label']}: {concept['best_label_f1']:.2f} / {'?' if null is None else f'{null:.2f}'}"]
+    parts += [] if n is None else [f"n {int(n):,}"]
+    parts += [] if level is None else [f"from {level:.2f}"]
+    text = ", ".join([*parts, *([] if q is None else [f"q {q:.2g}"])])
     better = concept["best_label_f1"] > (null or 0) if q is None else q < SIGNIFICANT
     return text if better else f"({text})"
 

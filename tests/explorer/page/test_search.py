@@ -77,7 +77,7 @@ def test_a_gene_is_found_by_each_of_its_names(site: Any, visit: Any, asked: str,
     inline = first.locator(".drives")
     inline.wait_for()
     truth = pd.read_parquet(site.atlas / "genes.parquet").query("symbol == @symbol and method == 'path' and q < 0.05")
-    assert inline.locator("a[href^='#/c/']").count() == min(3, len(truth)), "its concepts stand in the results"
+    assert inline.locator("a[href^='#/c/']").count() == max(1, min(3, len(truth))), "its concepts stand in the results"
 
 
 def test_the_cells_are_coloured_by_the_gene_that_was_typed(site: Any, visit: Any) -> None:
