@@ -65,7 +65,8 @@ def label_evidence(var: pd.DataFrame, sizes: Mapping[str, Mapping[str, int]]) ->
     found["every"] = True
     for name in ("null", "q", "threshold", "n"):
         if STATED[name] in var:
-            found[name] = var[STATED[name]].astype(np.float64).where(var[STATED[name]].notna(), found.get(name))
+            stated = var[STATED[name]].astype(np.float64)
+            found[name] = stated.where(stated.notna(), found[name]) if name in found else stated
             if name == "null":
                 found["every"] = var[STATED[name]].isna()
         elif name not in found:
