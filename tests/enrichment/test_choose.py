@@ -14,7 +14,7 @@ from cellglass.enrichment.sources import bundled
 from cellglass.errors import InputError
 
 HUMAN = sorted(bundled().genes)
-MOUSE = sorted(set(orthologs()[gene] for gene in HUMAN if gene in orthologs()))
+MOUSE = sorted({orthologs()[gene] for gene in HUMAN if gene in orthologs()})
 NOTHING = [f"gene{i}" for i in range(50)]
 
 

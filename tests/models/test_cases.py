@@ -68,5 +68,5 @@ def test_folders_of_scgpt(folders: Path, name: str, caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize("name", ["scgpt", "gf_dicts", "gf_weights", "scvi"])
 def test_pointers_in_place_of_large_files(tmp_path: Path, name: str) -> None:
     folder = made("lfs_pointers", tmp_path / "cases") / name
-    with pytest.raises(InputError, match="is a Git LFS pointer, not the file itself; fetch that with: git .*lfs pull"):
+    with pytest.raises(InputError, match=r"is a Git LFS pointer, not the file itself; fetch that with: git .*lfs pull"):
         load(folder)

@@ -97,7 +97,8 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
     -------
     GeneMap
         Its table has the column ``symbol`` (where no usual column tells one, what the bundled table says of a human or
-        mouse Ensembl id, else the id) and, where the file tells Ensembl ids beside symbols, ``ensembl``. Genes without an id are left out, equal ids summed; both are logged.
+        mouse Ensembl id, else the id) and, where the file tells Ensembl ids beside symbols, ``ensembl``. Genes without
+        an id are left out, equal ids summed; both are logged.
     """
     columns = ", ".join(map(str, var.columns)) or "none"
     if gene_ids is not None and gene_ids not in var:
@@ -125,8 +126,8 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
     symbols = _column(var, _SYMBOL_COLUMNS, ensembl=False)
     if symbols is None:
         symbols = names if not _mostly_ensembl(names) else ids
-    named = known_symbols(np.where(symbols == "", ids, symbols)[first])
-    table = pd.DataFrame({"symbol": named}, index=pd.Index(unique, dtype=object))
+    resolved = known_symbols(np.where(symbols == "", ids, symbols)[first])
+    table = pd.DataFrame({"symbol": resolved}, index=pd.Index(unique, dtype=object))
     if not _mostly_ensembl(ids):
         ensembl = names if _mostly_ensembl(names) else _column(var, _ENSEMBL_COLUMNS, ensembl=True)
         if ensembl is not None:

@@ -206,5 +206,5 @@ def test_a_prefix_an_older_layout_and_a_pointer(make_model, cells, tmp_path):
     pointer = tmp_path / "pointer"
     pointer.mkdir()
     (pointer / "model.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n")
-    with pytest.raises(InputError, match="model.pt is a Git LFS pointer.*lfs pull"):
+    with pytest.raises(InputError, match=r"model.pt is a Git LFS pointer.*lfs pull"):
         models.load(pointer)
