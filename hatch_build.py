@@ -41,6 +41,8 @@ class PageHook(BuildHookInterface[Any]):
             build_data["artifacts"].append("src/cellglass/explorer/page/**")
         index = page / "index.html"
         if os.environ.get(SKIP):
+            if version != "editable" and not index.is_file():
+                raise FileNotFoundError(f"{index} is not built, and a package without it shows nothing; unset {SKIP}")
             self.app.display_info(f"page of the explorer: not built, since {SKIP} is set")
         elif not (web / "package.json").is_file():
             if not index.is_file():

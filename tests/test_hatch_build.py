@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -78,8 +79,24 @@ def test_a_wheel_holds_the_page_and_no_sources_of_it(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tree / name, ignore=unwanted)
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps"]
-    done = subprocess.run([*build, "-w", tmp_path, tree], capture_output=True, text=True, check=False)
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "-w",
+        tmp_path,
+        tree,
+    ]
+    without = {**os.environ, "CELLGLASS_SKIP_PAGE": "1"}
+    done = subprocess.run(build, capture_output=True, text=True, check=False, env=without)
+    assert done.returncode != 0
+    assert "a package without it shows nothing" in done.stderr
+    assert not list(tmp_path.glob("*.whl"))
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("cellglass-*.whl"))) as wheel:
         names = wheel.namelist()

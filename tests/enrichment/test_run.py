@@ -154,6 +154,12 @@ def test_scores_whose_squares_no_float_holds_are_tested_like_others(random_sets,
     pd.testing.assert_frame_equal(one.pathways, two.pathways, rtol=1e-5)
 
 
+def test_the_config_says_which_sizes_are_tested(random_sets):
+    scores, source, mean = planted(random_sets)  # sets of 20, 40 and 7 genes
+    config = EnrichmentConfig(tests=("ora",), null_draws=1, min_size=8, max_size=30)
+    assert set(enrich(scores, SYMBOLS, mean, [source], config).pathways["term"]) == {f"set{i}" for i in range(10)}
+
+
 def test_two_genes_of_which_one_is_a_set_say_nothing():
     config = EnrichmentConfig(tests=("gsea", "ulm"), min_size=1, null_draws=2, permutations=10)
     table = enrich(np.array([[1.0, 2.0]]), ["a", "b"], [1, 1], [GeneSets("one", {"t": ("b",)})], config).pathways

@@ -10,6 +10,7 @@ import difflib
 import html
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,7 @@ def open_atlas(path: Path | str, *, unfinished: bool = False) -> Atlas:
         running = unfinished_stages(manifest)
         if running:
             raise InputError(f"{folder}: the atlas is not finished (stage {listed(running)}); {AGAIN}")
-        needed = [
-            schema.CONCEPTS,
-            schema.EVALUATION,
-            *(n for n in outputs_of(manifest) if not n.startswith(schema.WORK)),
-        ]
+        needed = [schema.CONCEPTS, schema.EVALUATION, *filterfalse(schema.may_be_missing, outputs_of(manifest))]
         gone = [name for name in dict.fromkeys(needed) if not (folder / name).exists()]
         if gone:
             raise InputError(f"{folder}: the atlas lacks {listed(gone)}; {AGAIN}")
@@ -218,9 +215,16 @@ class Atlas:
         return loaded
 
     def verify(self) -> list[str]:
-        """Compare every artefact with its checksum in the manifest; return their names, or raise InputError."""
-        outputs = outputs_of(self.manifest)
-        expected = {name: digest for name, digest in outputs.items() if not name.startswith(schema.WORK)}
+        """Compare every artefact with its checksum in the manifest; return their names, or raise InputError.
+
+        What an atlas may lack (`schema.OPTIONAL`) is compared where it is there, ``work/`` never.
+        """
+        expected = {
+            name: digest
+            for name, digest in outputs_of(self.manifest).items()
+            if not name.startswith(schema.WORK)
+            and not (schema.may_be_missing(name) and not (self.path / name).exists())
+        }
         for name, digest in expected.items():
             place = self._artefact(name)
             if artefact_digest(place) != digest:

@@ -29,6 +29,14 @@ MODEL = "work/model"
 ACTIVATIONS = "work/activations"
 GAPS = "work/attribution/gaps.parquet"
 
+OPTIONAL = (EXPRESSION, REPORT, DICTIONARIES, WORK.rstrip("/"))
+"""What an atlas may lack, by choice or because a user deleted it. Readers do without it, or say what needs it."""
+
+
+def may_be_missing(part: str) -> bool:
+    """Say whether a part (a path inside an atlas) belongs to what an atlas may lack."""
+    return part.split("/")[0] in OPTIONAL
+
 
 class Encoding(NamedTuple):
     """What a part says of itself, under the keys `ENCODING_KEYS`; one that says nothing is of version 1."""

@@ -21,6 +21,7 @@ OFFERED: Mapping[str, str] = {
     "match": "attribution.match",
     "counts": "cells.counts",
     "gene-ids": "cells.gene_ids",
+    "keep-counts": "cells.keep_counts",
     "model": "model.path",
     "site": "model.site",
     "genes": "model.genes",
@@ -72,7 +73,8 @@ def _parameter(option: str, place: str) -> inspect.Parameter:
     several = any(get_origin(part) is tuple for part in (setting.hint, *get_args(setting.hint)))
     hint = list[str] if several else next(iter(get_args(setting.hint)), setting.hint)
     text = _help(setting) + (" May be repeated." if several else "")
-    shown = typer.Option(f"--{option}", help=text, show_default=_shown(setting.default))
+    names = f"--{option}/--no-{option}" if hint is bool else f"--{option}"
+    shown = typer.Option(names, help=text, show_default=_shown(setting.default))
     return inspect.Parameter(
         option.replace("-", "_"), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint | None, shown]
     )

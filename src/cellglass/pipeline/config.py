@@ -32,6 +32,9 @@ class CellsConfig:
     """Columns of `obs` (such as cell type) to compare concepts with."""
     batch: str | None = None
     """Column of `obs` with the batch or donor, given to the model as a covariate."""
+    keep_counts: bool = True
+    """Keep the counts in the atlas, so that genes can be drawn on the cells. Without them the atlas has no
+    ``expression.zarr``, and the counts that the run works on are deleted when it is done."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from cellglass.pipeline.stages.layout import LayoutStage
 from cellglass.pipeline.stages.model import ModelStage
 from cellglass.pipeline.stages.pathways import PathwaysStage
 from cellglass.pipeline.stages.report import ReportStage
+from cellglass.pipeline.workspace import CELLS, EXPLAINED
 from cellglass.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -80,6 +82,9 @@ def run_pipeline(
         frame(title="")  # a page that is not built is told now, not after everything else
     run = Run(Path(out), config, {"cells": cells, "model": model}, progress)
     run_stages(run, [*STAGES, ReportStage] if report else STAGES)
+    if not config.cells.keep_counts:
+        for folder in (CELLS, EXPLAINED):
+            shutil.rmtree(run.path(folder), ignore_errors=True)
     return open_atlas(run.folder)
 
 

@@ -36,18 +36,19 @@ class AtlasStage(Stage):
 
     name = "atlas"
     does = "name the concepts"
-    outputs = ("concepts.zarr", "expression.zarr")
+    outputs = ("concepts.zarr",)
     needs = ("cells", "model", "activations", "layout", "codes", "genes", "pathways", "consensus")
-    optional = ("tokens.parquet",)
+    optional = ("tokens.parquet", "expression.zarr")
     revision = 4
 
     def settings(self) -> Any:
         """Return what the tables show beside what earlier stages made."""
-        return {"labels": list(self.run.config.cells.labels), "seed": self.run.config.seed}
+        cells = self.run.config.cells
+        return {"labels": list(cells.labels), "counts": cells.keep_counts, "seed": self.run.config.seed}
 
     def units(self) -> Sequence[str]:
-        """Return the parts: concepts, and counts."""
-        return ["concepts", "expression"]
+        """Return the parts: concepts, and counts where they are kept."""
+        return ["concepts", *(["expression"] if self.run.config.cells.keep_counts else [])]
 
     def do(self, name: str, folder: Path) -> None:
         """Write one of them."""
