@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cellglass.atlas import open_atlas
@@ -47,3 +48,19 @@ def test_the_best_genes_are_those_of_the_first_ranking_there_is(atlas_folder: Pa
     found = best_genes(path, n=3)
     for concept, rows in table[(table["method"] == method) & (table["on"] == on)].groupby("concept"):
         assert found[concept] == rows.nlargest(3, "score")["symbol"].tolist()
+
+
+def test_how_genes_meet_is_read_from_atlases_of_any_age() -> None:
+    from cellglass.atlas.summary import coverage, gene_sets
+
+    old = {"found": np.int64(5), "missing": 0, "unknown": 2}
+    assert coverage({"model": {"kind": "scvi", "coverage": old}}) == {"found": 5, "missing": 0, "unknown": 2}
+    new = coverage({"model": {"coverage": {**old, "counts": np.float32(0.5), "more": 1}}})
+    assert new == {"found": 5, "missing": 0, "unknown": 2, "counts": 0.5}
+    assert json.dumps(new)
+    assert coverage({"model": {"kind": "embedding"}}) is None
+    assert coverage({}) is coverage({"model": "scvi"}) is None
+    mapped = {"sources": np.array(["bundled"]), "mapped": np.array(["bundled"])}
+    assert gene_sets({"gene_sets": mapped}) == {"sources": ["bundled"], "mapped": ["bundled"]}
+    assert gene_sets({"gene_sets": {"sources": np.array([]), "mapped": np.array([])}}) == {"sources": [], "mapped": []}
+    assert gene_sets({}) is None
