@@ -46,7 +46,10 @@ def test_pairs_without_a_concept_lie_as_far_as_the_real_ones(calibration: Any) -
 
     work = calibration.explained(calibration.structureless(0), 0)
     concept = max(range(calibration.LATENTS), key=lambda c: -abs(len(work.active(c)[0]) - 100))
-    real, instead = choose_pairs(work, [concept]).table, calibration.without_real_partners(work, concept, hubs=False, seed=0)
+    real, instead = (
+        choose_pairs(work, [concept]).table,
+        calibration.without_real_partners(work, concept, hubs=False, seed=0),
+    )
     assert (work.codes[instead["partner"].to_numpy(), concept].toarray() > 0).all()
     far = {
         (name, kind): distances_of(work, table[table["kind"] == kind]).mean()

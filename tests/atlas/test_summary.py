@@ -62,3 +62,19 @@ def test_the_strongest_genes_are_those_of_the_first_ranking_significant_ones_fir
         assert [gene["symbol"] for gene in found] == [key[2] for key in sorted(keys)[:3]]
         assert [gene["symbol"] for gene in strongest(*ends[concept], n=999)][:3] == [key[2] for key in sorted(keys)[:3]]
         assert all(score < 0 for score in ends[concept][1].score)
+
+
+def test_how_genes_meet_is_read_from_atlases_of_any_age() -> None:
+    from cellglass.atlas.summary import coverage, gene_sets
+
+    old = {"found": np.int64(5), "missing": 0, "unknown": 2}
+    assert coverage({"model": {"kind": "scvi", "coverage": old}}) == {"found": 5, "missing": 0, "unknown": 2}
+    new = coverage({"model": {"coverage": {**old, "counts": np.float32(0.5), "more": 1}}})
+    assert new == {"found": 5, "missing": 0, "unknown": 2, "counts": 0.5}
+    assert json.dumps(new)
+    assert coverage({"model": {"kind": "embedding"}}) is None
+    assert coverage({}) is coverage({"model": "scvi"}) is None
+    mapped = {"sources": np.array(["bundled"]), "mapped": np.array(["bundled"])}
+    assert gene_sets({"gene_sets": mapped}) == {"sources": ["bundled"], "mapped": ["bundled"]}
+    assert gene_sets({"gene_sets": {"sources": np.array([]), "mapped": np.array([])}}) == {"sources": [], "mapped": []}
+    assert gene_sets({}) is None

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anndata as ad
+import numpy as np
 import pytest
 
 from cellglass.errors import InputError
@@ -68,5 +70,43 @@ def test_folders_of_scgpt(folders: Path, name: str, caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize("name", ["scgpt", "gf_dicts", "gf_weights", "scvi"])
 def test_pointers_in_place_of_large_files(tmp_path: Path, name: str) -> None:
     folder = made("lfs_pointers", tmp_path / "cases") / name
-    with pytest.raises(InputError, match="is a Git LFS pointer, not the file itself; fetch that with: git .*lfs pull"):
+    with pytest.raises(InputError, match=r"is a Git LFS pointer, not the file itself; fetch that with: git .*lfs pull"):
         load(folder)
+
+
+@pytest.mark.slow
+def test_a_model_few_of_whose_genes_are_there_runs_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """8 of the 150 genes: the coverage stands in the run, which says it."""
+    from cellglass import cells_from_anndata
+    from cellglass.models import scvi
+    from cellglass.pipeline import workspace
+    from cellglass.pipeline.config import make_config
+    from cellglass.pipeline.explain import STAGES
+    from cellglass.pipeline.run import Run
+    from cellglass.pipeline.runner import run_stages
+
+    cells = made("scvi_few_genes_found", tmp_path / "few") / "in.h5ad"
+    whole = ad.read_h5ad(CASES.parent / "data" / "cells" / "kang_ctrl_stim_1556x1267.h5ad")[:300, :150].copy()
+    whole = whole[np.asarray(whole.X.sum(axis=1)).ravel() > 0].copy()
+    scvi.fit(cells_from_anndata(whole), epochs=2).save(tmp_path / "model")
+    config = make_config({"model": {"path": str(tmp_path / "model")}})
+    run = Run(tmp_path / "atlas", config, {"cells": cells})
+    run_stages(run, STAGES[:2])
+    found = workspace.open_coverage(run)["coverage"]
+    assert (found["found"], found["missing"], found["unknown"]) == (8, 142, 1117)
+    assert 0 < found["counts"] < 0.1
+    assert "only 8 of the scvi model's 150 genes are in the cells, the others count 0" in caplog.text
+
+
+@pytest.mark.slow
+def test_mouse_symbols_that_are_capitalised_human_ones(tmp_path: Path) -> None:
+    from cellglass.cells import read_cells
+    from cellglass.enrichment.choose import choose
+    from cellglass.enrichment.config import EnrichmentConfig
+
+    cells = read_cells(made("mouse_symbols", tmp_path / "mouse") / "in.h5ad")
+    chosen = choose(EnrichmentConfig(), list(cells.symbols))
+    assert chosen.mapped == ["bundled"]
+    assert len(chosen.notes) == 1

@@ -106,10 +106,10 @@ def test_a_folder_without_a_model_says_what_it_holds(tmp_path):
         load(tmp_path)
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
-    with pytest.raises(InputError, match="adapter .*merge_and_unload"):
+    with pytest.raises(InputError, match=r"adapter .*merge_and_unload"):
         load(tmp_path / "adapter")
+    (tmp_path / "adapter" / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(InputError, match="'llama'; cellglass reads Geneformer"):
-        (tmp_path / "adapter" / "config.json").write_text('{"model_type": "llama"}')
         load(tmp_path / "adapter")
     with pytest.raises(InputError, match=r"config.json is a file; give the folder that holds the model: .*checkpoint"):
         load(tmp_path / "checkpoint-500" / "config.json")

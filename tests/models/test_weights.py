@@ -65,7 +65,7 @@ def test_shards_are_read_together_and_stay_in_their_folder(tmp_path: Path) -> No
 
 def test_what_else_a_file_may_be_is_told(tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
-    with pytest.raises(InputError, match="there is no .*w.pt"):
+    with pytest.raises(InputError, match=r"there is no .*w.pt"):
         refuse_pointer(path)
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n")
     with pytest.raises(InputError, match=f"Git LFS pointer.*git -C {tmp_path} lfs pull"):
@@ -81,7 +81,7 @@ def test_what_else_a_file_may_be_is_told(tmp_path: Path) -> None:
             read_weights(path)
         assert "\n" not in str(caught.value)
     path.write_bytes(b"nothing of the sort")
-    with pytest.raises(InputError, match="cannot be read|is refused"):
+    with pytest.raises(InputError, match=r"cannot be read|is refused"):
         read_weights(path)
 
 

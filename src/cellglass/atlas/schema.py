@@ -212,8 +212,8 @@ UNS_DICTIONARY = "dictionary"
 UNS_CELLS = "cells"
 """Where the counts came from."""
 UNS_GENE_SETS = "gene_sets"
-"""``sources``, the names of the gene sets that were tested (there may be none), and ``mapped``, of which the human genes
-were mapped to their one-to-one orthologs in mouse."""
+"""``sources``, the names of the gene sets that were tested (there may be none), and ``mapped``, those whose human genes
+were taken by their one-to-one orthologs in mouse."""
 UNS_CONSENSUS = "consensus"
 """Where several seeds ran: ``others``, how many beside the one that is shown; ``needed``, in how many of them a
 consensus concept is found at least; ``threshold``, from which correlation on it counts as found."""

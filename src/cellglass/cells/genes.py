@@ -129,8 +129,8 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
     symbols = _column(var, _SYMBOL_COLUMNS, ensembl=False)
     if symbols is None:
         symbols = names if not _mostly_ensembl(names) else ids
-    named = known_symbols(np.where(symbols == "", ids, symbols)[first])
-    table = pd.DataFrame({"symbol": named}, index=pd.Index(unique, dtype=object))
+    resolved = known_symbols(np.where(symbols == "", ids, symbols)[first])
+    table = pd.DataFrame({"symbol": resolved}, index=pd.Index(unique, dtype=object))
     if not _mostly_ensembl(ids):
         ensembl = names if _mostly_ensembl(names) else _column(var, _ENSEMBL_COLUMNS, ensembl=True)
         if ensembl is not None:

@@ -82,11 +82,14 @@ def load(path: Path | str) -> CellModel:
     if not given.exists():
         raise InputError(f"there is no folder {given}; give the folder of a trained model")
     folder = given.parent if given.is_file() else given
+    of_a_file = f"{given} is a file; give the folder that holds the model: {folder}"
+    if given.is_file() and not _is_model(folder):
+        raise InputError(of_a_file)
     kind = kind_of(folder)
     if kind not in KINDS:
         raise InputError(f"{folder} holds a model of kind {kind!r}; this version reads: {', '.join(KINDS)}")
     if given.is_file() and (not KINDS[kind].takes_file or _is_ours(folder)):
-        raise InputError(f"{given} is a file; give the folder that holds the model: {folder}")
+        raise InputError(of_a_file)
     return KINDS[kind].load(given)
 
 

@@ -1,7 +1,7 @@
 """Files of weights as other programs leave them: read as tensors alone, or told for what they are, in a line.
 
-A state dict may lie inside of a training checkpoint (under ``model_state_dict`` and the like) and have a word before all
-of its names (of data-parallel training, of ``torch.compile``). Numbers of half precision are read as float32.
+A state dict may lie inside of a training checkpoint (under ``model_state_dict`` and the like) and have a word before
+all of its names (of data-parallel training, of ``torch.compile``). Numbers of half precision are read as float32.
 """
 
 from __future__ import annotations

@@ -124,7 +124,8 @@ def explain(
     match : sequence of str
         Columns of obs in which the partner of a counterfactual must equal its prototype.
     gene_sets : sequence of str
-        Named sources (``bundled``, ``hallmark``, ``reactome``, ``go-bp``) and GMT files; by default ``bundled``.
+        Named sources (``bundled``, ``hallmark``, ``reactome``, ``go-bp``) and GMT files, or ``none``; by default
+        ``bundled``, as far as it fits the genes.
     seed : int, optional
         Random seed; by default 0.
     **tables : dict

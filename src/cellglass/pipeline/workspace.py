@@ -108,7 +108,7 @@ def open_best_labels(run: Run) -> pd.DataFrame:
 
 
 def choose_gene_sets(run: Run) -> Chosen:
-    """Return the gene sets that are tested in the genes that are explained; InputError if those asked for do not fit."""
+    """Return the gene sets that are tested in the genes that are explained; InputError if asked ones do not fit."""
     from cellglass.cells import open_cells
     from cellglass.enrichment.choose import choose
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -159,3 +160,11 @@ def test_one_seed_and_no_tables_are_said_to_be_unknown(bare_folder: Path) -> Non
     assert manifest["n_genes"] == manifest["n_terms"] == 0
     assert columns["found_in"] is columns["stability"] is columns["consensus"] is None
     assert columns["name"] == open_atlas(bare_folder).concepts.var_names.tolist()  # markup stays text
+
+
+def test_the_manifest_says_how_genes_meet_and_which_sets_were_tested(read: Any) -> None:
+    manifest = read("data/manifest.json")
+    assert (manifest["coverage"], manifest["gene_sets"]) == (None, None)  # nothing was said of this atlas
+    held = {"found": 90, "missing": 10, "unknown": 3, "counts": 0.123456}
+    found = facts.coverage(SimpleNamespace(uns={"model": {"kind": "scvi", "coverage": held}}))  # type: ignore[arg-type]
+    assert found == {**held, "counts": 0.1235}

@@ -401,8 +401,8 @@ def test_shards_adapters_and_pointers(saved: Path) -> None:
     (saved / "model.safetensors.index.json").unlink()
     query = "base_model.bert.encoder.layer.0.attention.self.query.lora_A.weight"
     save_file({query: torch.ones(2, 2)}, saved / "model.safetensors")
-    with pytest.raises(InputError, match="an adapter .*merge_and_unload"):
+    with pytest.raises(InputError, match=r"an adapter .*merge_and_unload"):
         files.load(saved)
     (saved / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n")
-    with pytest.raises(InputError, match="model.safetensors is a Git LFS pointer.*lfs pull"):
+    with pytest.raises(InputError, match=r"model.safetensors is a Git LFS pointer.*lfs pull"):
         files.load(saved)

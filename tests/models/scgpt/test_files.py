@@ -248,7 +248,8 @@ def discriminator():
 
 def with_batch_labels():
     """As integration without DSBN saves it: decoders read the batch beside the state, the encoder does not."""
-    wide = {"decoder.fc.0.weight": torch.ones(WIDTH, 2 * WIDTH), "mvc_decoder.W.weight": torch.ones(2 * WIDTH, WIDTH)}
+    one, other = torch.ones(WIDTH, 2 * WIDTH), torch.ones(2 * WIDTH, WIDTH)
+    wide = {"decoder.fc.0.weight": one, "mvc_decoder.W.weight": other}
     return {
         **wide,
         "batch_encoder.embedding.weight": torch.ones(2, WIDTH),

@@ -206,5 +206,10 @@ def test_a_prefix_an_older_layout_and_a_pointer(make_model, cells, tmp_path):
     pointer = tmp_path / "pointer"
     pointer.mkdir()
     (pointer / "model.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n")
-    with pytest.raises(InputError, match="model.pt is a Git LFS pointer.*lfs pull"):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    torch.save({"encoder.embedding.weight": torch.ones(2, 2)}, bare / "best_model.pt")
+    with pytest.raises(InputError, match=r"holds encoder.embedding.weight; if it is a scGPT, its args.json and vocab"):
+        models.load(bare)
+    with pytest.raises(InputError, match=r"model.pt is a Git LFS pointer.*lfs pull"):
         models.load(pointer)

@@ -8,8 +8,8 @@ A published model is ``config.json`` with ``model.safetensors`` or ``pytorch_mod
     gene_name_id_dict       gene name -> Ensembl id (may be absent)
     ensembl_mapping_dict    Ensembl id -> the id of the token dictionary that it goes to (V2; may be absent)
 
-Fine-tuned models are read too: a classifier, its pooler and other heads are left unread and said, a bare encoder's names
-lack ``bert.``, and the masked-gene head may be missing, which only its predictions need.
+Fine-tuned models are read too: a classifier, its pooler and other heads are left unread and said, the names of a bare
+encoder lack ``bert.``, and the masked-gene head may be missing, which only its predictions need.
 
 What we write is the same folder with the dictionaries in it as JSON, and a cfg.json that names the kind. Weights are
 read by safetensors or by torch's restricted reader, pickles by ``plain_pickle``. Cells and sites are in ``geneformer``.
@@ -244,7 +244,7 @@ def write(folder: Path, cfg: GeneformerConfig, tensors: Mapping[str, torch.Tenso
 
 
 def put_weights(net: Any, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put `tensors`, as `load` returns them, into transformers' network, whose masked-gene head goes if they have none."""
+    """Put `tensors`, as `load` returns them, into transformers' network; without a head among them its own goes."""
     if not has_head(tensors):
         net.cls = torch.nn.Identity()
         net.load_state_dict(dict(tensors))

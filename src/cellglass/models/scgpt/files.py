@@ -2,11 +2,11 @@
 
 The weights are ``best_model.pt``, ``model.pt`` (as the tutorials save them) or the only other ``.pt``; they are read by
 torch's restricted reader, which builds tensors and containers and refuses every other name. Attention weights may have
-flash-attn's names (``self_attn.Wqkv.weight``, also below ``self_attn._impl``) or PyTorch's (``self_attn.in_proj_weight``):
-they are the same numbers, rows of q, k and v one below the other. Every tensor must have its place in the network;
-heads that are only trained (``cls_decoder``), only generate (``flag_encoder``) or are no longer run (``bn``) are known
-by name, kept and written back. What fine-tuning adds and no site needs is left out and said; what changes the
-activations and cannot be read (``dsbn``, ``pert_encoder``) is refused. Knows no cells.
+flash-attn's names (``self_attn.Wqkv.weight``, also below ``self_attn._impl``) or PyTorch's
+(``self_attn.in_proj_weight``): they are the same numbers, rows of q, k and v one below the other. Every tensor must
+have its place in the network; heads that are only trained (``cls_decoder``), only generate (``flag_encoder``) or are no
+longer run (``bn``) are known by name, kept and written back. What fine-tuning adds and no site needs is left out and
+said; what changes the activations and cannot be read (``dsbn``, ``pert_encoder``) is refused. Knows no cells.
 """
 
 from __future__ import annotations

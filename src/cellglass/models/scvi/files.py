@@ -102,6 +102,11 @@ def _load_ours(folder: Path) -> Parts:
 
 def _load_scvi_tools(path: Path) -> Parts:
     saved = _read_restricted(path)
+    if isinstance(saved, Mapping) and "attr_dict" not in saved:
+        raise InputError(
+            f"{path} is no model that scvi-tools 1.x saved: it holds {listed(saved, 3)}; if it is a scGPT, its "
+            "args.json and vocab.json belong beside it"
+        )
     try:
         attributes = saved["attr_dict"]
         registry, options = attributes["registry_"], _options(attributes["init_params_"])
