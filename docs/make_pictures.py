@@ -77,9 +77,7 @@ def first_time(page: Any, link: str, out: Path) -> None:
     page.keyboard.press("/")
     page.keyboard.type("plasma")
     page.keyboard.press("Enter")
-    found = (
-        page.get_by_role("main").get_by_role("link", name=re.compile(r"^(#?\d+ )?c?\d*\s*plasma", re.IGNORECASE)).first
-    )
+    found = page.locator(".found .concept a").first
     found.wait_for()
     picture("search")
     found.click()

@@ -1,7 +1,8 @@
 // The search: concepts, genes (symbol, other names, Ensembl id with or without version), gene sets and labels. Hyphens, underscores
 // and blanks are alike, “cells” is “cell”, and a word of one or two letters must stand by itself: “B-cell” finds “CD19+ B”.
 
-import { leads } from "./evidence";
+import { leads, significant } from "./evidence";
+import { known } from "./format";
 import type { Concepts, Genes, Label, Revision, Term } from "./types";
 
 const MOST = 50;
@@ -55,7 +56,9 @@ export function findConcepts(c: Concepts, q: string, note: (latent: number) => R
   return best(
     c.latent.flatMap((latent, i) => {
       const mine = note(latent);
-      const text = [`#${latent} ${latent}`, mine?.label ?? "", c.name[i], c.label[i], c.term[i], c.gene[i], mine?.text ?? "", ...(mine?.tags ?? [])].join("\n");
+      // A gene set or a gene that is not significant is no reason to find a concept.
+      const [term, gene] = [known(c.term_q[i]) && !significant(c.term_q[i]) ? "" : c.term[i], known(c.gene_q?.[i]) && !significant(c.gene_q![i]) ? "" : c.gene[i]];
+      const text = [`#${latent} ${latent}`, mine?.label ?? "", c.name[i], c.label[i], term, gene, mine?.text ?? "", ...(mine?.tags ?? [])].join("\n");
       if (String(latent) === number) return [{ item: i, rank: -1 }];
       if (!has(text, words)) return [];
       const named = mine && has(mine.label, words) ? 0 : c.label[i] && has(c.label[i], words) ? 1 : 2;
