@@ -1,0 +1,129 @@
+"""Inputs that users bring: each script of ``../shared/cases`` writes some, and the table says what is right of each.
+
+To add a case, add a line to `CASES`: the script, the file or folder of it, what it is given to (`reads`, `gene_sets`,
+or a function of your own that takes the path) and what must come out. Skipped where the scripts are not beside the
+project; cases in code of their own stand in the test files of the parts that they concern.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import runpy
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from cellglass.cells import read_cells
+from cellglass.enrichment import load_source
+from cellglass.errors import InputError
+
+SCRIPTS = Path(__file__).parents[2] / "shared" / "cases"
+
+
+class Case(NamedTuple):
+    """One input and what is right."""
+
+    script: str
+    path: str
+    given_to: Callable[..., Any]
+    right: Any
+    """What `given_to` returns, as a function of it says; or the words of a refusal, as a text."""
+    said: str = ""
+    """Words of a warning."""
+    options: dict[str, Any] = {}  # noqa: RUF012  # never changed
+
+
+def reads(path: Path, **options: Any) -> tuple[int, int, str]:
+    """Return how many cells and genes are read, and the id of the first gene."""
+    cells = read_cells(path, **options)
+    return cells.n_cells, cells.n_genes, str(cells.genes.index[0])
+
+
+def gene_sets(path: Path) -> tuple[int, int]:
+    """Return how many sets there are, and how many genes the first has."""
+    sets = load_source(path)
+    return len(sets), len(next(iter(sets.sets.values())))
+
+
+ENSEMBL = (200, 1267, "ENSG00000188290")
+CASES = [
+    Case("mtx_folder_forms", "prefix", reads, ENSEMBL),
+    Case("mtx_folder_forms", "plain_v2", reads, ENSEMBL),
+    Case("mtx_folder_forms", "windows", reads, ENSEMBL),
+    Case("mtx_folder_forms", "r_sci", reads, ENSEMBL),
+    Case("mtx_folder_forms", "two", reads, "several files named matrix.mtx"),
+    Case("tenx_h5_multi", "ab.h5", reads, ENSEMBL),
+    Case("tenx_h5_multi", "cellbender.h5", reads, ENSEMBL),
+    Case("gmt_forms", "crlf.gmt", gene_sets, (10, 20)),
+    Case("gmt_forms", "weights.gmt", gene_sets, (10, 20)),
+    Case("gmt_forms", "lower.gmt", gene_sets, (10, 20)),
+    Case("gmt_forms", "ensembl.gmt", gene_sets, (10, 20)),
+    Case("gmt_forms", "blank_name.gmt", gene_sets, "line 1: names no term"),
+    Case("gmt_forms", "spaces.gmt", gene_sets, "line 1: has no tab"),
+]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that runs a script, once, and returns the folder that it wrote."""
+    folder = tmp_path_factory.mktemp("cases")
+
+    def make(script: str) -> Path:
+        if not (SCRIPTS / f"{script}.py").is_file():
+            pytest.skip(f"the script of this case is not beside the project: {script}.py")
+        target = folder / script
+        if not target.exists():
+            for needed, below in NEEDS.get(script, ()):
+                _run(needed, folder / below)
+            _run(script, target)
+        return target
+
+    return make
+
+
+NEEDS: dict[str, list[tuple[str, str]]] = {"scgpt_folders": [("make_small_transformers", "small_transformers")]}
+"""Scripts that must have run before, each with the folder that it writes, beside that of the case."""
+
+
+def _run(script: str, target: Path) -> None:
+    """Run a script in this process, which has anndata imported already; skip where it needs a package that is absent."""
+    with _as_a_program(script, target), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
+        except ModuleNotFoundError as error:
+            pytest.skip(f"{script}.py needs a package that is not installed: {error.name}")
+
+
+@contextlib.contextmanager
+def _as_a_program(script: str, target: Path) -> Iterator[None]:
+    argv, path = sys.argv, sys.path
+    sys.argv, sys.path = [f"{script}.py", str(target)], [str(SCRIPTS), *path]
+    try:
+        yield
+    finally:
+        sys.argv, sys.path = argv, path
+        sys.modules.pop("common", None)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.script}/{case.path}")
+def test_a_case_gives_what_is_right(case: Case, made: Callable[[str], Path], caplog: pytest.LogCaptureFixture) -> None:
+    path = made(case.script) / case.path
+    if isinstance(case.right, str):
+        with pytest.raises(InputError) as refused:
+            case.given_to(path, **case.options)
+        said = str(refused.value)
+        assert case.right in said
+        assert str(path) in said
+        assert "\n" not in said
+        return
+    with caplog.at_level(logging.WARNING, logger="cellglass"):
+        assert case.given_to(path, **case.options) == case.right
+    assert case.said in caplog.text
+    if not case.said:
+        assert not caplog.text
