@@ -92,7 +92,7 @@ NEEDS: dict[str, list[tuple[str, str]]] = {"scgpt_folders": [("make_small_transf
 
 
 def _run(script: str, target: Path) -> None:
-    """Run a script in this process, which has anndata imported already; skip where it needs a package that is absent."""
+    """Run a script in this process, which has anndata imported already; skip where a package that it needs is absent."""
     with _as_a_program(script, target), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         try:
             runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
@@ -102,12 +102,13 @@ def _run(script: str, target: Path) -> None:
 
 @contextlib.contextmanager
 def _as_a_program(script: str, target: Path) -> Iterator[None]:
-    argv, path = sys.argv, sys.path
+    argv, path, cached = sys.argv, sys.path, sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # the scripts lie in a folder of others
     sys.argv, sys.path = [f"{script}.py", str(target)], [str(SCRIPTS), *path]
     try:
         yield
     finally:
-        sys.argv, sys.path = argv, path
+        sys.argv, sys.path, sys.dont_write_bytecode = argv, path, cached
         sys.modules.pop("common", None)
 
 
