@@ -92,7 +92,7 @@ NEEDS: dict[str, list[tuple[str, str]]] = {"scgpt_folders": [("make_small_transf
 
 
 def _run(script: str, target: Path) -> None:
-    """Run a script in this process, which has anndata imported already; skip where a package that it needs is absent."""
+    """Run a script in this process, which has anndata imported; skip where a package that it needs is absent."""
     with _as_a_program(script, target), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         try:
             runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")

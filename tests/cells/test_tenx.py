@@ -52,10 +52,10 @@ def test_gzip_is_told_by_content(counts, tenx_mtx, tmp_path):
     assert read_cells(tmp_path / "x").n_cells == 60
 
 
-def test_a_gene_called_nan_like_text_keeps_its_symbol_table_whole(counts, tenx_mtx, tmp_path):
+def test_genes_called_na_or_with_a_quote_keep_their_names(counts, tenx_mtx, tmp_path):
     tenx_mtx(tmp_path / "x", counts, zipped=False)
     path = tmp_path / "x" / "features.tsv"
     path.write_text(path.read_text().replace("SYM3\t", "\"5'-x\t").replace("SYM5\t", "NA\t"))
     cells = read_cells(tmp_path / "x")
     assert cells.symbols[3] == "\"5'-x"
-    assert cells.symbols[5] == "ENSG00000000005"
+    assert cells.symbols[5] == "NA"

@@ -16,12 +16,13 @@ import pandas as pd
 
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.collect import collect
-from cellglass.cells.contents import Contents, Slot
+from cellglass.cells.contents import Contents, Slot, UnreadableError, label_of
 from cellglass.cells.counts import NotCountsError
 from cellglass.cells.formats import open_contents
 from cellglass.cells.genes import gene_map
+from cellglass.cells.obs import tidy_obs
 from cellglass.cells.store import open_cells, refuse_foreign
-from cellglass.errors import InputError
+from cellglass.errors import InputError, listed
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -101,9 +102,13 @@ def _cells(
 ) -> Cells:
     if spool is not None:
         refuse_foreign(spool)
-    obs = _tidy(contents.obs, contents.name)
+    obs = tidy_obs(contents.obs, contents.name, columns)
     _check_columns(obs, columns, contents.name)
+    if contents.unreadable:
+        named = [f"{label_of(key)}, which {reason}" for key, reason in contents.unreadable.items()]
+        log.warning("%s: left out %s", contents.name, listed(named, 6))
     refused: list[tuple[Slot, NotCountsError]] = []
+    damaged: list[tuple[Slot, UnreadableError]] = []
     for slot in _candidates(contents, counts):
         genes = gene_map(slot.var, gene_ids, f"{contents.name}: {slot.label}")
         try:
@@ -112,12 +117,19 @@ def _cells(
         except NotCountsError as error:
             refused.append((slot, error))
             continue
+        except UnreadableError as error:
+            damaged.append((slot, error))
+            continue
         for other, reason in refused:
             log.info("%s: took %s, since %s %s", contents.name, slot.label, other.label, reason.what)
+        for other, problem in damaged:
+            log.warning("took %s, since %s is not to be read: %s", slot.label, other.label, problem)
         empty = int((np.diff(cells.counts.indptr) == 0).sum())
         if empty:
             log.warning("%s: %d cells have no counts at all", contents.name, empty)
         return cells
+    if damaged:
+        raise damaged[0][1]
     raise InputError(_refusal(contents, refused))
 
 
@@ -126,13 +138,23 @@ def _candidates(contents: Contents, counts: str) -> list[Slot]:
     if counts == "auto":
         found = [slots[key] for key in _AUTO if key in slots]
         if not found:
+            unreadable = [key for key in _AUTO if key in contents.unreadable]
+            if unreadable:
+                raise InputError(_unreadable(contents, unreadable[0]))
             raise InputError(f"{contents.name}: has neither X, raw nor a layer 'counts'; {_hint(contents, [])}")
         return found
     for key in (counts, f"layers/{counts}"):
         if key in slots:
             return [slots[key]]
+        if key in contents.unreadable:
+            raise InputError(_unreadable(contents, key))
     held = ", ".join(slots) or "no matrix at all"
     raise InputError(f"{contents.name}: there is no slot {counts!r} to take counts from; it has {held}")
+
+
+def _unreadable(contents: Contents, key: str) -> str:
+    reason = contents.unreadable[key]
+    return f"{contents.name}: {label_of(key)} {reason}; write the file anew with adata.write_h5ad"
 
 
 def _refusal(contents: Contents, refused: Sequence[tuple[Slot, NotCountsError]]) -> str:
@@ -157,26 +179,3 @@ def _check_columns(obs: pd.DataFrame, columns: Sequence[str], name: str) -> None
         if column not in obs:
             held = ", ".join(map(str, obs.columns)) or "none"
             raise InputError(f"{name}: there is no obs column {column!r}; the columns are: {held}")
-
-
-def _tidy(obs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return obs with text names that are unique, and with columns that a table on disk can hold."""
-    if len(obs) == 0:
-        raise InputError(f"{name}: there are no cells; bring a file with at least one")
-    obs = obs.copy()
-    obs.index = pd.Index([str(cell) for cell in obs.index], dtype=object)
-    obs.columns = pd.Index([str(column) for column in obs.columns], dtype=object)
-    if not obs.index.is_unique:
-        twice = obs.index[obs.index.duplicated()].unique()
-        named = ", ".join(repr(cell) for cell in twice[:3])
-        raise InputError(
-            f"{name}: {len(twice)} cell names in obs occur more than once ({named}); make them unique, such as with "
-            "adata.obs_names_make_unique()"
-        )
-    if not obs.columns.is_unique:
-        column = obs.columns[obs.columns.duplicated()][0]
-        raise InputError(f"{name}: the obs column {column!r} occurs twice; rename one")
-    for column in obs.select_dtypes("object").columns:
-        if pd.api.types.infer_dtype(obs[column], skipna=True) not in ("string", "empty"):
-            obs[column] = obs[column].map(str, na_action="ignore")
-    return obs
