@@ -51,19 +51,43 @@ def gene_sets(path: Path) -> tuple[int, int]:
     return len(sets), len(next(iter(sets.sets.values())))
 
 
+SYMBOLS = (300, 1267, "HES4")
+SCRAN = {"counts": "scran/size_norm"}
 ENSEMBL = (200, 1267, "ENSG00000188290")
 CASES = [
     Case("mtx_folder_forms", "prefix", reads, ENSEMBL),
     Case("mtx_folder_forms", "plain_v2", reads, ENSEMBL),
     Case("mtx_folder_forms", "windows", reads, ENSEMBL),
     Case("mtx_folder_forms", "r_sci", reads, ENSEMBL),
-    Case("mtx_folder_forms", "two", reads, "several files named matrix.mtx"),
+    Case("mtx_folder_forms", "third_biotype", reads, ENSEMBL),
+    Case("mtx_folder_forms", "header_barcodes", reads, ENSEMBL, "took the first, 'x', for a header"),
+    Case("mtx_folder_forms", "kb", reads, ENSEMBL),
+    Case("mtx_folder_forms", "two", reads, "holds several samples"),
+    Case("mtx_folder_forms", "outs", reads, "is a folder above the cells; name"),
+    Case("mtx_folder_forms", "outs/filtered_feature_bc_matrix", reads, ENSEMBL),
     Case("tenx_h5_multi", "ab.h5", reads, ENSEMBL),
     Case("tenx_h5_multi", "cellbender.h5", reads, ENSEMBL),
+    Case("tenx_h5_multi", "no_type.h5", reads, (200, 1287, "ENSG00000188290")),
+    Case("tenx_h5_multi", "molecule_info.h5", reads, "is Cell Ranger's list of molecules"),
+    Case("numbered_index_two_sets", "a.h5ad", reads, (300, 1267, "ENSG00000188290"), "from column 'feature_id'"),
+    Case("numbered_index_two_sets", "b.h5ad", reads, (300, 1267, "ENSG00000145741"), "from column 'feature_id'"),
+    Case("layer_name_with_slash", "in.h5ad", reads, SYMBOLS, "left out layers['scran/size_norm'], which has a slash"),
+    Case("layer_name_with_slash", "in.h5ad", reads, "layers['scran/size_norm'] has a slash", options=SCRAN),
+    Case("hdf5plugin_zstd", "in.h5ad", reads, SYMBOLS),
+    Case("soupx_corrected", "in.h5ad", reads, "have them rounded with --round"),
+    Case("soupx_corrected", "in.h5ad", reads, SYMBOLS, options={"round_counts": True}),
+    Case("raw_barcodes_unfiltered", "in.h5ad", reads, (3150, 1267, "HES4"), "3,000 of 3,150 cells look like empty"),
+    Case("obs_column_with_slash", "in.h5ad", reads, SYMBOLS, options={"columns": ["type/sub"]}),
+    Case("obs_reserved_index_column", "in.h5ad", reads, SYMBOLS),
     Case("gmt_forms", "crlf.gmt", gene_sets, (10, 20)),
     Case("gmt_forms", "weights.gmt", gene_sets, (10, 20)),
     Case("gmt_forms", "lower.gmt", gene_sets, (10, 20)),
     Case("gmt_forms", "ensembl.gmt", gene_sets, (10, 20)),
+    Case("gmt_forms", "oldmac.gmt", gene_sets, (10, 20)),
+    Case("gmt_forms", "utf16.gmt", gene_sets, (10, 20)),
+    Case("gmt_forms", "latin1.gmt", gene_sets, (10, 20)),
+    Case("gmt_forms", "comment.gmt", gene_sets, (10, 20)),
+    Case("gmt_forms", "msigdb.json", gene_sets, "is JSON, not GMT"),
     Case("gmt_forms", "blank_name.gmt", gene_sets, "line 1: names no term"),
     Case("gmt_forms", "spaces.gmt", gene_sets, "line 1: has no tab"),
 ]

@@ -15,6 +15,7 @@ from typing import Any
 from cellglass.errors import InputError, one_line
 
 _TEMPORARY = ".writing-"
+_LFS = b"version https://git-lfs.github.com/spec/"
 
 
 @contextmanager
@@ -61,6 +62,12 @@ def _link(source: Path | str, target: Path | str) -> None:
         os.link(source, target)
     except OSError:  # a disk without links, or one whose files may have no more of them
         shutil.copy2(source, target)
+
+
+def is_lfs_pointer(path: Path | str) -> bool:
+    """Say whether a file is what Git leaves in the place of a large one where git-lfs did not fetch it."""
+    with Path(path).open("rb") as file:
+        return file.read(len(_LFS)) == _LFS
 
 
 def remove_leftovers(folder: Path | str) -> None:

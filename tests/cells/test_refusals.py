@@ -216,9 +216,9 @@ def test_a_zarr_that_is_no_anndata(tmp_path):
 
 CONTENT = {
     "empty": (b"", "is empty"),
-    "text": (b"gene,cell\nA,1\n", "no HDF5 file"),
+    "text": (b"gene,cell\nA,1\n", "do not tell whether rows are genes or cells"),
     "a pickle": (pickle.dumps({"a": 1}), "pickle, which cellglass never opens"),
-    "gzip": (gzip.compress(b"a" * 100), "gzipped: unpack it first"),
+    "gzip": (gzip.compress(b"a" * 100), "is text of one line, no table of counts"),
     "noise": (np.random.default_rng(0).bytes(5000), "no HDF5 file"),
     "only the signature": (b"\x89HDF\r\n\x1a\n" + b"\0" * 30, "cannot be read"),
 }
@@ -235,7 +235,7 @@ def test_a_file_that_is_no_anndata(case, tmp_path):
 def test_hdf5_of_something_else(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["table"] = np.zeros(3)
-    assert "neither AnnData (no obs and var) nor 10x; it holds table" in refusal(tmp_path / "x.h5")
+    assert "neither AnnData (no obs and var) nor 10x nor loom; it holds table" in refusal(tmp_path / "x.h5")
 
 
 def test_mudata(tmp_path):
@@ -382,4 +382,4 @@ def test_an_object_of_an_unknown_matrix(adata):
 def test_an_archive_is_no_anndata(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.h5ad", "w") as file:
         file.writestr("a", "b")
-    assert "no HDF5 file" in refusal(tmp_path / "x.h5ad")
+    assert "is a zip archive; unpack it" in refusal(tmp_path / "x.h5ad")

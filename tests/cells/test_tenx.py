@@ -41,7 +41,7 @@ def test_prefixed_files_are_found_unless_there_are_several(counts, tenx_mtx, tmp
     tenx_mtx(tmp_path / "y", counts, prefix="GSM2_")
     for file in (tmp_path / "y").iterdir():
         file.rename(tmp_path / "x" / file.name)
-    with pytest.raises(InputError, match="several files named matrix"):
+    with pytest.raises(InputError, match="holds several samples"):
         read_cells(tmp_path / "x")
 
 

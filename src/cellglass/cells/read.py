@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from cellglass.cells.cells import Cells, CellsLike
@@ -20,7 +20,8 @@ from cellglass.cells.contents import Contents, Slot, UnreadableError, label_of
 from cellglass.cells.counts import NotCountsError
 from cellglass.cells.formats import open_contents
 from cellglass.cells.genes import gene_map
-from cellglass.cells.obs import tidy_obs
+from cellglass.cells.obs import safe_columns, tidy_obs
+from cellglass.cells.plausible import doubts
 from cellglass.cells.store import open_cells, refuse_foreign
 from cellglass.errors import InputError, listed
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_AUTO = ("layers/counts", "X", "raw")
+_AUTO = ("layers/counts", "X", "raw", "genes-by-cells", "cells-by-genes")
 
 
 def read_cells(
@@ -37,7 +38,9 @@ def read_cells(
     *,
     counts: str = "auto",
     gene_ids: str | None = None,
+    round_counts: bool = False,
     columns: Sequence[str] = (),
+    safe_names: bool = False,
     spool: Path | str | None = None,
 ) -> Cells:
     """Read cells and their raw counts.
@@ -46,14 +49,20 @@ def read_cells(
     ----------
     path : path
         An ``.h5ad`` file, an AnnData zarr folder, a 10x ``.h5`` file (Cell Ranger 2 or later), a 10x folder with
-        ``matrix.mtx``, or a folder that `write_cells` wrote.
+        ``matrix.mtx``, a ``.loom`` file, a table (``.csv``, ``.tsv``, gzipped or not; see `cellglass.cells.tables`), or
+        a folder that `write_cells` wrote.
     counts : str
         Where the raw counts are: ``"X"``, ``"raw"``, ``"layers/NAME"`` or the name of a layer. ``"auto"`` takes the
-        first of layer ``counts``, ``X`` and ``raw`` that holds raw counts; `Cells.source` says which.
+        first of layer ``counts``, ``X`` and ``raw`` that holds raw counts; `Cells.source` says which. Of a table
+        ``"genes-by-cells"`` or ``"cells-by-genes"``, where its names do not tell its rows from its columns.
     gene_ids : str, optional
         The var column to take gene ids from instead of var's index.
+    round_counts : bool
+        Take estimated or corrected counts too (SoupX, RSEM), rounded to whole numbers.
     columns : sequence of str
         Columns of obs that must be there.
+    safe_names : bool
+        Give obs columns the names that `cellglass.cells.obs.safe_name` says, as an atlas does; `columns` are those.
     spool : path, optional
         A new or empty folder: the counts go there block by block and the returned cells are memory-mapped, so that
         memory does not grow with their number (but for the tables). The result is the same.
@@ -71,10 +80,13 @@ def read_cells(
     path = Path(path)
     if (path / "meta.json").is_file():
         cells = open_cells(path)
+        if safe_names:
+            cells = replace(cells, obs=safe_columns(cells.obs, str(path), columns))
         _check_columns(cells.obs, columns, str(path))
         return cells
-    with open_contents(path) as contents:
-        return _cells(contents, path.name, counts, gene_ids, columns, None if spool is None else Path(spool))
+    options = _Options(counts, gene_ids, round_counts, columns, safe_names, None if spool is None else Path(spool))
+    with open_contents(path, counts) as contents:
+        return _cells(contents, path.name, options)
 
 
 def cells_from_anndata(
@@ -82,14 +94,17 @@ def cells_from_anndata(
     *,
     counts: str = "auto",
     gene_ids: str | None = None,
+    round_counts: bool = False,
     columns: Sequence[str] = (),
+    safe_names: bool = False,
     spool: Path | str | None = None,
     name: str = "AnnData",
 ) -> Cells:
     """Read cells from an AnnData object, which is left as it is; see `read_cells`. `name` is what messages call it."""
     from cellglass.cells.h5ad import in_memory
 
-    return _cells(in_memory(adata, name), name, counts, gene_ids, columns, None if spool is None else Path(spool))
+    options = _Options(counts, gene_ids, round_counts, columns, safe_names, None if spool is None else Path(spool))
+    return _cells(in_memory(adata, name), name, options)
 
 
 def as_cells(cells: CellsLike) -> Cells:
@@ -97,23 +112,32 @@ def as_cells(cells: CellsLike) -> Cells:
     return cells if isinstance(cells, Cells) else cells_from_anndata(cells)
 
 
-def _cells(
-    contents: Contents, source: str, counts: str, gene_ids: str | None, columns: Sequence[str], spool: Path | None
-) -> Cells:
-    if spool is not None:
-        refuse_foreign(spool)
-    obs = tidy_obs(contents.obs, contents.name, columns)
-    _check_columns(obs, columns, contents.name)
+class _Options(NamedTuple):
+    counts: str
+    gene_ids: str | None
+    round_counts: bool
+    columns: Sequence[str]
+    safe_names: bool
+    spool: Path | None
+
+
+def _cells(contents: Contents, source: str, options: _Options) -> Cells:
+    if options.spool is not None:
+        refuse_foreign(options.spool)
+    obs = tidy_obs(contents.obs, contents.name, options.columns)
+    if options.safe_names:
+        obs = safe_columns(obs, contents.name, options.columns)
+    _check_columns(obs, options.columns, contents.name)
     if contents.unreadable:
         named = [f"{label_of(key)}, which {reason}" for key, reason in contents.unreadable.items()]
         log.warning("%s: left out %s", contents.name, listed(named, 6))
     refused: list[tuple[Slot, NotCountsError]] = []
     damaged: list[tuple[Slot, UnreadableError]] = []
-    for slot in _candidates(contents, counts):
-        genes = gene_map(slot.var, gene_ids, f"{contents.name}: {slot.label}")
+    for slot in _candidates(contents, options.counts):
+        genes = gene_map(slot.var, options.gene_ids, f"{contents.name}: {slot.label}")
         try:
             label = f"{source}, {slot.label}"
-            cells = collect(slot, genes, obs, contents, label, spool)
+            cells, totals = collect(slot, genes, obs, contents, label, options.spool, rounded=options.round_counts)
         except NotCountsError as error:
             refused.append((slot, error))
             continue
@@ -124,9 +148,8 @@ def _cells(
             log.info("%s: took %s, since %s %s", contents.name, slot.label, other.label, reason.what)
         for other, problem in damaged:
             log.warning("took %s, since %s is not to be read: %s", slot.label, other.label, problem)
-        empty = int((np.diff(cells.counts.indptr) == 0).sum())
-        if empty:
-            log.warning("%s: %d cells have no counts at all", contents.name, empty)
+        for doubt in doubts(totals):
+            log.warning("%s: %s", contents.name, doubt)
         return cells
     if damaged:
         raise damaged[0][1]
