@@ -151,6 +151,11 @@ def _layout(path: Path) -> _Layout:
             encoding=encoding,
         )  # fmt: skip
     text = [name for name in columns if sample[name].dtype.kind not in "iuf"]
+    for name in text:
+        numbers = pd.to_numeric(sample[name], errors="coerce").notna()
+        if name != columns[0] and numbers.mean() > 0.5:
+            odd = sample.loc[~numbers & sample[name].notna(), name].iloc[0]
+            raise InputError(f"{path}: column {name!r} holds text among its numbers, first {str(odd)[:40]!r}; repair it")
     text = text if columns[0] in text else [columns[0], *text]
     if len(text) == len(columns) or not len(sample):
         raise InputError(f"{path}: is a table of text without numbers; counts are numbers")
