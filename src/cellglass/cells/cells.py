@@ -65,6 +65,11 @@ class Cells:
         return int(self.counts.shape[1])
 
     @property
+    def has_counts(self) -> bool:
+        """Whether there are raw counts: an embedding is explained without, and then there are no genes either."""
+        return self.n_genes > 0
+
+    @property
     def symbols(self) -> np.ndarray[Any, Any]:
         """Gene symbols in the order of the columns."""
         return self.genes["symbol"].to_numpy(dtype=object)

@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.collect import collect
@@ -22,7 +24,7 @@ from cellglass.cells.formats import open_contents
 from cellglass.cells.genes import gene_map
 from cellglass.cells.obs import safe_columns, tidy_obs
 from cellglass.cells.plausible import doubts
-from cellglass.cells.store import open_cells, refuse_foreign
+from cellglass.cells.store import open_cells, refuse_foreign, write_cells
 from cellglass.errors import InputError, listed
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def read_cells(
     counts: str = "auto",
     gene_ids: str | None = None,
     round_counts: bool = False,
+    need_counts: bool = True,
     columns: Sequence[str] = (),
     safe_names: bool = False,
     spool: Path | str | None = None,
@@ -59,6 +62,9 @@ def read_cells(
         The var column to take gene ids from instead of var's index.
     round_counts : bool
         Take estimated or corrected counts too (SoupX, RSEM), rounded to whole numbers.
+    need_counts : bool
+        Without it, a file in which no slot holds raw counts gives cells without genes (`Cells.has_counts`), and a line
+        in the log; so it is for embeddings. A slot that `counts` names must hold counts all the same.
     columns : sequence of str
         Columns of obs that must be there.
     safe_names : bool
@@ -84,7 +90,7 @@ def read_cells(
             cells = replace(cells, obs=safe_columns(cells.obs, str(path), columns))
         _check_columns(cells.obs, columns, str(path))
         return cells
-    options = _Options(counts, gene_ids, round_counts, columns, safe_names, None if spool is None else Path(spool))
+    options = _Options(counts, gene_ids, round_counts, need_counts, columns, safe_names, None if spool is None else Path(spool))
     with open_contents(path, counts) as contents:
         return _cells(contents, path.name, options)
 
@@ -95,6 +101,7 @@ def cells_from_anndata(
     counts: str = "auto",
     gene_ids: str | None = None,
     round_counts: bool = False,
+    need_counts: bool = True,
     columns: Sequence[str] = (),
     safe_names: bool = False,
     spool: Path | str | None = None,
@@ -103,7 +110,7 @@ def cells_from_anndata(
     """Read cells from an AnnData object, which is left as it is; see `read_cells`. `name` is what messages call it."""
     from cellglass.cells.h5ad import in_memory
 
-    options = _Options(counts, gene_ids, round_counts, columns, safe_names, None if spool is None else Path(spool))
+    options = _Options(counts, gene_ids, round_counts, need_counts, columns, safe_names, None if spool is None else Path(spool))
     return _cells(in_memory(adata, name), name, options)
 
 
@@ -116,9 +123,14 @@ class _Options(NamedTuple):
     counts: str
     gene_ids: str | None
     round_counts: bool
+    need_counts: bool
     columns: Sequence[str]
     safe_names: bool
     spool: Path | None
+
+    @property
+    def may_lack_counts(self) -> bool:
+        return not self.need_counts and self.counts == "auto"
 
 
 def _cells(contents: Contents, source: str, options: _Options) -> Cells:
@@ -133,7 +145,7 @@ def _cells(contents: Contents, source: str, options: _Options) -> Cells:
         log.warning("%s: left out %s", contents.name, listed(named, 6))
     refused: list[tuple[Slot, NotCountsError]] = []
     damaged: list[tuple[Slot, UnreadableError]] = []
-    for slot in _candidates(contents, options.counts):
+    for slot in _candidates(contents, options):
         genes = gene_map(slot.var, options.gene_ids, f"{contents.name}: {slot.label}")
         try:
             label = f"{source}, {slot.label}"
@@ -151,16 +163,37 @@ def _cells(contents: Contents, source: str, options: _Options) -> Cells:
         for doubt in doubts(totals):
             log.warning("%s: %s", contents.name, doubt)
         return cells
+    if options.may_lack_counts:
+        return _without_counts(contents, obs, source, _reasons(refused, damaged), options.spool)
     if damaged:
         raise damaged[0][1]
     raise InputError(_refusal(contents, refused))
 
 
-def _candidates(contents: Contents, counts: str) -> list[Slot]:
-    slots = contents.slots
+def _without_counts(contents: Contents, obs: pd.DataFrame, source: str, why: str, spool: Path | None) -> Cells:
+    """Return cells with their metadata and embeddings alone."""
+    log.warning(
+        "%s: no slot holds raw counts (%s), so genes, pathways and expression are left out", contents.name, why
+    )
+    genes = pd.DataFrame({"symbol": np.zeros(0, dtype=object)}, index=pd.Index([], dtype=object))
+    counts = sp.csr_matrix((len(obs), 0), dtype=np.float32)
+    cells = Cells(counts, genes, obs, dict(contents.obsm), f"{source}, without raw counts")
+    if spool is None:
+        return cells
+    write_cells(cells, spool)
+    return open_cells(spool)
+
+
+def _reasons(refused: Sequence[tuple[Slot, NotCountsError]], damaged: Sequence[tuple[Slot, UnreadableError]]) -> str:
+    told = [f"{slot.label} {error.what}" for slot, error in refused]
+    return "; ".join([*told, *(f"{slot.label} cannot be read" for slot, _ in damaged)]) or "there is no matrix"
+
+
+def _candidates(contents: Contents, options: _Options) -> list[Slot]:
+    slots, counts = contents.slots, options.counts
     if counts == "auto":
         found = [slots[key] for key in _AUTO if key in slots]
-        if not found:
+        if not found and not options.may_lack_counts:
             unreadable = [key for key in _AUTO if key in contents.unreadable]
             if unreadable:
                 raise InputError(_unreadable(contents, unreadable[0]))

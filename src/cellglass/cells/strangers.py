@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 """First bytes of gzip, bzip2 and xz."""
 
 _R = (b"X\n\x00", b"A\n", b"B\n", b"RDX", b"RDA", b"RDB")
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _DEEP = 3
 
 
@@ -53,7 +55,7 @@ def describe(path: Path) -> str | None:
     for magic, what in names.items():
         if inside.startswith(magic):
             return f"{what}; {KNOWN}"
-    if b"\x00" in inside and not inside.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if _NO_TEXT.search(inside) and not inside.startswith((b"\xff\xfe", b"\xfe\xff")):
         return f"is no file of cells that is known here (no HDF5 file, no text); {KNOWN}"
     return None
 
