@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import decimal
-import logging
 
 import numpy as np
 import pandas as pd
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 
 from cellglass.atlas.write import writable_obs, write_zarr
 from cellglass.cells import cells_from_anndata, open_cells, write_cells
-from cellglass.cells.obs import LONGEST, plain_column, safe_columns, safe_name, tidy_obs
+from cellglass.cells.obs import LONGEST, as_text, plain_column, safe_columns, safe_name, tidy_obs
 from cellglass.errors import InputError
 
 N = 6
@@ -165,7 +163,7 @@ def columns(draw):
     column = np.empty(N, dtype=object)
     column[:] = values
     if kind == "categories":
-        known = [value for value in dict.fromkeys(map(repr, values))]
+        known = list(dict.fromkeys(map(repr, values)))
         chosen = [next(value for value in values if repr(value) == name) for name in known]
         try:
             return pd.Categorical(column, categories=chosen)
@@ -207,12 +205,11 @@ def read_write_and_open(parts, names, folder):
     obs.index = pd.Index([f"c{i}" for i in range(N)] if names is None else names, dtype=object)
     adata = AnnData(sp.csr_matrix(np.ones((N, 3), dtype=np.float32)), var=pd.DataFrame(index=list("ABC")))
     adata._obs = obs  # as objects of older versions may be: the setter refuses some
-    try:
-        read = cells_from_anndata(adata)
-    except InputError as error:
-        assert "occur more than once" in str(error)
-        assert "\n" not in str(error)
+    if not obs.index.map(as_text).is_unique:
+        with pytest.raises(InputError, match=r"^[^\n]*occur more than once[^\n]*$"):
+            cells_from_anndata(adata)
         return
+    read = cells_from_anndata(adata)
     write_cells(read, folder / "cells")
     opened = open_cells(folder / "cells")
     assert list(opened.obs.columns) == list(read.obs.columns)

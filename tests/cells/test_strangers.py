@@ -9,12 +9,12 @@ import pickle
 import tarfile
 import zipfile
 
-import anndata
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
+from cellglass.atlas.write import write_zarr
 from cellglass.cells import read_cells
 from cellglass.errors import InputError
 
@@ -49,7 +49,10 @@ def numpy():
 RDS = b"X\n\x00\x00\x00\x03\x00\x04\x03\x01"
 CONTENT = {
     "empty": (b"", "is empty"),
-    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "is a Git LFS pointer.*git lfs"),
+    "Git LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
+        "is a Git LFS pointer.*git lfs",
+    ),
     "R": (gzip.compress(RDS), "is an R object"),
     "R, bzip2": (bz2.compress(RDS), "is an R object"),
     "R, xz": (lzma.compress(RDS), "is an R object"),
@@ -63,7 +66,10 @@ CONTENT = {
     "tar": (tarred(), "is a tar archive; unpack it"),
     "HDF5 in gzip": (gzip.compress(b"\x89HDF\r\n\x1a\n" + b"\0" * 99), "is HDF5 inside of gzip; unpack it first"),
     "web page": (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),
-    "matrix alone": (b"%%MatrixMarket matrix coordinate integer general\n1 1 1\n1 1 1\n", "is the matrix alone; name the"),
+    "matrix alone": (
+        b"%%MatrixMarket matrix coordinate integer general\n1 1 1\n1 1 1\n",
+        "is the matrix alone; name the",
+    ),
     "matrix alone, gzip": (gzip.compress(b"%%MatrixMarket matrix coordinate integer general\n"), "is the matrix alone"),
     "pickle": (pickle.dumps({"a": 1}), "is a Python pickle, which cellglass never opens"),
     "parquet": (parquet(), "is a parquet table"),
@@ -108,15 +114,10 @@ def test_hdf5_of_something_else_says_what_it_is(case, tmp_path):
         read_cells(tmp_path / "x.h5")
 
 
-def write_zarr(adata, path):
-    with anndata.settings.override(zarr_write_format=3):
-        adata.write_zarr(path)
-
-
 def test_a_folder_above_the_cells_names_them(adata, counts, tenx_mtx, tmp_path):
     (tmp_path / "run" / "outs").mkdir(parents=True)
     tenx_mtx(tmp_path / "run" / "outs" / "filtered_feature_bc_matrix", counts)
-    with pytest.raises(InputError, match="is a folder above the cells; name .*run/outs/filtered_feature_bc_matrix$"):
+    with pytest.raises(InputError, match=r"is a folder above the cells; name .*run/outs/filtered_feature_bc_matrix$"):
         read_cells(tmp_path / "run")
     adata.write_h5ad(tmp_path / "run" / "a.h5ad")
     write_zarr(adata, tmp_path / "run" / "b.zarr")
@@ -128,8 +129,8 @@ def test_spatialdata_names_its_table(adata, tmp_path):
     import zarr
 
     zarr.open_group(tmp_path / "s.zarr", mode="w").create_group("images")
+    (tmp_path / "s.zarr" / "tables").mkdir()
     with pytest.raises(InputError, match="is SpatialData; name the table in it"):
-        (tmp_path / "s.zarr" / "tables").mkdir()
         read_cells(tmp_path / "s.zarr")
     write_zarr(adata, tmp_path / "s.zarr" / "tables" / "table")
     with pytest.raises(InputError, match=r"is SpatialData; name the table in it: .*s\.zarr/tables/table$"):

@@ -1,4 +1,4 @@
-"""Tables of text give the counts that were written, whichever way they lie; what does not tell its sides is asked for."""
+"""Tables of text give the counts that were written, whichever way they lie; else the way is asked for."""
 
 import gzip
 
@@ -97,7 +97,9 @@ def test_names_tell_the_side_of_the_genes(case, turned, table, tmp_path):
 def test_where_names_tell_nothing_the_side_is_asked_for(table, tmp_path):
     table.columns = [f"odd{i}" for i in range(40)]
     table.to_csv(tmp_path / "a.csv")
-    with pytest.raises(InputError, match=r"do not tell whether rows are genes or cells \(rows: cell0, cell1 and 58 more"):
+    with pytest.raises(
+        InputError, match=r"do not tell whether rows are genes or cells \(rows: cell0, cell1 and 58 more"
+    ):
         read_cells(tmp_path / "a.csv")
     assert read_cells(tmp_path / "a.csv", counts="cells-by-genes").n_cells == 60
     assert read_cells(tmp_path / "a.csv", counts="genes-by-cells").n_cells == 40

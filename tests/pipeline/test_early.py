@@ -71,13 +71,15 @@ def test_few_cells_are_warned_about(cells: Cells, caplog: pytest.LogCaptureFixtu
     assert not caplog.text
 
 
+LABEL, BATCH = {"cells": {"labels": ["odd"]}}, {"cells": {"batch": "odd"}}
+MATCH = {"attribution": {"match": ["odd"]}}
 COLUMNS: dict[str, tuple[Callable[[int], Any], dict[str, Any], str]] = {
-    "a label of one value": (lambda n: ["x"] * n, {"cells": {"labels": ["odd"]}}, "has 1 values with at least 4"),
-    "a label without any": (lambda n: ["NA"] * n, {"cells": {"labels": ["odd"]}}, "has 0 values with at least 4"),
-    "a label a cell": (lambda n: [f"c{i}" for i in range(n)], {"cells": {"labels": ["odd"]}}, "has 0 values"),
-    "a batch with gaps": (lambda n: ["a", "nan"] * (n // 2), {"cells": {"batch": "odd"}}, "(cells.batch) has 60 missing"),
-    "a batch a cell": (lambda n: [f"c{i}" for i in range(n)], {"cells": {"batch": "odd"}}, "has 120 values for 120 cells"),
-    "a match with gaps": (lambda n: ["a", ""] * (n // 2), {"attribution": {"match": ["odd"]}}, "(attribution.match) has 60"),
+    "a label of one value": (lambda n: ["x"] * n, LABEL, "has 1 values with at least 4"),
+    "a label without any": (lambda n: ["NA"] * n, LABEL, "has 0 values with at least 4"),
+    "a label a cell": (lambda n: [f"c{i}" for i in range(n)], LABEL, "has 0 values"),
+    "a batch with gaps": (lambda n: ["a", "nan"] * (n // 2), BATCH, "(cells.batch) has 60 missing"),
+    "a batch a cell": (lambda n: [f"c{i}" for i in range(n)], BATCH, "has 120 values for 120 cells"),
+    "a match with gaps": (lambda n: ["a", ""] * (n // 2), MATCH, "(attribution.match) has 60"),
 }  # fmt: skip
 
 
@@ -88,7 +90,7 @@ def test_columns_that_no_stage_can_use_are_refused_before_anything_is_fitted(
     make, tables, says = COLUMNS[case]
     cells.obs["odd"] = make(cells.n_cells)
     with pytest.raises(InputError) as refused:
-        first_stage(cells, tmp_path / "atlas", **{**tables})
+        first_stage(cells, tmp_path / "atlas", **tables)
     assert says in str(refused.value)
     assert "'odd'" in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -137,9 +139,6 @@ def test_odd_columns_come_to_the_end_of_a_run_and_are_labels_too(
     assert "alignment.type_sub.a.concepts" in atlas.evaluation.index
     assert atlas.concepts.obs["NA"].isna().sum() == 60
     assert "'type/sub' is now 'type_sub', '_index' is now '_index_'" in caplog.text
-
-
-
 
 
 @pytest.mark.parametrize("stored", BOTH)

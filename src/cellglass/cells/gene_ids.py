@@ -28,12 +28,12 @@ _ENSEMBL_COLUMNS = (
     "ensembl", "ensembl_id", "ensembl_ids", "ensemblid", "ensembl_gene_id", "gene_id", "gene_ids", "geneid",
     "feature_id", "feature_ids", "id", "accession",
 )  # fmt: skip
-_WELL_KNOWN = frozenset(
-    "ACTB B2M GAPDH MALAT1 FTL FTH1 TMSB4X TMSB10 EEF1A1 TPT1 UBC CD3D CD3E CD4 CD8A CD14 CD19 CD74 CD79A MS4A1 NKG7 "
-    "GNLY LYZ S100A8 S100A9 S100A4 S100A6 FCER1A CST3 PPBP HLA-A HLA-B HLA-DRA PTPRC VIM JUN JUNB FOS FOSB MYC STAT1 "
-    "ISG15 IFI6 TP53 KRT8 KRT18 KRT19 EPCAM COL1A1 COL3A1 PECAM1 VWF GCG INS SST ALB APOE HBB HBA1 CCL5 CCL4 IL7R "
-    "LTB GZMB PRF1 XIST NEAT1 HSPA1A HSP90AA1 ENO1 LDHA PKM TUBA1B STMN1 MKI67 TOP2A SNAP25 GFAP MBP PLP1".split()
-)
+_WELL_KNOWN = """
+ACTB B2M GAPDH MALAT1 FTL FTH1 TMSB4X TMSB10 EEF1A1 TPT1 UBC CD3D CD3E CD4 CD8A CD14 CD19 CD74 CD79A MS4A1
+NKG7 GNLY LYZ S100A8 S100A9 S100A4 S100A6 FCER1A CST3 PPBP HLA-A HLA-B HLA-DRA PTPRC VIM JUN JUNB FOS FOSB MYC
+STAT1 ISG15 IFI6 TP53 KRT8 KRT18 KRT19 EPCAM COL1A1 COL3A1 PECAM1 VWF GCG INS SST ALB APOE HBB HBA1 CCL5 CCL4
+IL7R LTB GZMB PRF1 XIST NEAT1 HSPA1A HSP90AA1 ENO1 LDHA PKM TUBA1B STMN1 MKI67 TOP2A SNAP25 GFAP MBP PLP1
+"""
 _FAMILIES = re.compile(r"RP[LS]\d+[A-Z]?|MT-?(CO|ND|ATP|CYB)\d?|HLA-\w+|H2-\w+", re.IGNORECASE)
 
 
@@ -90,8 +90,8 @@ def look_like_symbols(ids: Sequence[Any] | np.ndarray[Any, Any]) -> bool:
 
     It decides only whether a column under an unusual name holds symbols.
     """
-    held = [str(gene) for gene in ids if gene]
-    known = sum(gene.upper() in _WELL_KNOWN or _FAMILIES.fullmatch(gene) is not None for gene in set(held))
+    held, well_known = [str(gene) for gene in ids if gene], frozenset(_WELL_KNOWN.split())
+    known = sum(gene.upper() in well_known or _FAMILIES.fullmatch(gene) is not None for gene in set(held))
     return bool(held) and len(set(held)) > 0.8 * len(held) and known >= min(3, len(held))
 
 

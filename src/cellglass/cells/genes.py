@@ -27,6 +27,7 @@ from cellglass.errors import InputError
 
 log = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class GeneMap:
     """Which gene of the result each column of a matrix belongs to.
@@ -86,8 +87,8 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
     first[codes[~empty][::-1]] = np.flatnonzero(~empty)[::-1]
     if len(unique) < int((~empty).sum()):
         twice = unique[np.flatnonzero(np.bincount(codes[~empty]) > 1)]
-        named = ", ".join(map(str, twice[:3]))
-        log.warning("%s: summed the counts of %d gene ids that occur more than once (%s)", where, len(twice), named)
+        some = ", ".join(map(str, twice[:3]))
+        log.warning("%s: summed the counts of %d gene ids that occur more than once (%s)", where, len(twice), some)
     found = symbols_in(var)
     named = ids if mostly_ensembl(names) or are_numbers(names) else names
     symbols = named if found is None else found[1]
@@ -99,9 +100,7 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
     return GeneMap(codes.astype(np.int64), table)
 
 
-def _ids(
-    var: pd.DataFrame, names: np.ndarray[Any, Any], gene_ids: str | None, where: str
-) -> np.ndarray[Any, Any]:
+def _ids(var: pd.DataFrame, names: np.ndarray[Any, Any], gene_ids: str | None, where: str) -> np.ndarray[Any, Any]:
     """Return the ids: of the column that is named, of var's index, or, where that only numbers them, of another."""
     columns = ", ".join(map(str, var.columns)) or "none"
     if gene_ids is not None:

@@ -73,7 +73,7 @@ def in_memory(adata: AnnData, name: str) -> Contents:
     guard = partial(reading, name)
     slots = _Slots(name, len(adata.obs))
     for layer, matrix in adata.layers.items():
-        slots.add(f"layers/{layer}", lambda matrix=matrix: _source(matrix, guard), adata.var)
+        slots.add(f"layers/{layer}", partial(_source, matrix, guard), adata.var)
     if adata.X is not None:
         slots.add("X", lambda: _source(adata.X, guard), adata.var)
     if adata.raw is not None:
@@ -91,7 +91,7 @@ def _group_contents(group: Any, name: str, guard: Guard) -> Contents:
             if part is not element:
                 slots.unreadable[key] = "has a slash in its name"
             elif not _is_null(element):
-                slots.add(key, lambda element=element: _stored(element, guard), var)
+                slots.add(key, partial(_stored, element, guard), var)
     if "X" in group and not _is_null(group["X"]):
         slots.add("X", lambda: _stored(group["X"], guard), var)
     if "raw" in group and not _is_null(group["raw"]) and "X" in group["raw"]:

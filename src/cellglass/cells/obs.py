@@ -62,8 +62,8 @@ def tidy_obs(obs: pd.DataFrame, where: str, asked: Collection[str] = ()) -> pd.D
         repeated = cells[cells.duplicated()].unique()
         named = ", ".join(repr(cell) for cell in repeated[:3])
         raise InputError(
-            f"{where}: {len(repeated)} cell names in obs occur more than once ({named}); make them unique, such as with "
-            "adata.obs_names_make_unique()"
+            f"{where}: {len(repeated)} cell names in obs occur more than once ({named}); make them unique, such as "
+            "with adata.obs_names_make_unique()"
         )
     kept = [i for i in range(len(names)) if i not in set(twice)]
     return plain_table(obs.iloc[:, kept].set_axis(cells, axis=0))
@@ -143,7 +143,9 @@ def safe_columns(obs: pd.DataFrame, where: str, asked: Collection[str] = ()) -> 
                 raise InputError(f"{where}: the obs columns {old!r} and {name!r} would have one name; rename one")
             name = _free(name, fixed.union(final))
         final.append(name)
-    renamed = [f"{str(old)[:40]!r} is now {new[:40]!r}" for old, new in zip(obs.columns, final, strict=True) if old != new]
+    renamed = [
+        f"{str(old)[:40]!r} is now {new[:40]!r}" for old, new in zip(obs.columns, final, strict=True) if old != new
+    ]
     if not renamed:
         return obs
     log.warning("%s: obs columns under names that a folder can hold: %s", where, listed(renamed))
@@ -158,8 +160,8 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _numpy_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    dtype = column.dtype
-    wanted = np.dtype(np.float32 if dtype == np.float16 else np.float64 if dtype.itemsize > 8 else dtype)
+    dtype: Any = column.dtype
+    wanted: Any = np.dtype(np.float32) if dtype == np.float16 else np.dtype(np.float64) if dtype.itemsize > 8 else dtype
     if wanted == dtype and wanted.isnative:
         return column
     with np.errstate(over="ignore"):
@@ -169,11 +171,12 @@ def _numpy_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
 def _masked_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
     """Return numbers of pandas' and Arrow's own types in a type that is written; None where text alone holds them."""
     missing = column.isna().to_numpy(dtype=bool)
-    kind = getattr(getattr(column.dtype, "numpy_dtype", None), "kind", "O")
+    dtype: Any = column.dtype
+    kind = getattr(getattr(dtype, "numpy_dtype", None), "kind", "O")
     if kind == "b":
         return column.astype("boolean") if missing.any() else column.astype(bool)
     if kind in "iu" and not missing.any():
-        return column.astype(column.dtype.numpy_dtype)
+        return column.astype(dtype.numpy_dtype)
     if kind in "iu":
         return column.astype("Int64" if kind == "i" else "UInt64")
     if kind == "f":

@@ -38,16 +38,17 @@ def doubts(totals: Totals) -> Iterator[str]:
         return
     rank = max(10, min(FULL, n // 50))
     full = float(np.partition(totals, n - rank)[n - rank])
-    empty = int((totals < min(EMPTY[0] * full, EMPTY[1])).sum())
+    least = min(EMPTY[0] * full, EMPTY[1])
+    empty = int((totals < least).sum())
     if empty > EMPTY_SHARE * n:
         yield (
-            f"{empty:,} of {n:,} cells look like empty droplets (fewer than {min(EMPTY[0] * full, EMPTY[1]):.3g} counts, "
-            f"where cells hold {full:.3g}); give the filtered matrix, or filter them, or concepts will be of empty droplets"
+            f"{empty:,} of {n:,} cells look like empty droplets (fewer than {least:.3g} counts, where cells hold "
+            f"{full:,.0f}); give the filtered matrix, or filter them, or concepts will be of empty droplets"
         )
     held = totals[totals > 0]
     middle = float(np.median(held)) if len(held) else 0.0
     if middle > 1000 and np.mean(np.abs(held / middle - 1) < EQUAL) > 0.95:
         yield (
-            f"every cell sums to about {middle:.6g}, as TPM or normalised values do that were rounded to whole numbers; "
-            "those are no raw counts: give the counts before normalisation"
+            f"every cell sums to about {middle:.6g}, as TPM or normalised values do that were rounded to whole "
+            "numbers; those are no raw counts: give the counts before normalisation"
         )

@@ -90,7 +90,9 @@ def read_cells(
             cells = replace(cells, obs=safe_columns(cells.obs, str(path), columns))
         _check_columns(cells.obs, columns, str(path))
         return cells
-    options = _Options(counts, gene_ids, round_counts, need_counts, columns, safe_names, None if spool is None else Path(spool))
+    options = _Options(
+        counts, gene_ids, round_counts, need_counts, columns, safe_names, None if spool is None else Path(spool)
+    )
     with open_contents(path, counts) as contents:
         return _cells(contents, path.name, options)
 
@@ -110,7 +112,9 @@ def cells_from_anndata(
     """Read cells from an AnnData object, which is left as it is; see `read_cells`. `name` is what messages call it."""
     from cellglass.cells.h5ad import in_memory
 
-    options = _Options(counts, gene_ids, round_counts, need_counts, columns, safe_names, None if spool is None else Path(spool))
+    options = _Options(
+        counts, gene_ids, round_counts, need_counts, columns, safe_names, None if spool is None else Path(spool)
+    )
     return _cells(in_memory(adata, name), name, options)
 
 
@@ -172,9 +176,7 @@ def _cells(contents: Contents, source: str, options: _Options) -> Cells:
 
 def _without_counts(contents: Contents, obs: pd.DataFrame, source: str, why: str, spool: Path | None) -> Cells:
     """Return cells with their metadata and embeddings alone."""
-    log.warning(
-        "%s: no slot holds raw counts (%s), so genes, pathways and expression are left out", contents.name, why
-    )
+    log.warning("%s: no slot holds raw counts (%s), so genes, pathways and expression are left out", contents.name, why)
     genes = pd.DataFrame({"symbol": np.zeros(0, dtype=object)}, index=pd.Index([], dtype=object))
     counts = sp.csr_matrix((len(obs), 0), dtype=np.float32)
     cells = Cells(counts, genes, obs, dict(contents.obsm), f"{source}, without raw counts")

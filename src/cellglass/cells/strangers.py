@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cellglass.files import is_lfs_pointer
 
@@ -77,9 +78,9 @@ def _cells_below(folder: Path, deep: int) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name.endswith((".mtx", ".mtx.gz")):
             yield path.parent
-        elif path.is_file() and path.suffix in (".h5ad", ".h5", ".loom"):
-            yield path
-        elif (path / "obs").is_dir() and any((path / name).is_file() for name in (".zgroup", "zarr.json")):
+        elif (path.is_file() and path.suffix in (".h5ad", ".h5", ".loom")) or (
+            (path / "obs").is_dir() and any((path / name).is_file() for name in (".zgroup", "zarr.json"))
+        ):
             yield path
         elif path.is_dir() and deep:
             yield from _cells_below(path, deep - 1)
@@ -102,7 +103,6 @@ def _zip(path: Path) -> str:
 
 
 def _unpacked(path: Path, head: bytes) -> bytes:
-    opened = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-    kind = next(magic for magic in PACKED if head.startswith(magic))
-    with opened[kind](path, "rb") as file:
-        return file.read(512)
+    opener: Any = gzip.open if head[:2] == PACKED[0] else bz2.open if head[:3] == PACKED[1] else lzma.open
+    with opener(path, "rb") as file:
+        return bytes(file.read(512))

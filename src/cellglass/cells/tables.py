@@ -43,7 +43,6 @@ _LOOK = 100
 class _Layout(NamedTuple):
     path: Path
     separator: str
-    header: int
     columns: list[str]
     """Names of all columns, the first one, of the row names, included."""
     text: list[str]
@@ -55,14 +54,13 @@ class _Layout(NamedTuple):
         held = set(self.text)
         return [name for name in self.columns if name not in held]
 
-    def pieces(self, columns: list[str] | None, rows: int) -> Iterator[pd.DataFrame]:
+    def pieces(self, columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
         """Yield the rows of the table, `rows` at a time; text as str, numbers as float64."""
-        types: dict[str, Any] = dict.fromkeys(self.columns, np.float64) | dict.fromkeys(self.text, str)
+        types: Any = dict.fromkeys(self.columns, np.float64) | dict.fromkeys(self.text, str)
         with _open(self.path) as file:
             yield from pd.read_csv(
-                file, sep=self.separator, header=None, names=self.columns, skiprows=self.header, dtype=types,
-                usecols=columns, chunksize=rows, index_col=False, keep_default_na=True, na_values=[],
-                encoding=self.encoding, skip_blank_lines=True, quoting=csv.QUOTE_MINIMAL,
+                file, sep=self.separator, header=None, names=self.columns, skiprows=1, dtype=types, usecols=columns,
+                chunksize=rows, index_col=False, encoding=self.encoding,
             )  # fmt: skip
 
 
@@ -155,11 +153,13 @@ def _layout(path: Path) -> _Layout:
         numbers = pd.to_numeric(sample[name], errors="coerce").notna()
         if name != columns[0] and numbers.mean() > 0.5:
             odd = sample.loc[~numbers & sample[name].notna(), name].iloc[0]
-            raise InputError(f"{path}: column {name!r} holds text among its numbers, first {str(odd)[:40]!r}; repair it")
+            raise InputError(
+                f"{path}: column {name!r} holds text among its numbers, first {str(odd)[:40]!r}; repair it"
+            )
     text = text if columns[0] in text else [columns[0], *text]
     if len(text) == len(columns) or not len(sample):
         raise InputError(f"{path}: is a table of text without numbers; counts are numbers")
-    return _Layout(path, separator, 1, columns, text, encoding)
+    return _Layout(path, separator, columns, text, encoding)
 
 
 def _text_columns(layout: _Layout) -> pd.DataFrame:

@@ -37,7 +37,9 @@ _TYPES = frozenset({
     "vdj", "vdj-t", "vdj-b", "custom", "chromatin accessibility", "multiplexing oligo",
 })  # fmt: skip
 """The types of features that Cell Ranger writes, in small letters."""
-_HEADINGS = frozenset({"", "x", "v1", "barcode", "barcodes", "cell", "cells", "cell_id", "gene", "genes", "gene_id", "id"})
+_HEADINGS = frozenset(
+    {"", "x", "v1", "barcode", "barcodes", "cell", "cells", "cell_id", "gene", "genes", "gene_id", "id"}
+)
 _MATRIX = ("matrix.mtx.gz", "matrix.mtx", "cells_x_genes.mtx.gz", "cells_x_genes.mtx")
 _FEATURES = (
     "features.tsv.gz", "features.tsv", "genes.tsv.gz", "genes.tsv", "cells_x_genes.genes.txt.gz",
@@ -85,11 +87,11 @@ def open_tenx_mtx(folder: Path) -> Iterator[Contents]:
         by_cell = matrix.name.removesuffix(".gz").endswith("cells_x_genes.mtx")
         n_genes, n_cells = reversed(shape) if by_cell else shape
         table = _without_header(table, n_genes, features)
-        cells = _without_header(cells, n_cells, barcodes)[0].to_numpy()
-        if (len(table), len(cells)) != (n_genes, n_cells):
+        names = _without_header(cells, n_cells, barcodes)[0].to_numpy()
+        if (len(table), len(names)) != (n_genes, n_cells):
             raise InputError(
                 f"{matrix}: has {shape[0]} rows and {shape[1]} columns, but there are {len(table)} features and "
-                f"{len(cells)} barcodes; rows are {'barcodes' if by_cell else 'features'} and columns are "
+                f"{len(names)} barcodes; rows are {'barcodes' if by_cell else 'features'} and columns are "
                 f"{'features' if by_cell else 'barcodes'}"
             )
         var = pd.DataFrame({"symbol": table[min(1, table.shape[1] - 1)].to_numpy()}, index=table[0].to_numpy())
@@ -99,7 +101,7 @@ def open_tenx_mtx(folder: Path) -> Iterator[Contents]:
             partial(_entries, matrix, entries, dtype, by_cell=by_cell),
             (n_cells, n_genes), entries, dtype, partial(reading, str(matrix)),
         )  # fmt: skip
-    yield _contents(name, source, var, cells)
+    yield _contents(name, source, var, names)
 
 
 def is_tenx_folder(folder: Path) -> bool:

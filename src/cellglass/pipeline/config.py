@@ -111,7 +111,7 @@ class RunConfig:
         return [*self.cells.labels, *self.attribution.match, *([self.cells.batch] if self.cells.batch else [])]
 
     def with_safe_columns(self) -> RunConfig:
-        """Return the same with obs columns by the names that they have in an atlas (`cellglass.cells.obs.safe_name`)."""
+        """Return the same, obs columns by the names that an atlas gives them (`cellglass.cells.obs.safe_name`)."""
         cells, attribution = self.cells, self.attribution
         return dataclasses.replace(
             self,

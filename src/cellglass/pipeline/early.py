@@ -36,8 +36,8 @@ def check_cells(cells: Cells, config: RunConfig) -> None:
 
     if cells.n_cells < FEWEST:
         raise InputError(
-            f"{cells.source}: there are {cells.n_cells} cells, and a dictionary needs at least {FEWEST}; on fewer, what "
-            "it finds is no better than chance: bring more cells"
+            f"{cells.source}: there are {cells.n_cells} cells, and a dictionary needs at least {FEWEST}; on fewer, "
+            "what it finds is no better than chance: bring more cells"
         )
     if cells.n_cells < FEW:
         log.warning(
@@ -53,8 +53,8 @@ def check_cells(cells: Cells, config: RunConfig) -> None:
         values = cells.column(config.cells.batch).nunique()
         if 2 * values > cells.n_cells:
             raise InputError(
-                f"{cells.source}: obs column {config.cells.batch!r} has {values} values for {cells.n_cells} cells, so it "
-                "is no batch; name the column of donors or samples"
+                f"{cells.source}: obs column {config.cells.batch!r} has {values} values for {cells.n_cells} cells, so "
+                "it is no batch; name the column of donors or samples"
             )
 
 
