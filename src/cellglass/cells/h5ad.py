@@ -86,7 +86,11 @@ def _group_contents(group: Any, name: str, guard: Guard) -> Contents:
     obs, var = read_table(group["obs"], f"{name}: obs"), read_table(group["var"], f"{name}: var")
     slots = _Slots(name, len(obs))
     for layer in group.get("layers", {}):
-        element = group["layers"][layer]
+        try:
+            element = group["layers"][layer]
+        except KeyError as error:  # a link to nowhere
+            slots.unreadable[f"layers/{layer}"] = f"cannot be read ({one_line(error)})"
+            continue
         for key, part in _nested(f"layers/{layer}", element):
             if part is not element:
                 slots.unreadable[key] = "has a slash in its name"
