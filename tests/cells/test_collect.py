@@ -25,8 +25,8 @@ def test_memory_and_disk_agree_with_a_plain_sum(layout, counts, tmp_path, small_
     genes = gene_map(slot.var, None, "toy")
     expected = counts.toarray().reshape(60, 20, 2).sum(axis=2)
     for spool in (None, tmp_path / "s"):
-        cells, totals = collect(slot, genes, obs, contents, "toy, X", spool)
-        np.testing.assert_array_equal(totals, expected.sum(axis=1))
+        cells, sums = collect(slot, genes, obs, contents, "toy, X", spool)
+        np.testing.assert_array_equal(sums.total, expected.sum(axis=1))
         np.testing.assert_array_equal(cells.counts.toarray(), expected)
         assert cells.counts.has_canonical_format
         assert cells.counts.nnz == np.count_nonzero(expected)

@@ -133,3 +133,8 @@ def test_symbols_and_ensembl_ids_are_found_beside_good_ids_too():
 def test_a_gene_called_nan_keeps_its_name():
     var = pd.DataFrame({"symbol": ["nan", "NA", None]}, index=ENSEMBL[:3])
     assert list(gene_map(var, None, "toy").genes["symbol"]) == ["nan", "NA", ENSEMBL[2]]
+
+
+def test_a_column_of_var_that_occurs_twice_is_no_matter():
+    var = pd.DataFrame([["CD4", "x"], ["CD8A", "y"]], columns=["symbol", "symbol"], index=ENSEMBL[:2])
+    assert list(gene_map(var, None, "toy").genes["symbol"]) == ["CD4", "CD8A"]

@@ -2,16 +2,20 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cellglass.cells import demo_cells, read_cells
-from cellglass.cells.plausible import doubts
+from cellglass.cells.plausible import GENES, CellSums, doubts
 
 RNG = np.random.default_rng(0)
 DEPTH = RNG.lognormal(7, 0.4, 400).round()
 
 
-def told(totals):
-    return " | ".join(doubts(np.asarray(totals, dtype=np.float64)))
+def told(totals, smallest=1.0):
+    totals = np.asarray(totals, dtype=np.float64)
+    return " | ".join(doubts(CellSums(totals, np.full(len(totals), smallest))))
 
 
 DOUBTED = {
@@ -47,7 +51,27 @@ def test_cells_of_other_kinds_are_not_doubted(case):
 
 
 def test_real_cells_are_not_doubted():
-    assert told(demo_cells().counts.sum(axis=1).A1) == ""
+    assert " | ".join(doubts(CellSums.of(demo_cells().counts))) == ""
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 999), shape=st.tuples(st.integers(1, 9), st.integers(1, 120)), share=st.floats(0, 1))
+def test_sums_equal_a_loop(seed, shape, share):
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(1, 5, shape) * (rng.random(shape) < share)
+    sums = CellSums.of(sp.csr_matrix(dense, dtype=np.float32))
+    for row, total, smallest in zip(dense, *sums, strict=True):
+        assert total == row.sum()
+        assert smallest == (row[row > 0].min() if (row > 0).sum() >= GENES else 1)
+
+
+def test_counts_that_were_scaled_and_rounded_are_doubted():
+    assert "hardly any cell has a gene that was counted once" in told(DEPTH, smallest=3.0)
+    counts = np.random.default_rng(0).poisson(0.7, (40, 300))
+    assert told([]) == ""
+    assert not list(doubts(CellSums.of(sp.csr_matrix(counts, dtype=np.float32))))
+    scaled = np.rint(counts * np.random.default_rng(1).uniform(2, 9, (40, 1)))
+    assert "counted once" in " ".join(doubts(CellSums.of(sp.csr_matrix(scaled, dtype=np.float32))))
 
 
 @pytest.mark.parametrize("spooled", [False, True])

@@ -15,7 +15,7 @@ from cellglass.cells.cells import Cells
 from cellglass.cells.contents import Contents, Slot
 from cellglass.cells.counts import NotCountsError, as_counts
 from cellglass.cells.genes import GeneMap
-from cellglass.cells.plausible import Totals
+from cellglass.cells.plausible import CellSums
 from cellglass.cells.store import CountsWriter, mapped_csr, open_cells, write_tables
 from cellglass.files import atomic_path
 
@@ -32,31 +32,31 @@ def collect(
     spool: Path | None,
     *,
     rounded: bool = False,
-) -> tuple[Cells, Totals]:
-    """Read one slot to its end, into memory or into the folder `spool`; return the sum of each cell's counts too."""
-    totals: list[Totals] = []
+) -> tuple[Cells, CellSums]:
+    """Read one slot to its end, into memory or into the folder `spool`; return what is known of each cell too."""
+    sums: list[CellSums] = []
     if spool is None:
         memory = _Memory(len(genes.genes), slot.source.entries)
-        for block in _checked(slot, genes, obs.index, None, totals, rounded=rounded):
+        for block in _checked(slot, genes, obs.index, None, sums, rounded=rounded):
             memory.append(block)
-        return Cells(memory.matrix(), genes.genes, obs, dict(contents.obsm), source), np.concatenate(totals)
+        return Cells(memory.matrix(), genes.genes, obs, dict(contents.obsm), source), CellSums.joined(sums)
     with atomic_path(spool) as folder:
         with CountsWriter(folder, len(genes.genes), slot.source.entries) as writer:
-            for block in _checked(slot, genes, obs.index, folder / "scratch", totals, rounded=rounded):
+            for block in _checked(slot, genes, obs.index, folder / "scratch", sums, rounded=rounded):
                 writer.append(block)
         shutil.rmtree(folder / "scratch", ignore_errors=True)
         write_tables(folder, genes.genes, obs, contents.obsm, source)
-    return open_cells(spool), np.concatenate(totals)
+    return open_cells(spool), CellSums.joined(sums)
 
 
 def _checked(
-    slot: Slot, genes: GeneMap, cells: pd.Index[Any], scratch: Path | None, totals: list[Totals], *, rounded: bool
+    slot: Slot, genes: GeneMap, cells: pd.Index[Any], scratch: Path | None, sums: list[CellSums], *, rounded: bool
 ) -> Iterator[sp.csr_matrix]:
     start, entries, names = 0, 0, slot.var.index.to_numpy()
     for block in slot.source.blocks(scratch):
         counts = as_counts(block, cells[start : start + block.shape[0]], names, rounded=rounded)
         start, entries = start + block.shape[0], entries + counts.nnz
-        totals.append(np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel())
+        sums.append(CellSums.of(counts))
         yield genes.apply(counts)
     if entries == 0:
         raise NotCountsError("holds only zeros")

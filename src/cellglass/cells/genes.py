@@ -74,6 +74,7 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
         Its table has the column ``symbol`` (the id where no usual column tells one) and, where the file tells
         Ensembl ids beside symbols, ``ensembl``. Genes without an id are left out, equal ids summed; both are logged.
     """
+    var = var.loc[:, ~var.columns.duplicated()]
     names = clean_ids(var.index)
     ids = _ids(var, names, gene_ids, where)
     empty = ids == ""

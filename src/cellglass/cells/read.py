@@ -153,7 +153,7 @@ def _cells(contents: Contents, source: str, options: _Options) -> Cells:
         genes = gene_map(slot.var, options.gene_ids, f"{contents.name}: {slot.label}")
         try:
             label = f"{source}, {slot.label}"
-            cells, totals = collect(slot, genes, obs, contents, label, options.spool, rounded=options.round_counts)
+            cells, sums = collect(slot, genes, obs, contents, label, options.spool, rounded=options.round_counts)
         except NotCountsError as error:
             refused.append((slot, error))
             continue
@@ -164,7 +164,7 @@ def _cells(contents: Contents, source: str, options: _Options) -> Cells:
             log.info("%s: took %s, since %s %s", contents.name, slot.label, other.label, reason.what)
         for other, problem in damaged:
             log.warning("took %s, since %s is not to be read: %s", slot.label, other.label, problem)
-        for doubt in doubts(totals):
+        for doubt in doubts(sums):
             log.warning("%s: %s", contents.name, doubt)
         return cells
     if options.may_lack_counts:

@@ -176,6 +176,7 @@ def explain(
             gene_ids=read.gene_ids,
             round_counts=read.round,
             need_counts=needs_counts(whole.model.path, model),
-            columns=whole.columns,
+            columns=whole.with_safe_columns().columns,
+            safe_names=True,
         )
     return run_pipeline(source, whole, out, model=model, report=report, progress=progress)
