@@ -55,3 +55,12 @@ def test_to_anndata_and_back(cells):
     np.testing.assert_array_equal(again.counts.toarray(), cells.counts.toarray())
     pd.testing.assert_frame_equal(again.obs, cells.obs)
     pd.testing.assert_frame_equal(again.genes, cells.genes)
+
+
+def test_a_column_is_found_by_the_name_that_a_folder_can_hold():
+    obs = pd.DataFrame({"type_sub": ["a", "b"], "x/y": [1, 2]}, index=["c0", "c1"])
+    cells = Cells(sp.csr_matrix((2, 1), dtype=np.float32), pd.DataFrame({"symbol": ["A"]}, index=["A"]), obs)
+    assert cells.column("type/sub").tolist() == ["a", "b"]
+    assert cells.column("x/y").tolist() == [1, 2]
+    with pytest.raises(InputError, match="no obs column 'x_y'"):
+        cells.column("x_y")

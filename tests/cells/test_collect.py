@@ -25,7 +25,8 @@ def test_memory_and_disk_agree_with_a_plain_sum(layout, counts, tmp_path, small_
     genes = gene_map(slot.var, None, "toy")
     expected = counts.toarray().reshape(60, 20, 2).sum(axis=2)
     for spool in (None, tmp_path / "s"):
-        cells = collect(slot, genes, obs, contents, "toy, X", spool)
+        cells, sums = collect(slot, genes, obs, contents, "toy, X", spool)
+        np.testing.assert_array_equal(sums.total, expected.sum(axis=1))
         np.testing.assert_array_equal(cells.counts.toarray(), expected)
         assert cells.counts.has_canonical_format
         assert cells.counts.nnz == np.count_nonzero(expected)
@@ -35,7 +36,7 @@ def test_arrays_grow_beyond_their_first_size(monkeypatch, counts):
     monkeypatch.setattr("cellglass.cells.collect.FIRST_ENTRIES", 10)
     slot = Slot("X", "X", Dense(counts.toarray()), pd.DataFrame(index=[f"G{i}" for i in range(40)]))
     obs = pd.DataFrame(index=[f"c{i}" for i in range(60)])
-    cells = collect(slot, gene_map(slot.var, None, "toy"), obs, Contents("toy", {}, obs), "toy", None)
+    cells, _ = collect(slot, gene_map(slot.var, None, "toy"), obs, Contents("toy", {}, obs), "toy", None)
     np.testing.assert_array_equal(cells.counts.toarray(), counts.toarray())
     assert len(cells.counts.data) == counts.nnz
 

@@ -66,4 +66,34 @@ def test_halves_among_counts_are_fractional():
     with pytest.raises(NotCountsError) as caught:
         judge(values)
     assert "holds fractional values" in caught.value.what
-    assert "round them" in caught.value.remedy
+    assert "rounded with --round" in caught.value.remedy
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(st.floats(0, 500, width=32), min_size=4, max_size=4), min_size=1, max_size=5))
+def test_corrected_counts_are_rounded_to_the_nearest_or_told_to_be_no_counts(rows):
+    dense = np.array(rows, dtype=np.float64)
+    block = sp.csr_matrix(dense)
+    try:
+        counts = as_counts(block.copy(), range(len(rows)), range(4), rounded=True)
+    except NotCountsError as error:
+        told = str(error)
+        assert "normalised" in told or "log-transformed" in told
+        return
+    np.testing.assert_array_equal(counts.toarray(), np.rint(dense))
+    assert (counts.data > 0).all()
+
+
+@pytest.mark.parametrize("change", [lambda x: np.log1p(x / x.sum(1, keepdims=True) * 1e4), lambda x: -x])
+def test_rounding_is_for_counts_alone(change):
+    dense = np.random.default_rng(0).poisson(3, (30, 20)) + 1.0
+    with pytest.raises(NotCountsError, match=r"is log-transformed|holds negative"):
+        as_counts(sp.csr_matrix(change(dense)), range(30), range(20), rounded=True)
+
+
+def test_small_corrected_counts_are_no_log_where_rounding_is_asked_for():
+    dense = np.random.default_rng(0).poisson(1.0, (30, 20)) * np.random.default_rng(1).uniform(0.85, 1, (30, 20))
+    with pytest.raises(NotCountsError, match="is probably log-transformed"):
+        as_counts(sp.csr_matrix(dense), range(30), range(20))
+    counts = as_counts(sp.csr_matrix(dense), range(30), range(20), rounded=True)
+    np.testing.assert_array_equal(counts.toarray(), np.rint(dense))

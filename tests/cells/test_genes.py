@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellglass.cells import Cells, align_genes
-from cellglass.cells.genes import clean_ids, gene_map, is_ensembl, sum_duplicates
+from cellglass.cells.genes import gene_map, sum_duplicates
 from cellglass.errors import InputError
 
 
@@ -19,25 +19,6 @@ def make_cells(ids, symbols=None, ensembl=None, seed=0):
         genes["ensembl"] = ensembl
     counts = sp.csr_matrix(rng.poisson(1.0, (7, len(ids))).astype(np.float32))
     return Cells(counts, genes, pd.DataFrame(index=[f"c{i}" for i in range(7)]), source="toy")
-
-
-@pytest.mark.parametrize(
-    "gene", ["ENSG00000167286", "ENSG00000167286.9", "ENSMUSG00000000001.4", "ENSG00000182378.14_PAR_Y"]
-)
-def test_ensembl_ids(gene):
-    assert is_ensembl(gene)
-
-
-@pytest.mark.parametrize("gene", ["CD3D", "RP11-206L10.2", "ENST00000300692", "ENSG1", ""])
-def test_other_ids(gene):
-    assert not is_ensembl(gene)
-
-
-def test_cleaning_drops_versions_of_ensembl_ids_only():
-    got = clean_ids(
-        ["ENSG00000167286.9", " CD3D ", "RP11-206L10.2", b"CD4", None, np.nan, "nan", "", 7, "ENSG00000182378.14_PAR_Y"]
-    )
-    assert list(got) == ["ENSG00000167286", "CD3D", "RP11-206L10.2", "CD4", "", "", "", "", "7", "ENSG00000182378"]
 
 
 @settings(max_examples=50)

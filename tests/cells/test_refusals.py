@@ -175,14 +175,14 @@ def test_a_gene_column_that_is_not_there(adata, tmp_path):
 
 
 def test_genes_that_are_only_counted(adata, tmp_path):
-    adata.var_names = [str(i) for i in range(adata.n_vars)]
+    adata.var = pd.DataFrame({"length": 1.0}, index=[str(2 * i) for i in range(adata.n_vars)])
     message = refusal(write(adata, tmp_path))
     assert "the genes have no ids" in message
-    assert "gene_symbol" in message
+    assert "length" in message
 
 
 def test_genes_without_any_id(adata, tmp_path):
-    adata.var["id"] = ["nan"] * adata.n_vars
+    adata.var["id"] = [""] * adata.n_vars
     assert "no gene has an id" in refusal(write(adata, tmp_path), gene_ids="id")
 
 
@@ -216,9 +216,9 @@ def test_a_zarr_that_is_no_anndata(tmp_path):
 
 CONTENT = {
     "empty": (b"", "is empty"),
-    "text": (b"gene,cell\nA,1\n", "no HDF5 file"),
+    "text": (b"gene,cell\nA,1\n", "do not tell whether rows are genes or cells"),
     "a pickle": (pickle.dumps({"a": 1}), "pickle, which cellglass never opens"),
-    "gzip": (gzip.compress(b"a" * 100), "gzipped: unpack it first"),
+    "gzip": (gzip.compress(b"a" * 100), "is text of one line, no table of counts"),
     "noise": (np.random.default_rng(0).bytes(5000), "no HDF5 file"),
     "only the signature": (b"\x89HDF\r\n\x1a\n" + b"\0" * 30, "cannot be read"),
 }
@@ -235,7 +235,7 @@ def test_a_file_that_is_no_anndata(case, tmp_path):
 def test_hdf5_of_something_else(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["table"] = np.zeros(3)
-    assert "neither AnnData (no obs and var) nor 10x; it holds table" in refusal(tmp_path / "x.h5")
+    assert "neither AnnData (no obs and var) nor 10x nor loom; it holds table" in refusal(tmp_path / "x.h5")
 
 
 def test_mudata(tmp_path):
@@ -382,4 +382,4 @@ def test_an_object_of_an_unknown_matrix(adata):
 def test_an_archive_is_no_anndata(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.h5ad", "w") as file:
         file.writestr("a", "b")
-    assert "no HDF5 file" in refusal(tmp_path / "x.h5ad")
+    assert "is a zip archive; unpack it" in refusal(tmp_path / "x.h5ad")

@@ -96,3 +96,34 @@ def test_restrict_keeps_measured_genes_and_fitting_sets():
         restrict(sets, ["ENSG1", "ENSG2"], min_size=3)
     with pytest.raises(InputError, match="make no range"):
         restrict(sets, "ABCD", min_size=3, max_size=2)
+
+
+FORMS = {
+    "Windows": "\r\n",
+    "old Macintosh": "\r",
+    "mixed": "\n\r\n\r",
+}
+
+
+@pytest.mark.parametrize("ends", FORMS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_line_ends_and_encodings_of_other_programs(ends, encoding, tmp_path):
+    lines = ["# made by hand", *(f"TNF-\xe4 {i}\twhat\tG{i}\tG{i + 1}" for i in range(10))]
+    (tmp_path / "x.gmt").write_bytes(FORMS[ends].join(lines).encode(encoding))
+    sets = read_gmt(tmp_path / "x.gmt")
+    assert list(sets.sets) == [f"TNF-\xe4 {i}" for i in range(10)]
+    assert sets.sets["TNF-\xe4 3"] == ("G3", "G4")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
+        (b'{"S1": {"geneSymbols": ["A"]}}', "is JSON"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+    ],
+)
+def test_what_it_is_instead_is_said(content, says, tmp_path):
+    (tmp_path / "x.gmt").write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read_gmt(tmp_path / "x.gmt")

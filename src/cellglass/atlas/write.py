@@ -19,6 +19,7 @@ import scipy.sparse as sp
 
 from cellglass.atlas import checks, schema
 from cellglass.atlas.tables import plain
+from cellglass.cells.obs import as_text, plain_table, safe_columns
 from cellglass.errors import InputError
 from cellglass.evaluation.metric import finite_or_none
 from cellglass.files import atomic_path
@@ -153,24 +154,26 @@ def write_evaluation(folder: Path | str, records: Iterable[Any]) -> Path:
 
 
 def writable_obs(obs: pd.DataFrame) -> pd.DataFrame:
-    """Return `obs` as any AnnData reader takes it: numbers and truth values as they are, the rest as categories."""
+    """Return `obs` as any AnnData reader takes it: numbers and truth values as they are, the rest as categories.
+
+    Names that a zarr folder cannot hold are changed as `cellglass.cells.obs.safe_name` says.
+    """
     columns = {}
-    for name in obs:
-        column = obs[name]
-        if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
-            columns[str(name)] = column
-            continue
-        text = [None if gone else value for value, gone in zip(column.tolist(), column.isna().tolist(), strict=True)]
-        order = (
-            [str(c) for c in column.cat.categories]
-            if isinstance(column.dtype, pd.CategoricalDtype)
-            else sorted({str(value) for value in text if value is not None})
-        )
-        values = [None if value is None else str(value) for value in text]
-        columns[str(name)] = pd.Series(pd.Categorical(values, categories=list(dict.fromkeys(order))), index=obs.index)
-    done = pd.DataFrame(columns, index=obs.index.astype(str))
+    for name, column in plain_table(obs).items():
+        if column.dtype == object or isinstance(column.dtype, pd.CategoricalDtype):
+            column = _text_categories(column)
+        columns[str(name)] = column
+    done = pd.DataFrame(columns, index=obs.index.map(as_text))
     done.index.name = None
-    return done
+    return safe_columns(done, schema.CONCEPTS)
+
+
+def _text_categories(column: pd.Series[Any]) -> pd.Series[Any]:
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column.astype(pd.CategoricalDtype(pd.Index(sorted({*column.dropna()}), dtype=object)))
+    if column.cat.categories.dtype == object:
+        return column
+    return column.cat.rename_categories(pd.Index(list(map(str, column.cat.categories)), dtype=object))
 
 
 def write_zarr(table: Any, target: Path) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellglass.cells.obs import safe_name
 from cellglass.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class Cells:
         return int(self.counts.shape[1])
 
     @property
+    def has_counts(self) -> bool:
+        """Whether there are raw counts: an embedding is explained without, and then there are no genes either."""
+        return self.n_genes > 0
+
+    @property
     def symbols(self) -> np.ndarray[Any, Any]:
         """Gene symbols in the order of the columns."""
         return self.genes["symbol"].to_numpy(dtype=object)
@@ -96,7 +102,12 @@ class Cells:
         return replace(self, counts=counts)
 
     def column(self, name: str) -> pd.Series[Any]:
-        """Return a column of `obs`; InputError names the columns that there are."""
+        """Return a column of `obs` by its name, or by the one that a folder can hold (`cellglass.cells.obs.safe_name`).
+
+        InputError names the columns that there are.
+        """
+        if name not in self.obs and safe_name(name) in self.obs:
+            name = safe_name(name)
         if name not in self.obs:
             held = ", ".join(map(str, self.obs)) or "none"
             raise InputError(f"{self.source}: there is no obs column {name!r}; the columns are: {held}")

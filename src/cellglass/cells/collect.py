@@ -15,6 +15,7 @@ from cellglass.cells.cells import Cells
 from cellglass.cells.contents import Contents, Slot
 from cellglass.cells.counts import NotCountsError, as_counts
 from cellglass.cells.genes import GeneMap
+from cellglass.cells.plausible import CellSums
 from cellglass.cells.store import CountsWriter, mapped_csr, open_cells, write_tables
 from cellglass.files import atomic_path
 
@@ -23,31 +24,39 @@ FIRST_ENTRIES = 1 << 24
 
 
 def collect(
-    slot: Slot, genes: GeneMap, obs: pd.DataFrame, contents: Contents, source: str, spool: Path | None
-) -> Cells:
-    """Read one slot to its end, into memory or into the folder `spool`."""
-    names = slot.var.index.to_numpy()
+    slot: Slot,
+    genes: GeneMap,
+    obs: pd.DataFrame,
+    contents: Contents,
+    source: str,
+    spool: Path | None,
+    *,
+    rounded: bool = False,
+) -> tuple[Cells, CellSums]:
+    """Read one slot to its end, into memory or into the folder `spool`; return what is known of each cell too."""
+    sums: list[CellSums] = []
     if spool is None:
         memory = _Memory(len(genes.genes), slot.source.entries)
-        for block in _checked(slot, genes, obs.index, names, None):
+        for block in _checked(slot, genes, obs.index, None, sums, rounded=rounded):
             memory.append(block)
-        return Cells(memory.matrix(), genes.genes, obs, dict(contents.obsm), source)
+        return Cells(memory.matrix(), genes.genes, obs, dict(contents.obsm), source), CellSums.joined(sums)
     with atomic_path(spool) as folder:
         with CountsWriter(folder, len(genes.genes), slot.source.entries) as writer:
-            for block in _checked(slot, genes, obs.index, names, folder / "scratch"):
+            for block in _checked(slot, genes, obs.index, folder / "scratch", sums, rounded=rounded):
                 writer.append(block)
         shutil.rmtree(folder / "scratch", ignore_errors=True)
         write_tables(folder, genes.genes, obs, contents.obsm, source)
-    return open_cells(spool)
+    return open_cells(spool), CellSums.joined(sums)
 
 
 def _checked(
-    slot: Slot, genes: GeneMap, cells: pd.Index[Any], names: np.ndarray[Any, Any], scratch: Path | None
+    slot: Slot, genes: GeneMap, cells: pd.Index[Any], scratch: Path | None, sums: list[CellSums], *, rounded: bool
 ) -> Iterator[sp.csr_matrix]:
-    start, entries = 0, 0
+    start, entries, names = 0, 0, slot.var.index.to_numpy()
     for block in slot.source.blocks(scratch):
-        counts = as_counts(block, cells[start : start + block.shape[0]], names)
+        counts = as_counts(block, cells[start : start + block.shape[0]], names, rounded=rounded)
         start, entries = start + block.shape[0], entries + counts.nnz
+        sums.append(CellSums.of(counts))
         yield genes.apply(counts)
     if entries == 0:
         raise NotCountsError("holds only zeros")

@@ -41,7 +41,7 @@ class NotCountsError(Exception):
         self.remedy = remedy
 
 
-def as_counts(block: sp.csr_matrix, cells: Any, genes: Any) -> sp.csr_matrix:
+def as_counts(block: sp.csr_matrix, cells: Any, genes: Any, *, rounded: bool = False) -> sp.csr_matrix:
     """Return a block of raw counts as canonical float32 CSR without stored zeros; `block` may be changed.
 
     Parameters
@@ -50,6 +50,9 @@ def as_counts(block: sp.csr_matrix, cells: Any, genes: Any) -> sp.csr_matrix:
         Canonical (sorted, no duplicates).
     cells, genes : sequences
         Names for messages, one for each row and column of the block.
+    rounded : bool
+        Take estimated or corrected counts too, rounded to the nearest whole number, half to even. Values that are
+        normalised, log-transformed or scaled stay refused.
 
     Raises
     ------
@@ -58,7 +61,7 @@ def as_counts(block: sp.csr_matrix, cells: Any, genes: Any) -> sp.csr_matrix:
     """
     block.eliminate_zeros()
     values = block.data
-    rounded = values if values.dtype.kind in "iu" else np.rint(values)
+    nearest = values if values.dtype.kind in "iu" else np.rint(values)
 
     def first(bad: np.ndarray[Any, Any]) -> str:
         at = int(np.flatnonzero(bad)[0])
@@ -69,7 +72,7 @@ def as_counts(block: sp.csr_matrix, cells: Any, genes: Any) -> sp.csr_matrix:
         bad = ~np.isfinite(values)
         name = "NaN" if np.isnan(values[bad][0]) else "infinity"
         raise NotCountsError(f"holds {name}, first in {first(bad)}", "repair or remove such cells or genes")
-    fractional = (np.abs(values - rounded) > INTEGER_TOLERANCE) | ((rounded == 0) & (values != 0))
+    fractional = (np.abs(values - nearest) > INTEGER_TOLERANCE) | ((nearest == 0) & (values != 0))
     negative = values < 0
     if negative.any():
         what = "is scaled (z-scores or residuals: genes lie on both sides of 0)"
@@ -77,18 +80,22 @@ def as_counts(block: sp.csr_matrix, cells: Any, genes: Any) -> sp.csr_matrix:
             what = f"holds negative values, first {values[negative][0]:g} in {first(negative)}"
         raise NotCountsError(what)
     if fractional.any():
-        what = _transformation(block) if fractional.mean() > 0.1 else ""
+        what = _transformation(block, guess=not rounded) if fractional.mean() > 0.1 else ""
         if what:
             raise NotCountsError(what)
-        raise NotCountsError(
-            f"holds fractional values, first {values[fractional][0]:.6g} in {first(fractional)}",
-            "round them first if they are estimated or corrected counts",
-        )
+        if not rounded:
+            raise NotCountsError(
+                f"holds fractional values, first {values[fractional][0]:.6g} in {first(fractional)}",
+                "if they are estimated or corrected counts (SoupX, RSEM), have them rounded with --round "
+                "(in Python round_counts=True)",
+            )
     if len(values) and values.max() > LARGEST:
         large = values > LARGEST
         raise NotCountsError(f"holds {values[large][0]:g} in {first(large)}, too large for a count of molecules")
-    counts = sp.csr_matrix((rounded.astype(np.float32), block.indices, block.indptr), shape=block.shape)
+    counts = sp.csr_matrix((nearest.astype(np.float32), block.indices, block.indptr), shape=block.shape)
     counts.has_canonical_format = True
+    if rounded:
+        counts.eliminate_zeros()
     return counts
 
 
@@ -98,8 +105,11 @@ def _both_signs(block: sp.csr_matrix) -> bool:
     return bool(2 * len(np.intersect1d(below, above)) > len(np.union1d(below, above)))
 
 
-def _transformation(block: sp.csr_matrix) -> str:
-    """Say what turned counts into these non-negative fractional values, or return an empty text."""
+def _transformation(block: sp.csr_matrix, *, guess: bool) -> str:
+    """Say what turned counts into these non-negative fractional values, or return an empty text.
+
+    `guess`: say it too where values are small and no sum or multiple proves it.
+    """
     values = block.data.astype(np.float64)
     logs = _LOGS if values.max() < 30 else {}
     total = _common_sum(values, block.indptr)
@@ -114,7 +124,7 @@ def _transformation(block: sp.csr_matrix) -> str:
             return f"is log-transformed ({name}: undone, a cell's values are whole multiples of its smallest)"
     if _multiples(values, block.indptr):
         return "is normalised (a cell's values are whole multiples of its smallest)"
-    if values.max() < 15 and np.mean(np.abs(values - np.rint(values)) > INTEGER_TOLERANCE) > 0.5:
+    if guess and values.max() < 15 and np.mean(np.abs(values - np.rint(values)) > INTEGER_TOLERANCE) > 0.5:
         return f"is probably log-transformed (mostly fractional, largest value {values.max():.3g})"
     return ""
 

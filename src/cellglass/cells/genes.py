@@ -1,14 +1,12 @@
-"""Gene ids: find them, clean them, sum what occurs twice, and put cells into a model's order. Judges no counts.
+"""Genes of a file: find their ids, sum what occurs twice, and put cells into a model's order. Judges no counts.
 
-Ids are compared after cleaning: surrounding blanks go, and the version of an Ensembl id (``ENSG00000167286.9`` becomes
-``ENSG00000167286``; ``..._PAR_Y`` too, whose counts are added to its copy on X). Symbols are left as they are.
+What an id is, is said in ``gene_ids.py``. Symbols are left as they are.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,43 +15,19 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.cells.cells import Cells
+from cellglass.cells.gene_ids import (
+    aliases_in,
+    are_counted,
+    are_numbers,
+    clean_ids,
+    ensembl_in,
+    mostly_ensembl,
+    symbols_in,
+)
 from cellglass.cells.names.tables import known_symbols
 from cellglass.errors import InputError
 
 log = logging.getLogger(__name__)
-
-_ENSEMBL = re.compile(r"(ENS[A-Z]{0,6}G\d{11})(\.\d+)?(_PAR_Y)?")
-_EMPTY = frozenset({"", "nan", "none", "<na>", "na", "null"})
-_SYMBOL_COLUMNS = (
-    "symbol", "symbols", "gene_symbol", "gene_symbols", "genesymbol", "hgnc_symbol", "gene_name", "gene_names",
-    "genename", "feature_name", "feature_names", "gene_short_name", "gene",
-)  # fmt: skip
-_ENSEMBL_COLUMNS = (
-    "ensembl", "ensembl_id", "ensembl_ids", "ensemblid", "ensembl_gene_id", "gene_id", "gene_ids", "geneid",
-    "feature_id", "feature_ids", "id",
-)  # fmt: skip
-
-ALIAS_COLUMNS = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
-"""Columns that have other names of a gene, several with ``;``, ``,`` or ``|`` between."""
-
-
-def is_ensembl(gene: str) -> bool:
-    """Tell whether `gene` is an Ensembl gene id of any species, with or without version."""
-    return _ENSEMBL.fullmatch(gene.strip()) is not None
-
-
-def clean_ids(values: Iterable[Any]) -> np.ndarray[Any, Any]:
-    """Return gene ids as an object array of str: trimmed, Ensembl versions dropped, what means "no id" empty."""
-    return np.array([_clean(value) for value in values], dtype=object)
-
-
-def _clean(value: Any) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    text = text.strip()
-    match = _ENSEMBL.fullmatch(text)
-    if match:
-        return match[1]
-    return "" if text.lower() in _EMPTY else text
 
 
 @dataclass(frozen=True)
@@ -103,16 +77,9 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
         mouse Ensembl id, else the id) and, where the file tells Ensembl ids beside symbols, ``ensembl``, and other
         names, ``alias``. Genes without an id are left out, equal ids summed; both are logged.
     """
-    columns = ", ".join(map(str, var.columns)) or "none"
-    if gene_ids is not None and gene_ids not in var:
-        raise InputError(f"{where}: there is no var column {gene_ids!r} to take ids from; the columns are: {columns}")
-    if gene_ids is None and len(var) and _is_counting(var.index):
-        raise InputError(
-            f"{where}: the genes have no ids, var's index only counts them; name the var column that holds them with "
-            f"gene_ids (the columns are: {columns}), or set adata.var_names"
-        )
+    var = var.loc[:, ~var.columns.duplicated()]
     names = clean_ids(var.index)
-    ids = names if gene_ids is None else clean_ids(var[gene_ids])
+    ids = _ids(var, names, gene_ids, where)
     empty = ids == ""
     if empty.all():
         what = "there are no genes" if len(ids) == 0 else "no gene has an id"
@@ -124,21 +91,53 @@ def gene_map(var: pd.DataFrame, gene_ids: str | None, where: str) -> GeneMap:
     first[codes[~empty][::-1]] = np.flatnonzero(~empty)[::-1]
     if len(unique) < int((~empty).sum()):
         twice = unique[np.flatnonzero(np.bincount(codes[~empty]) > 1)]
-        named = ", ".join(map(str, twice[:3]))
-        log.warning("%s: summed the counts of %d gene ids that occur more than once (%s)", where, len(twice), named)
-    symbols = _column(var, _SYMBOL_COLUMNS, ensembl=False)
-    if symbols is None:
-        symbols = names if not _mostly_ensembl(names) else ids
+        some = ", ".join(map(str, twice[:3]))
+        log.warning("%s: summed the counts of %d gene ids that occur more than once (%s)", where, len(twice), some)
+    found = symbols_in(var)
+    named = ids if mostly_ensembl(names) or are_numbers(names) else names
+    symbols = named if found is None else found[1]
     resolved = known_symbols(np.where(symbols == "", ids, symbols)[first])
     table = pd.DataFrame({"symbol": resolved}, index=pd.Index(unique, dtype=object))
-    if not _mostly_ensembl(ids):
-        ensembl = names if _mostly_ensembl(names) else _column(var, _ENSEMBL_COLUMNS, ensembl=True)
-        if ensembl is not None:
-            table["ensembl"] = ensembl[first]
-    others = _column(var, ALIAS_COLUMNS, ensembl=False)
+    if not mostly_ensembl(ids):
+        beside = ("", names) if mostly_ensembl(names) else ensembl_in(var)
+        if beside is not None:
+            table["ensembl"] = beside[1][first]
+    others = aliases_in(var)
     if others is not None:
-        table["alias"] = others[first]
+        table["alias"] = others[1][first]
     return GeneMap(codes.astype(np.int64), table)
+
+
+def _ids(var: pd.DataFrame, names: np.ndarray[Any, Any], gene_ids: str | None, where: str) -> np.ndarray[Any, Any]:
+    """Return the ids: of the column that is named, of var's index, or, where that only numbers them, of another."""
+    columns = ", ".join(map(str, var.columns)) or "none"
+    if gene_ids is not None:
+        if gene_ids not in var:
+            raise InputError(
+                f"{where}: there is no var column {gene_ids!r} to take ids from; the columns are: {columns}"
+            )
+        asked = clean_ids(var[gene_ids])
+        if are_numbers(asked):
+            log.warning(
+                "%s: the gene ids in var column %r are numbers; only cells that number the same genes alike meet them",
+                where, gene_ids,
+            )  # fmt: skip
+        return asked
+    if not are_counted(names):
+        return names
+    found = ensembl_in(var) or symbols_in(var)
+    if found is not None:
+        log.warning(
+            "%s: var's index only numbers the genes; took their ids from column %r (gene_ids names another)",
+            where, found[0],
+        )  # fmt: skip
+        return found[1]
+    if are_numbers(names):
+        raise InputError(
+            f"{where}: the genes have no ids, var's index only numbers them; name the var column that holds them with "
+            f"gene_ids (the columns are: {columns}), or set adata.var_names"
+        )
+    return names  # such as gene_7 of simulated cells, which nothing else names
 
 
 def sum_duplicates(counts: sp.csr_matrix, ids: Sequence[str]) -> tuple[sp.csr_matrix, pd.Index[Any]]:
@@ -189,11 +188,14 @@ def _no_match(cells: Cells, wanted: pd.Index[Any]) -> str:
     def style(ids: pd.Index[Any]) -> str:
         if len(ids) == 0:
             return "none"
-        kind = "Ensembl ids" if _mostly_ensembl(ids.to_numpy(dtype=object)) else "symbols"
+        values = ids.to_numpy(dtype=object)
+        kind = "Ensembl ids" if mostly_ensembl(values) else "numbers" if are_numbers(values) else "symbols"
         return f"{kind} such as {', '.join(repr(str(gene)) for gene in ids[:2])}"
 
     upper = {str(gene).upper() for gene in wanted}
-    if upper & {str(gene).upper() for gene in [*cells.genes.index, *cells.symbols]}:
+    if are_numbers(wanted.to_numpy(dtype=object)):
+        way_out = "numbers name no genes: fit or save the model with the genes' ids as adata.var_names"
+    elif upper & {str(gene).upper() for gene in [*cells.genes.index, *cells.symbols]}:
         way_out = "they differ in upper and lower case: is it another species?"
     else:
         way_out = "read the cells with gene_ids naming the var column that holds ids of the wanted kind"
@@ -201,23 +203,3 @@ def _no_match(cells: Cells, wanted: pd.Index[Any]) -> str:
         f"{cells.source}: none of the {len(wanted)} wanted genes ({style(wanted)}) is among the {cells.n_genes} genes "
         f"of the cells ({style(cells.genes.index)}); {way_out}"
     )
-
-
-def _is_counting(index: pd.Index[Any]) -> bool:
-    return [str(value) for value in index] == [str(i) for i in range(len(index))]
-
-
-def _mostly_ensembl(ids: np.ndarray[Any, Any]) -> bool:
-    known = [gene for gene in ids[:2000] if gene]
-    return bool(known) and 2 * sum(is_ensembl(str(gene)) for gene in known) > len(known)
-
-
-def _column(var: pd.DataFrame, usual: Sequence[str], *, ensembl: bool) -> np.ndarray[Any, Any] | None:
-    """Return the first column with a usual name whose values are (or are not) Ensembl ids, cleaned."""
-    by_name = {str(column).lower().replace(" ", "_").replace("-", "_"): column for column in reversed(var.columns)}
-    for name in usual:
-        if name in by_name:
-            values = clean_ids(var[by_name[name]])
-            if (values != "").any() and _mostly_ensembl(values) == ensembl:
-                return values
-    return None

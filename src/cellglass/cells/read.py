@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.collect import collect
-from cellglass.cells.contents import Contents, Slot
+from cellglass.cells.contents import Contents, Slot, UnreadableError, label_of
 from cellglass.cells.counts import NotCountsError
 from cellglass.cells.formats import open_contents
 from cellglass.cells.genes import gene_map
-from cellglass.cells.store import open_cells, refuse_foreign
-from cellglass.errors import InputError
+from cellglass.cells.obs import safe_columns, tidy_obs
+from cellglass.cells.plausible import doubts
+from cellglass.cells.store import open_cells, refuse_foreign, write_cells
+from cellglass.errors import InputError, listed
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 log = logging.getLogger(__name__)
 
-_AUTO = ("layers/counts", "X", "raw")
+_AUTO = ("layers/counts", "X", "raw", "genes-by-cells", "cells-by-genes")
 
 
 def read_cells(
@@ -36,7 +40,10 @@ def read_cells(
     *,
     counts: str = "auto",
     gene_ids: str | None = None,
+    round_counts: bool = False,
+    need_counts: bool = True,
     columns: Sequence[str] = (),
+    safe_names: bool = False,
     spool: Path | str | None = None,
 ) -> Cells:
     """Read cells and their raw counts.
@@ -45,14 +52,23 @@ def read_cells(
     ----------
     path : path
         An ``.h5ad`` file, an AnnData zarr folder, a 10x ``.h5`` file (Cell Ranger 2 or later), a 10x folder with
-        ``matrix.mtx``, or a folder that `write_cells` wrote.
+        ``matrix.mtx``, a ``.loom`` file, a table (``.csv``, ``.tsv``, gzipped or not; see `cellglass.cells.tables`), or
+        a folder that `write_cells` wrote.
     counts : str
         Where the raw counts are: ``"X"``, ``"raw"``, ``"layers/NAME"`` or the name of a layer. ``"auto"`` takes the
-        first of layer ``counts``, ``X`` and ``raw`` that holds raw counts; `Cells.source` says which.
+        first of layer ``counts``, ``X`` and ``raw`` that holds raw counts; `Cells.source` says which. Of a table
+        ``"genes-by-cells"`` or ``"cells-by-genes"``, where its names do not tell its rows from its columns.
     gene_ids : str, optional
         The var column to take gene ids from instead of var's index.
+    round_counts : bool
+        Take estimated or corrected counts too (SoupX, RSEM), rounded to whole numbers.
+    need_counts : bool
+        Without it, a file in which no slot holds raw counts gives cells without genes (`Cells.has_counts`), and a line
+        in the log; so it is for embeddings. A slot that `counts` names must hold counts all the same.
     columns : sequence of str
         Columns of obs that must be there.
+    safe_names : bool
+        Give obs columns the names that `cellglass.cells.obs.safe_name` says, as an atlas does; `columns` are those.
     spool : path, optional
         A new or empty folder: the counts go there block by block and the returned cells are memory-mapped, so that
         memory does not grow with their number (but for the tables). The result is the same.
@@ -70,10 +86,15 @@ def read_cells(
     path = Path(path)
     if (path / "meta.json").is_file():
         cells = open_cells(path)
+        if safe_names:
+            cells = replace(cells, obs=safe_columns(cells.obs, str(path), columns))
         _check_columns(cells.obs, columns, str(path))
         return cells
-    with open_contents(path) as contents:
-        return _cells(contents, path.name, counts, gene_ids, columns, None if spool is None else Path(spool))
+    options = _Options(
+        counts, gene_ids, round_counts, need_counts, columns, safe_names, None if spool is None else Path(spool)
+    )
+    with open_contents(path, counts) as contents:
+        return _cells(contents, path.name, options)
 
 
 def cells_from_anndata(
@@ -81,14 +102,20 @@ def cells_from_anndata(
     *,
     counts: str = "auto",
     gene_ids: str | None = None,
+    round_counts: bool = False,
+    need_counts: bool = True,
     columns: Sequence[str] = (),
+    safe_names: bool = False,
     spool: Path | str | None = None,
     name: str = "AnnData",
 ) -> Cells:
     """Read cells from an AnnData object, which is left as it is; see `read_cells`. `name` is what messages call it."""
     from cellglass.cells.h5ad import in_memory
 
-    return _cells(in_memory(adata, name), name, counts, gene_ids, columns, None if spool is None else Path(spool))
+    options = _Options(
+        counts, gene_ids, round_counts, need_counts, columns, safe_names, None if spool is None else Path(spool)
+    )
+    return _cells(in_memory(adata, name), name, options)
 
 
 def as_cells(cells: CellsLike) -> Cells:
@@ -96,43 +123,96 @@ def as_cells(cells: CellsLike) -> Cells:
     return cells if isinstance(cells, Cells) else cells_from_anndata(cells)
 
 
-def _cells(
-    contents: Contents, source: str, counts: str, gene_ids: str | None, columns: Sequence[str], spool: Path | None
-) -> Cells:
-    if spool is not None:
-        refuse_foreign(spool)
-    obs = _tidy(contents.obs, contents.name)
-    _check_columns(obs, columns, contents.name)
+class _Options(NamedTuple):
+    counts: str
+    gene_ids: str | None
+    round_counts: bool
+    need_counts: bool
+    columns: Sequence[str]
+    safe_names: bool
+    spool: Path | None
+
+    @property
+    def may_lack_counts(self) -> bool:
+        return not self.need_counts and self.counts == "auto"
+
+
+def _cells(contents: Contents, source: str, options: _Options) -> Cells:
+    if options.spool is not None:
+        refuse_foreign(options.spool)
+    obs = tidy_obs(contents.obs, contents.name, options.columns)
+    if options.safe_names:
+        obs = safe_columns(obs, contents.name, options.columns)
+    _check_columns(obs, options.columns, contents.name)
+    if contents.unreadable:
+        named = [f"{label_of(key)}, which {reason}" for key, reason in contents.unreadable.items()]
+        log.warning("%s: left out %s", contents.name, listed(named, 6))
     refused: list[tuple[Slot, NotCountsError]] = []
-    for slot in _candidates(contents, counts):
-        genes = gene_map(slot.var, gene_ids, f"{contents.name}: {slot.label}")
+    damaged: list[tuple[Slot, UnreadableError]] = []
+    for slot in _candidates(contents, options):
+        genes = gene_map(slot.var, options.gene_ids, f"{contents.name}: {slot.label}")
         try:
             label = f"{source}, {slot.label}"
-            cells = collect(slot, genes, obs, contents, label, spool)
+            cells, sums = collect(slot, genes, obs, contents, label, options.spool, rounded=options.round_counts)
         except NotCountsError as error:
             refused.append((slot, error))
             continue
+        except UnreadableError as error:
+            damaged.append((slot, error))
+            continue
         for other, reason in refused:
             log.info("%s: took %s, since %s %s", contents.name, slot.label, other.label, reason.what)
-        empty = int((np.diff(cells.counts.indptr) == 0).sum())
-        if empty:
-            log.warning("%s: %d cells have no counts at all", contents.name, empty)
+        for other, problem in damaged:
+            log.warning("took %s, since %s is not to be read: %s", slot.label, other.label, problem)
+        for doubt in doubts(sums):
+            log.warning("%s: %s", contents.name, doubt)
         return cells
+    if options.may_lack_counts:
+        return _without_counts(contents, obs, source, _reasons(refused, damaged), options.spool)
+    if damaged:
+        raise damaged[0][1]
     raise InputError(_refusal(contents, refused))
 
 
-def _candidates(contents: Contents, counts: str) -> list[Slot]:
-    slots = contents.slots
+def _without_counts(contents: Contents, obs: pd.DataFrame, source: str, why: str, spool: Path | None) -> Cells:
+    """Return cells with their metadata and embeddings alone."""
+    log.warning("%s: no slot holds raw counts (%s), so genes, pathways and expression are left out", contents.name, why)
+    genes = pd.DataFrame({"symbol": np.zeros(0, dtype=object)}, index=pd.Index([], dtype=object))
+    counts = sp.csr_matrix((len(obs), 0), dtype=np.float32)
+    cells = Cells(counts, genes, obs, dict(contents.obsm), f"{source}, without raw counts")
+    if spool is None:
+        return cells
+    write_cells(cells, spool)
+    return open_cells(spool)
+
+
+def _reasons(refused: Sequence[tuple[Slot, NotCountsError]], damaged: Sequence[tuple[Slot, UnreadableError]]) -> str:
+    told = [f"{slot.label} {error.what}" for slot, error in refused]
+    return "; ".join([*told, *(f"{slot.label} cannot be read" for slot, _ in damaged)]) or "there is no matrix"
+
+
+def _candidates(contents: Contents, options: _Options) -> list[Slot]:
+    slots, counts = contents.slots, options.counts
     if counts == "auto":
         found = [slots[key] for key in _AUTO if key in slots]
-        if not found:
+        if not found and not options.may_lack_counts:
+            unreadable = [key for key in _AUTO if key in contents.unreadable]
+            if unreadable:
+                raise InputError(_unreadable(contents, unreadable[0]))
             raise InputError(f"{contents.name}: has neither X, raw nor a layer 'counts'; {_hint(contents, [])}")
         return found
     for key in (counts, f"layers/{counts}"):
         if key in slots:
             return [slots[key]]
+        if key in contents.unreadable:
+            raise InputError(_unreadable(contents, key))
     held = ", ".join(slots) or "no matrix at all"
     raise InputError(f"{contents.name}: there is no slot {counts!r} to take counts from; it has {held}")
+
+
+def _unreadable(contents: Contents, key: str) -> str:
+    reason = contents.unreadable[key]
+    return f"{contents.name}: {label_of(key)} {reason}; write the file anew with adata.write_h5ad"
 
 
 def _refusal(contents: Contents, refused: Sequence[tuple[Slot, NotCountsError]]) -> str:
@@ -157,26 +237,3 @@ def _check_columns(obs: pd.DataFrame, columns: Sequence[str], name: str) -> None
         if column not in obs:
             held = ", ".join(map(str, obs.columns)) or "none"
             raise InputError(f"{name}: there is no obs column {column!r}; the columns are: {held}")
-
-
-def _tidy(obs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return obs with text names that are unique, and with columns that a table on disk can hold."""
-    if len(obs) == 0:
-        raise InputError(f"{name}: there are no cells; bring a file with at least one")
-    obs = obs.copy()
-    obs.index = pd.Index([str(cell) for cell in obs.index], dtype=object)
-    obs.columns = pd.Index([str(column) for column in obs.columns], dtype=object)
-    if not obs.index.is_unique:
-        twice = obs.index[obs.index.duplicated()].unique()
-        named = ", ".join(repr(cell) for cell in twice[:3])
-        raise InputError(
-            f"{name}: {len(twice)} cell names in obs occur more than once ({named}); make them unique, such as with "
-            "adata.obs_names_make_unique()"
-        )
-    if not obs.columns.is_unique:
-        column = obs.columns[obs.columns.duplicated()][0]
-        raise InputError(f"{name}: the obs column {column!r} occurs twice; rename one")
-    for column in obs.select_dtypes("object").columns:
-        if pd.api.types.infer_dtype(obs[column], skipna=True) not in ("string", "empty"):
-            obs[column] = obs[column].map(str, na_action="ignore")
-    return obs

@@ -24,6 +24,7 @@ import scipy.sparse as sp
 
 from cellglass.cells.blocks import Rows
 from cellglass.cells.cells import Cells
+from cellglass.cells.obs import plain_table
 from cellglass.errors import InputError, one_line
 from cellglass.files import atomic_path, read_json
 
@@ -141,6 +142,7 @@ def write_tables(
     folder: Path, genes: pd.DataFrame, obs: pd.DataFrame, obsm: Mapping[str, np.ndarray[Any, Any]], source: str
 ) -> None:
     """Write everything but the counts."""
+    obs, genes = plain_table(obs), plain_table(genes)
     obs.to_parquet(folder / "obs.parquet")
     genes.to_parquet(folder / "genes.parquet")
     files = {key: f"obsm/{i}.npy" for i, key in enumerate(sorted(obsm))}

@@ -1,7 +1,9 @@
 """Cell Ranger's output as cells: ``.h5`` files (version 2 and 3) and folders with a Matrix Market file.
 
-Only features of type "Gene Expression" are kept; what else was measured is named in the log. Ids are Ensembl ids, the
-column ``symbol`` the names. The matrix lies on disk by cell, so it is read in blocks.
+Only features of type "Gene Expression" are kept; what else was measured is named in the log. Where no type that Cell
+Ranger knows is named (biotypes of other tools, or none), all are genes. Ids are Ensembl ids, the column ``symbol`` the
+names. The matrix lies on disk by cell, so it is read in blocks. Folders that others write in this layout (kallisto's
+``cells_x_genes.mtx``) are read too.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import csv
 import gzip
 import io
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,14 +25,27 @@ import pandas as pd
 from cellglass.cells import blocks
 from cellglass.cells.blocks import Entries, Rows, Scattered, Source
 from cellglass.cells.contents import Contents, Slot, reading
+from cellglass.cells.gene_ids import is_ensembl
+from cellglass.cells.hdf5 import missing_filters, open_hdf5
 from cellglass.errors import InputError
 
 log = logging.getLogger(__name__)
 
 EXPRESSION = "Gene Expression"
-_MATRIX = ("matrix.mtx.gz", "matrix.mtx")
-_FEATURES = ("features.tsv.gz", "features.tsv", "genes.tsv.gz", "genes.tsv")
-_BARCODES = ("barcodes.tsv.gz", "barcodes.tsv")
+_TYPES = frozenset({
+    "gene expression", "antibody capture", "crispr guide capture", "multiplexing capture", "antigen capture", "peaks",
+    "vdj", "vdj-t", "vdj-b", "custom", "chromatin accessibility", "multiplexing oligo",
+})  # fmt: skip
+"""The types of features that Cell Ranger writes, in small letters."""
+_HEADINGS = frozenset(
+    {"", "x", "v1", "barcode", "barcodes", "cell", "cells", "cell_id", "gene", "genes", "gene_id", "id"}
+)
+_MATRIX = ("matrix.mtx.gz", "matrix.mtx", "cells_x_genes.mtx.gz", "cells_x_genes.mtx")
+_FEATURES = (
+    "features.tsv.gz", "features.tsv", "genes.tsv.gz", "genes.tsv", "cells_x_genes.genes.txt.gz",
+    "cells_x_genes.genes.txt",
+)  # fmt: skip
+_BARCODES = ("barcodes.tsv.gz", "barcodes.tsv", "cells_x_genes.barcodes.txt.gz", "cells_x_genes.barcodes.txt")
 
 
 @contextmanager
@@ -38,26 +54,26 @@ def open_tenx_h5(path: Path) -> Iterator[Contents]:
     import h5py
 
     name = str(path)
-    with reading(name):
-        file = h5py.File(path, "r")
-    try:
-        with reading(name):
+    with open_hdf5(path) as file:
+        guard = partial(reading, name, missing_filters(file))
+        with guard():
             groups = [key for key in file if isinstance(file[key], h5py.Group) and "barcodes" in file[key]]
             if len(groups) != 1:
                 raise InputError(f"{name}: holds several genomes ({', '.join(groups)}); write each into its own file")
             group = file[groups[0]]
             barcodes = _texts(group["barcodes"])
             if "features" in group:
-                parts = {key: _texts(group["features"][key]) for key in ("id", "name", "feature_type")}
-                var = pd.DataFrame({"symbol": parts["name"], "feature_type": parts["feature_type"]}, index=parts["id"])
+                features = group["features"]
+                ids = _texts(features["id"])
+                var = pd.DataFrame({"symbol": _texts(features["name"]) if "name" in features else ids}, index=ids)
+                if "feature_type" in features:
+                    var["feature_type"] = _texts(features["feature_type"])
             else:
                 var = pd.DataFrame({"symbol": _texts(group["gene_names"])}, index=_texts(group["genes"]))
             shape = (len(barcodes), len(var))
-            source = Rows(group["data"], group["indices"], group["indptr"], shape, partial(reading, name))
+            source = Rows(group["data"], group["indices"], group["indptr"], shape, guard)
             contents = _contents(name, source, var, barcodes)
         yield contents
-    finally:
-        file.close()
 
 
 @contextmanager
@@ -66,17 +82,26 @@ def open_tenx_mtx(folder: Path) -> Iterator[Contents]:
     name = str(folder)
     with reading(name):
         matrix, features, barcodes = (_find(folder, names) for names in (_MATRIX, _FEATURES, _BARCODES))
-        table = _tsv(features)
+        shape, entries, dtype = _dimensions(matrix)
+        table, cells = _tsv(features), _tsv(barcodes)
+        by_cell = matrix.name.removesuffix(".gz").endswith("cells_x_genes.mtx")
+        n_genes, n_cells = reversed(shape) if by_cell else shape
+        table = _without_header(table, n_genes, features)
+        names = _without_header(cells, n_cells, barcodes)[0].to_numpy()
+        if (len(table), len(names)) != (n_genes, n_cells):
+            raise InputError(
+                f"{matrix}: has {shape[0]} rows and {shape[1]} columns, but there are {len(table)} features and "
+                f"{len(names)} barcodes; rows are {'barcodes' if by_cell else 'features'} and columns are "
+                f"{'features' if by_cell else 'barcodes'}"
+            )
         var = pd.DataFrame({"symbol": table[min(1, table.shape[1] - 1)].to_numpy()}, index=table[0].to_numpy())
         if table.shape[1] > 2 and features.name.removesuffix(".gz").endswith("features.tsv"):
             var["feature_type"] = table[2].to_numpy()
-        cells = _tsv(barcodes)[0].to_numpy()
-        shape = (len(cells), len(var))
-        entries, dtype = _dimensions(matrix, shape)
         source = Scattered(
-            partial(_entries, matrix, entries, dtype), shape, entries, dtype, partial(reading, str(matrix))
-        )
-    yield _contents(name, source, var, cells)
+            partial(_entries, matrix, entries, dtype, by_cell=by_cell),
+            (n_cells, n_genes), entries, dtype, partial(reading, str(matrix)),
+        )  # fmt: skip
+    yield _contents(name, source, var, names)
 
 
 def is_tenx_folder(folder: Path) -> bool:
@@ -86,19 +111,29 @@ def is_tenx_folder(folder: Path) -> bool:
 
 def _contents(name: str, source: Source, var: pd.DataFrame, barcodes: np.ndarray[Any, Any]) -> Contents:
     if "feature_type" in var:
-        other = var["feature_type"] != EXPRESSION
-        if other.all() and len(var):
-            held = ", ".join(sorted(set(var["feature_type"])))
-            raise InputError(
-                f"{name}: there are no genes, no feature is of type {EXPRESSION!r} but {held}; is it the right file?"
-            )
-        for kind, n in var.loc[other, "feature_type"].value_counts().items():
-            log.info("%s: left out %d features of type %s", name, n, kind)
-        if other.any():
-            source = _Chosen(source, np.flatnonzero(~other.to_numpy()))
-        var = var[~other].drop(columns="feature_type")
+        source, var = _only_genes(name, source, var)
     obs = pd.DataFrame(index=pd.Index(barcodes, dtype=object))
     return Contents(name, {"X": Slot("X", "matrix", source, var)}, obs)
+
+
+def _only_genes(name: str, source: Source, var: pd.DataFrame) -> tuple[Source, pd.DataFrame]:
+    """Leave out what is no gene; where no type that Cell Ranger knows is named, all are genes."""
+    types = var["feature_type"].str.strip().str.replace("_", " ").str.lower()
+    genes = types == EXPRESSION.lower()
+    held = ", ".join(sorted(set(var["feature_type"]))[:8])
+    if not types.isin(_TYPES).any():
+        if len(var) and held.strip():
+            log.info("%s: took all features as genes, their types are none of 10x (%s)", name, held)
+        genes[:] = True
+    if len(var) and not genes.any():
+        raise InputError(
+            f"{name}: there are no genes, no feature is of type {EXPRESSION!r} but {held}; is it the right file?"
+        )
+    for kind, n in var.loc[~genes, "feature_type"].value_counts().items():
+        log.info("%s: left out %d features of type %s", name, n, kind)
+    if not genes.all():
+        source = _Chosen(source, np.flatnonzero(genes.to_numpy()))
+    return source, var[genes].drop(columns="feature_type")
 
 
 class _Chosen:
@@ -123,8 +158,11 @@ def _find(folder: Path, names: tuple[str, ...]) -> Path:
     exact = [path for path in found if path.name in names]
     if len(exact) == 1 or len(found) == 1:
         return (exact or found)[0]
-    what = "several files" if found else "no file"
-    raise InputError(f"{folder}: {what} named {' or '.join(names)}; a 10x folder has exactly one")
+    if found:
+        named = ", ".join(path.name for path in found[:4])
+        raise InputError(f"{folder}: holds several samples ({named}); put the files of each into a folder of its own")
+    usual = " or ".join(name for name in names if name.endswith(".gz") and not name.startswith("cells_x"))
+    raise InputError(f"{folder}: no file named {usual} (or the same unpacked); a 10x folder has exactly one")
 
 
 def _open(path: Path) -> Any:
@@ -143,6 +181,26 @@ def _tsv(path: Path) -> pd.DataFrame:
     )
 
 
+def _without_header(table: pd.DataFrame, n: int, path: Path) -> pd.DataFrame:
+    """Return a table without its first row where that is one too many: some tools write a header."""
+    if len(table) != n + 1 or not _is_header(table[0]):
+        return table
+    log.warning("%s: has one line more than the matrix; took the first, %r, for a header", path, table[0].iloc[0])
+    return table.iloc[1:].reset_index(drop=True)
+
+
+def _is_header(column: pd.Series[Any]) -> bool:
+    """Tell whether the first value is a heading: a usual word, or alone in not looking like a barcode or an id."""
+    first, rest = str(column.iloc[0]).strip('"'), column.iloc[1:1001]
+    if first.lower() in _HEADINGS:
+        return True
+    return any(rest.map(look).all() and not look(first) for look in (is_ensembl, _is_barcode))
+
+
+def _is_barcode(text: str) -> bool:
+    return re.search("[ACGTN]{8,}", text) is not None
+
+
 def _head(file: Any) -> tuple[str, list[int]]:
     """Read the first lines of a Matrix Market file: what it holds, and rows, columns, entries."""
     banner = file.readline().decode(errors="replace").lower()
@@ -154,19 +212,15 @@ def _head(file: Any) -> tuple[str, list[int]]:
     return banner, [int(number) for number in line.split()]
 
 
-def _dimensions(path: Path, shape: tuple[int, int]) -> tuple[int, np.dtype[Any]]:
+def _dimensions(path: Path) -> tuple[tuple[int, int], int, np.dtype[Any]]:
+    """Return rows and columns, how many entries there are, and their type, of a Matrix Market file."""
     with _open(path) as file:
-        banner, (n_genes, n_cells, entries) = _head(file)
-    if (n_cells, n_genes) != shape:
-        raise InputError(
-            f"{path}: has {n_genes} rows and {n_cells} columns, but there are {shape[1]} features and {shape[0]} "
-            "barcodes; rows are features and columns are barcodes"
-        )
-    return entries, np.dtype(np.int64 if "integer" in banner else np.float64)
+        banner, (rows, columns, entries) = _head(file)
+    return (rows, columns), entries, np.dtype(np.int64 if "integer" in banner else np.float64)
 
 
-def _entries(path: Path, expected: int, dtype: np.dtype[Any]) -> Iterator[Entries]:
-    """Yield (cell, gene, value) of a Matrix Market file of genes x cells, piece by piece."""
+def _entries(path: Path, expected: int, dtype: np.dtype[Any], *, by_cell: bool) -> Iterator[Entries]:
+    """Yield (cell, gene, value) of a Matrix Market file of genes x cells, or of cells x genes, piece by piece."""
     guard = partial(reading, str(path))
     seen = 0
     with _open(path) as file:
@@ -177,7 +231,7 @@ def _entries(path: Path, expected: int, dtype: np.dtype[Any]) -> Iterator[Entrie
                     file,
                     sep=r"\s+",
                     header=None,
-                    names=["gene", "cell", "value"],
+                    names=["cell", "gene", "value"] if by_cell else ["gene", "cell", "value"],
                     dtype={"gene": np.int64, "cell": np.int64, "value": dtype},
                     chunksize=blocks.BLOCK_ENTRIES,
                 )

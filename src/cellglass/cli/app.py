@@ -61,7 +61,8 @@ def common(
 @with_options
 def run(
     cells: Annotated[
-        Path, typer.Argument(help="Cells with raw counts: .h5ad, AnnData .zarr, 10x .h5, or a 10x mtx folder.")
+        Path,
+        typer.Argument(help="Cells with raw counts: .h5ad, AnnData .zarr, 10x .h5 or mtx folder, .loom, .csv, .tsv."),
     ],
     out: Out,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML file with any of the options.")] = None,

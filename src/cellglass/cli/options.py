@@ -21,6 +21,7 @@ OFFERED: Mapping[str, str] = {
     "match": "attribution.match",
     "counts": "cells.counts",
     "gene-ids": "cells.gene_ids",
+    "round": "cells.round",
     "keep-counts": "cells.keep_counts",
     "model": "model.path",
     "site": "model.site",

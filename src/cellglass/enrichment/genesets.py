@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cellglass.errors import InputError
-from cellglass.files import atomic_path
+from cellglass.files import atomic_path, is_lfs_pointer
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +59,9 @@ class GeneSets:
 def read_gmt(path: Path | str, name: str | None = None) -> GeneSets:
     """Read a GMT file: one set a line, ``TERM<tab>description<tab>GENE<tab>GENE...``.
 
-    Plain, gzipped, or the only ``.gmt`` in a zip. Lines that are empty, and sets without genes, are passed over; a
-    term that comes twice is the union of its lines; Enrichr's weights (``GENE,1.0``) are dropped.
+    Plain, gzipped, or the only ``.gmt`` in a zip; in UTF-8, UTF-16 or Latin-1, with any line ends. Lines that are
+    empty or comments (``#``), and sets without genes, are passed over; a term that comes twice is the union of its
+    lines; Enrichr's weights (``GENE,1.0``) are dropped.
 
     Parameters
     ----------
@@ -169,20 +171,35 @@ def _text(data: bytes, path: Path) -> str:
         raise InputError(f"{path}: damaged archive ({error}); fetch the file again") from error
     if not data.strip():
         raise InputError(f"{path}: is empty; expected GMT lines 'TERM<tab>description<tab>GENE<tab>GENE...'")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not text, so not a GMT file; give a tab-separated file of gene sets") from error
+    if is_lfs_pointer(path):
+        raise InputError(f"{path}: is a Git LFS pointer, not the file itself; fetch that with: git lfs pull")
+    text = _decoded(data)
     if "\x00" in text:
         raise InputError(f"{path}: is a binary file, not GMT; give a tab-separated file of gene sets")
+    if re.search(r"[\x01-\x08\x0e-\x1f\x7f]", text):
+        raise InputError(f"{path}: is not text, so not a GMT file; give a tab-separated file of gene sets")
+    if text.lstrip().startswith(("{", "[")):
+        raise InputError(f"{path}: is JSON, not GMT; download the same sets as GMT, or write them as GMT")
+    if text.lstrip()[:15].lower().startswith(("<!doctype", "<html")):
+        raise InputError(f"{path}: is a web page, not GMT; download the file itself")
     return text
 
 
-def _lines(text: str, path: Path) -> Iterator[tuple[str, str, list[str]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+def _decoded(data: bytes) -> str:
+    """Return text in UTF-8, in UTF-16 that begins with its mark, or else in Latin-1, which holds any byte."""
+    for encoding in ("utf-16", "utf-8-sig") if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig",):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
             continue
-        cells = line.rstrip("\r").split("\t")
+    return data.decode("latin-1")
+
+
+def _lines(text: str, path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    for number, line in enumerate(re.split("\r\n|\r|\n", text), start=1):
+        if not line.strip() or (line.startswith("#") and len(line.split("\t")) < 3):
+            continue
+        cells = line.split("\t")
         term = cells[0].strip()
         if len(cells) < 2 or not term:
             what = "has no tab" if len(cells) < 2 else "names no term"

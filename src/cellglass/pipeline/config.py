@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from cellglass.attribution.config import AttributionConfig
+from cellglass.cells.obs import safe_name
 from cellglass.dictionaries.registry import trained
 from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.errors import InputError
@@ -28,6 +29,8 @@ class CellsConfig:
     """Where the raw counts are: ``auto``, ``X``, ``raw`` or the name of a layer."""
     gene_ids: str | None = None
     """Column of `var` with the gene ids; by default its index."""
+    round: bool = False
+    """Round estimated or corrected counts (SoupX, RSEM) to whole numbers; without it they are refused."""
     labels: tuple[str, ...] = ()
     """Columns of `obs` (such as cell type) to compare concepts with."""
     batch: str | None = None
@@ -111,6 +114,19 @@ class RunConfig:
     def columns(self) -> list[str]:
         """The columns of obs that the run reads."""
         return [*self.cells.labels, *self.attribution.match, *([self.cells.batch] if self.cells.batch else [])]
+
+    def with_safe_columns(self) -> RunConfig:
+        """Return the same, obs columns by the names that an atlas gives them (`cellglass.cells.obs.safe_name`)."""
+        cells, attribution = self.cells, self.attribution
+        return dataclasses.replace(
+            self,
+            cells=dataclasses.replace(
+                cells,
+                labels=tuple(map(safe_name, cells.labels)),
+                batch=None if cells.batch is None else safe_name(cells.batch),
+            ),
+            attribution=dataclasses.replace(attribution, match=tuple(map(safe_name, attribution.match))),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return nested plain dicts and lists, as JSON holds them."""

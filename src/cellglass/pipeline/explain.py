@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from cellglass.pipeline.stages.dictionaries import DictionariesStage
 from cellglass.pipeline.stages.evaluation import EvaluationStage
 from cellglass.pipeline.stages.genes import GenesStage
 from cellglass.pipeline.stages.layout import LayoutStage
-from cellglass.pipeline.stages.model import ModelStage
+from cellglass.pipeline.stages.model import ModelStage, needs_counts
 from cellglass.pipeline.stages.pathways import PathwaysStage
 from cellglass.pipeline.stages.report import ReportStage
 from cellglass.pipeline.workspace import CELLS, EXPLAINED
@@ -76,10 +77,15 @@ def run_pipeline(
         Told how far each stage is.
     """
     from cellglass.atlas import open_atlas
+    from cellglass.cells import Cells
+    from cellglass.cells.obs import safe_columns, tidy_obs
     from cellglass.explorer.report import frame
 
     if report:
         frame(title="")  # a page that is not built is told now, not after everything else
+    config = config.with_safe_columns()
+    if isinstance(cells, Cells):
+        cells = replace(cells, obs=safe_columns(tidy_obs(cells.obs, cells.source), cells.source, config.columns))
     run = Run(Path(out), config, {"cells": cells, "model": model}, progress)
     run_stages(run, [*STAGES, ReportStage] if report else STAGES)
     if not config.cells.keep_counts:
@@ -165,5 +171,13 @@ def explain(
         source = cells
     else:
         read = whole.cells
-        source = cells_from_anndata(cells, counts=read.counts, gene_ids=read.gene_ids, columns=whole.columns)
+        source = cells_from_anndata(
+            cells,
+            counts=read.counts,
+            gene_ids=read.gene_ids,
+            round_counts=read.round,
+            need_counts=needs_counts(whole.model.path, model),
+            columns=whole.with_safe_columns().columns,
+            safe_names=True,
+        )
     return run_pipeline(source, whole, out, model=model, report=report, progress=progress)

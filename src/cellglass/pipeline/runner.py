@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,6 +77,8 @@ def check_folder(folder: Path) -> None:
     parent = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
     if not parent.is_dir():
         raise InputError(f"{parent} is a file, so {folder} cannot be made; choose another folder for --out")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{parent} may not be written to, so {folder} cannot be made; choose another folder for --out")
     if folder.is_dir() and not (folder / MANIFEST).exists():
         strangers = [path.name for path in folder.iterdir() if path.name not in (LOCK, "work")]
         if strangers:

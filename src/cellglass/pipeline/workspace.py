@@ -110,10 +110,12 @@ def open_best_labels(run: Run) -> pd.DataFrame:
 def choose_gene_sets(run: Run) -> Chosen:
     """Return the gene sets that are tested in the genes that are explained; InputError if asked ones do not fit."""
     from cellglass.cells import open_cells
-    from cellglass.enrichment.choose import choose
+    from cellglass.enrichment.choose import Chosen, choose
 
-    symbols = (list(cells.symbols) for cells in (open_cells(run.path(CELLS)), open_explained(run)))
-    return choose(run.config.enrichment, *symbols)
+    cells, explained = open_cells(run.path(CELLS)), open_explained(run)
+    if not explained.has_counts:
+        return Chosen([], [], [])  # no genes are ranked
+    return choose(run.config.enrichment, list(cells.symbols), list(explained.symbols))
 
 
 @lru_cache(maxsize=64)

@@ -33,7 +33,8 @@ import pandas as pd
 import torch
 
 from cellglass.cells.cells import Cells, CellsLike
-from cellglass.cells.genes import GeneMap, align_genes, clean_ids
+from cellglass.cells.gene_ids import clean_ids
+from cellglass.cells.genes import GeneMap, align_genes
 from cellglass.cells.read import as_cells
 from cellglass.errors import InputError
 from cellglass.models.base import Capability, TokenRows

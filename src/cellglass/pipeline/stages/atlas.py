@@ -47,7 +47,8 @@ class AtlasStage(Stage):
 
     def units(self) -> Sequence[str]:
         """Return the parts: concepts, and counts where they are kept."""
-        return ["concepts", *(["expression"] if self.run.config.cells.keep_counts else [])]
+        kept = self.run.config.cells.keep_counts and open_explained(self.run).has_counts
+        return ["concepts", *(["expression"] if kept else [])]
 
     def do(self, name: str, folder: Path) -> None:
         """Write one of them."""

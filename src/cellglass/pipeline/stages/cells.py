@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cellglass.files import sha256
+from cellglass.pipeline.early import check_cells
 from cellglass.pipeline.stage import Stage
 from cellglass.pipeline.workspace import CELLS, say_once
 
@@ -26,6 +27,7 @@ class CellsStage(Stage):
     does = "read the cells"
     outputs = (CELLS,)
     quick = True
+    revision = 2
 
     def in_memory(self) -> bool:
         """Say whether the cells lie in the caller's memory."""
@@ -34,7 +36,13 @@ class CellsStage(Stage):
     def settings(self) -> Any:
         """Return what the cells are: the sha256 of their file or of their content, and which parts are read."""
         source, config = self.run.inputs.get("cells"), self.run.config.cells
-        read = {"counts": config.counts, "gene_ids": config.gene_ids, "columns": self.run.config.columns}
+        read = {
+            "counts": config.counts,
+            "gene_ids": config.gene_ids,
+            "round": config.round,
+            "needed": self._needed,
+            "columns": self.run.config.columns,
+        }
         if source is None:
             return {"cells": "demo", **read}
         if isinstance(source, Path):
@@ -48,7 +56,16 @@ class CellsStage(Stage):
         source, config = self.run.inputs.get("cells"), self.run.config.cells
         target, columns = folder / Path(CELLS).name, self.run.config.columns
         if isinstance(source, Path):
-            cells = read_cells(source, counts=config.counts, gene_ids=config.gene_ids, columns=columns, spool=target)
+            cells = read_cells(
+                source,
+                counts=config.counts,
+                gene_ids=config.gene_ids,
+                round_counts=config.round,
+                need_counts=self._needed,
+                columns=columns,
+                safe_names=True,
+                spool=target,
+            )
             if target.exists():
                 return
         else:
@@ -62,6 +79,12 @@ class CellsStage(Stage):
         super().join(made)
         self._refuse_early()
 
+    @property
+    def _needed(self) -> bool:
+        from cellglass.pipeline.stages.model import needs_counts
+
+        return needs_counts(self.run.config.model.path, self.run.inputs.get("model"))
+
     def _refuse_early(self) -> None:
         from cellglass.cells import open_cells
         from cellglass.enrichment.choose import choose
@@ -69,10 +92,11 @@ class CellsStage(Stage):
         from cellglass.pipeline.stages.model import EMBEDDING
 
         cells = open_cells(self.run.path(CELLS))
+        check_cells(cells, self.run.config)
         path = self.run.config.model.path
         if path.startswith(EMBEDDING):
             EmbeddingModel.of(cells, [path.removeprefix(EMBEDDING)])
-        for note in choose(self.run.config.enrichment, list(cells.symbols)).notes:
+        for note in choose(self.run.config.enrichment, list(cells.symbols)).notes if cells.has_counts else ():
             say_once(self.run.folder, note)
 
 

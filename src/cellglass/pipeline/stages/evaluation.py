@@ -71,7 +71,7 @@ class EvaluationStage(Stage):
         from cellglass.evaluation.run import Evaluation
 
         store, site = open_activations(self.run)
-        counts = open_explained(self.run).counts
+        cells = open_explained(self.run)
         return Evaluation(
             self.dictionaries,
             partial(store.read, site),
@@ -81,7 +81,7 @@ class EvaluationStage(Stage):
             seed=derive(self.run.config.seed, "evaluation"),
             control=open_dictionaries(self.run, CONTROL),
             view=self.view,
-            counts=lambda rows: counts[rows],
+            counts=(lambda rows: cells.counts[rows]) if cells.has_counts else None,
         )
 
     def units(self) -> Sequence[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellglass.atlas.schema import GENES, PAIRS
+from cellglass.atlas.schema import GAPS_COLUMNS, GENES, PAIRS, PAIRS_COLUMNS
 from cellglass.files import atomic_path
 from cellglass.pipeline.stage import Stage
 from cellglass.pipeline.stages.tokens import upper_half
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 BLOCK = 16
 FEW_GENES = 50
 """Swapped genes of a concept by default where each swap is a run of a deep model."""
+_COLUMNS = {"pairs": PAIRS_COLUMNS, "gaps": GAPS_COLUMNS, "concepts": ("concept",)}
 _TABLES = ("genes", "pairs", "concepts", "gaps")
 
 
@@ -101,7 +102,9 @@ class GenesStage(Stage):
         return Work(model, self.cells, site, dictionary, self.codes, activations, config, seed, on)
 
     def units(self) -> Sequence[str]:
-        """Return the number of each block of live concepts."""
+        """Return the number of each block of live concepts; none where there are no counts, and so no genes."""
+        if not self.cells.has_counts:
+            return []
         return [f"{number:04d}" for number in range(-(-len(self._alive) // BLOCK))]
 
     def do(self, name: str, folder: Path) -> None:
@@ -123,6 +126,8 @@ class GenesStage(Stage):
         write_genes(self.run.folder, (pd.read_parquet(folder / "genes.parquet") for folder in folders), symbols)
         write_pairs(self.run.folder, _joined(folders, "pairs"))
         notes = sorted({note for folder in folders for note in json.loads((folder / "notes.json").read_text())})
+        if not self.cells.has_counts:
+            notes = ["there are no raw counts, so no genes and no pathways of any concept"]
         with atomic_path(self.run.path(ATTRIBUTION)) as temporary:
             temporary.mkdir()
             for table in ("gaps", "concepts"):
@@ -153,4 +158,6 @@ def _most_genes(model: CellModel, site: str, asked: int | None) -> int | None:
 
 def _joined(folders: Sequence[Path], name: str) -> pd.DataFrame:
     tables = [pd.read_parquet(folder / f"{name}.parquet") for folder in folders]
+    if not tables:
+        return pd.DataFrame({column: [] for column in _COLUMNS[name]})
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)

@@ -34,6 +34,11 @@ EMBEDDING = "obsm:"
 _STEP = 4096
 
 
+def needs_counts(path: str, brought: CellModel | None) -> bool:
+    """Say whether raw counts are needed: an embedding, by its path or as a model in memory, does without."""
+    return brought.kind != "embedding" if brought is not None else not path.startswith(EMBEDDING)
+
+
 class ModelStage(Stage):
     """Fits a model, or takes the one that was brought; writes it, and the cells in its genes."""
 
@@ -152,8 +157,10 @@ class ModelStage(Stage):
         from cellglass.cells import open_cells
         from cellglass.enrichment.choose import choose
 
-        for note in choose(self.run.config.enrichment, list(cells.symbols), list(open_cells(explained).symbols)).notes:
-            say_once(self.run.folder, note)
+        kept = open_cells(explained)
+        if kept.has_counts:
+            for note in choose(self.run.config.enrichment, list(cells.symbols), list(kept.symbols)).notes:
+                say_once(self.run.folder, note)
 
     def _given(self, cells: Cells) -> CellModel:
         """Return the model that is fitted to all genes, the embedding, or the model that was saved."""
@@ -218,7 +225,7 @@ def _write_aligned(cells: Cells, to: CellModel | pd.Index[Any], place: Path) -> 
         nonlocal left_out
         for start in range(0, cells.n_cells, _STEP):
             block = aligned(cells[start : start + _STEP])
-            counted = np.diff(block.counts.indptr) > 0
+            counted = np.diff(block.counts.indptr) > 0 if cells.has_counts else np.ones(len(block), dtype=bool)
             left_out += int((~counted).sum())
             if counted.any():
                 yield block if counted.all() else block[counted]
