@@ -126,6 +126,11 @@ def test_a_column_that_occurs_twice_is_left_out_unless_it_was_asked_for(caplog):
         tidy_obs(obs, "my.h5ad", ["7"])
 
 
+def test_numbers_of_another_machine_stand_beside_a_column_that_is_left_out():
+    obs = pd.DataFrame({0: np.arange(3, dtype=">i4"), 1: np.arange(3, dtype=">i4")}).set_axis(["a", "a"], axis=1)
+    assert tidy_obs(obs, "my.h5ad")["a"].tolist() == [0, 1, 2]
+
+
 # -- any frame at all ------------------------------------------------------------------------------------------------
 
 SCALARS = st.one_of(

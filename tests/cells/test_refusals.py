@@ -330,7 +330,7 @@ MTX = {
     "no features": (lambda f: (f / "features.tsv").unlink(), "no file named features.tsv"),
     "fewer barcodes": (lambda f: (f / "barcodes.tsv").write_text("a\nb\n"), "features and 2 barcodes"),
     "no barcode": (lambda f: (f / "barcodes.tsv").write_text(""), "features and 0 barcodes"),
-    "an unknown banner": (lambda f: (f / "matrix.mtx").write_text("1 2 3\n"), "first line is '1 2 3'"),
+    "an unknown banner": (lambda f: (f / "matrix.mtx").write_text("1 2 3\n"), "is '1 2 3', so it is no sparse"),
     "cut": (
         lambda f: (f / "matrix.mtx").write_text("\n".join((f / "matrix.mtx").read_text().split("\n")[:50])),
         "ends after 47 of",

@@ -68,6 +68,15 @@ def test_further_columns_of_text_are_metadata(table, tmp_path):
     assert cells.genes.index[0] == "ENSG00000000000"
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_genes_called_nan_and_na_are_genes(turned, table, tmp_path):
+    table.columns = ["nan", "NA", *SYMBOLS[:38]]
+    (table.T if turned else table).to_csv(tmp_path / "a.csv")
+    cells = read_cells(tmp_path / "a.csv")
+    assert list(cells.genes.index[:2]) == ["nan", "NA"]
+    np.testing.assert_array_equal(cells.counts.toarray(), table.to_numpy())
+
+
 def test_genes_that_occur_twice_are_summed_on_either_side(table, tmp_path):
     table.columns = ["ACTB", "ACTB", *SYMBOLS[2:]]
     expected = table.to_numpy()[:, :2].sum(axis=1)

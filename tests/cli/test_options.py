@@ -17,7 +17,7 @@ GIVEN = {
     "labels": ["type", "phase"], "batch": "donor", "match": ["donor"], "counts": "raw", "gene-ids": "id",
     "model": "scgpt", "control": "shuffled", "site": "cell", "genes": 5, "latent": 6, "layers": 2, "width": 8, "epochs": 1,
     "dictionary": "topk", "latents": 16, "k": 4, "seeds": 2, "method": ["swap", "de"], "prototypes": 3, "partners": 2,
-    "swap-genes": 7, "gene-sets": ["hallmark"], "test": ["ora"], "seed": 9, "keep-counts": False,
+    "swap-genes": 7, "gene-sets": ["hallmark"], "test": ["ora"], "seed": 9, "keep-counts": False, "round": True,
 }  # fmt: skip
 
 
@@ -34,7 +34,9 @@ def test_every_option_reaches_its_field(command: Callable[..., tuple[int, str, s
     words: list[str] = []
     for option, value in GIVEN.items():
         for one in value if isinstance(value, list) else [value]:
-            words += [f"--no-{option}"] if one is False else [f"--{option}", str(one)]
+            words += (
+                [f"--{option}" if one else f"--no-{option}"] if isinstance(one, bool) else [f"--{option}", str(one)]
+            )
     assert command("run", "my.h5ad", "--out", "atlas", *words)[0] == 0
     tables: dict[str, Any] = {}
     for option, place in OFFERED.items():

@@ -108,3 +108,12 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes, message: str) ->
         read_toml(file)
     with pytest.raises(InputError, match="there is no file"):
         read_toml(tmp_path / "other.toml")
+
+
+def test_columns_have_the_names_that_an_atlas_gives_them() -> None:
+    tables = {"cells": {"labels": ["T/NK", "fine"], "batch": "_index"}, "attribution": {"match": ["a\\b"]}, "seed": 3}
+    safe = make_config(tables).with_safe_columns()
+    assert safe.columns == ["T_NK", "fine", "a_b", "_index_"]
+    assert safe.seed == 3
+    assert safe.with_safe_columns() == safe
+    assert RunConfig().with_safe_columns() == RunConfig()

@@ -166,6 +166,12 @@ def test_an_embedding_needs_no_raw_counts_and_what_does_is_left_out_and_said(
         cellglass.explain(source, out=tmp_path / "c")
 
 
+def test_two_sources_of_gene_sets_of_one_name_are_refused(cells: Cells) -> None:
+    config = make_config({"enrichment": {"gene_sets": ["a/mine.gmt", "hallmark", "b/mine.gmt.gz"]}})
+    with pytest.raises(InputError, match=r"gene sets a/mine\.gmt: two sources are called 'mine'"):
+        check_cells(cells, config)
+
+
 def test_a_folder_that_may_not_be_written_is_told_at_once(
     cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.cells.blocks import Dense, Guard, Rows, Source, columns_source
-from cellglass.cells.contents import Contents, Slot, UnreadableError, label_of, reading
+from cellglass.cells.contents import Contents, Slot, label_of, reading
 from cellglass.cells.hdf5 import missing_filters, open_hdf5
 from cellglass.errors import InputError, listed, one_line
 
@@ -103,6 +103,10 @@ def _group_contents(group: Any, name: str, guard: Guard) -> Contents:
     return slots.contents(obs, _numeric(_matrices(group.get("obsm", {}), name), len(obs), name))
 
 
+class _NoMatrixError(Exception):
+    """A part is no matrix that is read; the message completes "X ..."."""
+
+
 class _Slots:
     """Gathers the slots of a file; one that cannot be read is noted, with the reason, and stands in nobody's way."""
 
@@ -117,7 +121,7 @@ class _Slots:
             source, genes = make(), var() if callable(var) else var
         except MemoryError:
             raise
-        except UnreadableError as error:
+        except _NoMatrixError as error:
             self.unreadable[key] = str(error)
             return
         except Exception as error:
@@ -207,11 +211,11 @@ def _stored(element: Any, guard: Guard) -> Source:
     """Return the source of a matrix in an HDF5 or zarr group."""
     if hasattr(element, "dtype"):
         if len(element.shape) != 2:
-            raise UnreadableError(f"has {len(element.shape)} axes instead of cells and genes")
+            raise _NoMatrixError(f"has {len(element.shape)} axes instead of cells and genes")
         return Dense(element, guard)
     encoding = str(element.attrs.get("encoding-type", element.attrs.get("h5sparse_format", "")))
     if encoding.removesuffix("_matrix") not in ("csr", "csc"):
-        raise UnreadableError(f"is stored as {encoding or 'an unknown kind'}, neither dense nor CSR nor CSC")
+        raise _NoMatrixError(f"is stored as {encoding or 'an unknown kind'}, neither dense nor CSR nor CSC")
     n_cells, n_genes = (int(n) for n in element.attrs.get("shape", element.attrs.get("h5sparse_shape")))
     parts = element["data"], element["indices"], element["indptr"]
     make = Rows if encoding.startswith("csr") else columns_source
@@ -229,7 +233,7 @@ def _source(matrix: Any, guard: Guard) -> Source:
         return make(matrix.data, matrix.indices, matrix.indptr, matrix.shape, guard)
     if isinstance(matrix, np.ndarray) or type(matrix).__module__.startswith("h5py"):
         return Dense(matrix, guard)
-    raise UnreadableError(f"is a {type(matrix).__name__}; make it a NumPy array or a scipy sparse matrix first")
+    raise _NoMatrixError(f"is a {type(matrix).__name__}; make it a NumPy array or a scipy sparse matrix first")
 
 
 def _numeric(obsm: dict[str, Any], n_cells: int, name: str) -> dict[str, np.ndarray[Any, Any]]:

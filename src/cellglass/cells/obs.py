@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,18 +65,21 @@ def tidy_obs(obs: pd.DataFrame, where: str, asked: Collection[str] = ()) -> pd.D
             f"{where}: {len(repeated)} cell names in obs occur more than once ({named}); make them unique, such as "
             "with adata.obs_names_make_unique()"
         )
-    kept = [i for i in range(len(names)) if i not in set(twice)]
-    return plain_table(obs.iloc[:, kept].set_axis(cells, axis=0))
+    return _plain({name: obs.iloc[:, i] for i, name in enumerate(names) if i not in twice}, cells)
 
 
 def plain_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return `table` with columns as `plain_column` makes them, under text names that parquet can hold."""
-    index = table.index if table.index.name is None else table.index.rename(None)
-    columns = {}
-    for i, name in enumerate(table.columns):
-        text = as_text(name)
-        columns[f"{text}_" if _PARQUET.fullmatch(text) else text] = plain_column(table.iloc[:, i].set_axis(index))
-    return pd.DataFrame(columns, index=index, columns=pd.Index(list(columns), dtype=object))
+    return _plain({as_text(name): table.iloc[:, i] for i, name in enumerate(table.columns)}, table.index.rename(None))
+
+
+def _plain(columns: Mapping[str, pd.Series[Any]], index: pd.Index[Any]) -> pd.DataFrame:
+    # Column by column: pandas cannot take some columns of a table whose numbers are those of another machine.
+    made = {
+        f"{name}_" if _PARQUET.fullmatch(name) else name: plain_column(column.set_axis(index))
+        for name, column in columns.items()
+    }
+    return pd.DataFrame(made, index=index, columns=pd.Index(list(made), dtype=object))
 
 
 def plain_column(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -54,13 +54,15 @@ class _Layout(NamedTuple):
         held = set(self.text)
         return [name for name in self.columns if name not in held]
 
-    def pieces(self, columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
-        """Yield the rows of the table, `rows` at a time; text as str, numbers as float64."""
+    def pieces(self, columns: list[str]) -> Iterator[pd.DataFrame]:
+        """Yield the rows of the table, as many at a time as a block holds; text as str, numbers as float64."""
+        rows = max(1, blocks.BLOCK_ENTRIES // len(self.columns))
         types: Any = dict.fromkeys(self.columns, np.float64) | dict.fromkeys(self.text, str)
         with _open(self.path) as file:
             yield from pd.read_csv(
                 file, sep=self.separator, header=None, names=self.columns, skiprows=1, dtype=types, usecols=columns,
-                chunksize=rows, index_col=False, encoding=self.encoding,
+                chunksize=rows, index_col=False, encoding=self.encoding, low_memory=False,
+                keep_default_na=columns is not self.text,  # NA may be a gene
             )  # fmt: skip
 
 
@@ -83,34 +85,33 @@ def open_table(path: Path, counts: str = "auto") -> Iterator[Contents]:
 def _contents(
     name: str, side: str, layout: _Layout, down: pd.DataFrame, across: pd.DataFrame, guard: Guard
 ) -> Contents:
-    size = max(1, blocks.BLOCK_ENTRIES // max(1, len(across)))
     source: Source
     if side == CELLS_BY_GENES:
         obs, var = down, across
-        source = _ByRow(layout, (len(down), len(across)), size, guard)
+        source = _ByRow(layout, (len(down), len(across)), guard)
     else:
         obs, var = across, down
         n = len(down) * len(across)
-        source = Scattered(partial(_entries, layout, size, guard), (len(across), len(down)), n, np.dtype(float), guard)
+        source = Scattered(partial(_entries, layout, guard), (len(across), len(down)), n, np.dtype(float), guard)
     return Contents(name, {side: Slot(side, "the table", source, var)}, obs)
 
 
 class _ByRow:
     """A table whose rows are cells."""
 
-    def __init__(self, layout: _Layout, shape: tuple[int, int], size: int, guard: Guard) -> None:
-        self.layout, self.shape, self.size, self.guard = layout, shape, size, guard
+    def __init__(self, layout: _Layout, shape: tuple[int, int], guard: Guard) -> None:
+        self.layout, self.shape, self.guard = layout, shape, guard
         self.entries = shape[0] * shape[1]
 
     def blocks(self, scratch: Path | None = None) -> Iterator[sp.csr_matrix]:  # noqa: ARG002
-        for piece in _guarded(self.layout.pieces(self.layout.numbers, self.size), self.guard):
+        for piece in _guarded(self.layout.pieces(self.layout.numbers), self.guard):
             yield sp.csr_matrix(piece.to_numpy(dtype=np.float64))
 
 
-def _entries(layout: _Layout, size: int, guard: Guard) -> Iterator[Entries]:
+def _entries(layout: _Layout, guard: Guard) -> Iterator[Entries]:
     """Yield (cell, gene, value) of a table whose rows are genes."""
     start = 0
-    for piece in _guarded(layout.pieces(layout.numbers, size), guard):
+    for piece in _guarded(layout.pieces(layout.numbers), guard):
         values = piece.to_numpy(dtype=np.float64)
         gene, cell = np.nonzero(values)
         yield cell, gene + start, values[gene, cell]
@@ -163,8 +164,8 @@ def _layout(path: Path) -> _Layout:
 
 
 def _text_columns(layout: _Layout) -> pd.DataFrame:
-    parts = list(layout.pieces(layout.text, 1 << 16))
-    return pd.concat(parts, ignore_index=True)[layout.text].fillna("")
+    parts = list(layout.pieces(layout.text))
+    return pd.concat(parts, ignore_index=True)[layout.text]
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -201,11 +201,14 @@ def _is_barcode(text: str) -> bool:
     return re.search("[ACGTN]{8,}", text) is not None
 
 
-def _head(file: Any) -> tuple[str, list[int]]:
+def _head(file: Any, path: Path) -> tuple[str, list[int]]:
     """Read the first lines of a Matrix Market file: what it holds, and rows, columns, entries."""
     banner = file.readline().decode(errors="replace").lower()
     if not banner.startswith("%%matrixmarket matrix coordinate") or "general" not in banner or "pattern" in banner:
-        raise ValueError(f"its first line is {banner.strip()[:60]!r}, not a general coordinate matrix of numbers")
+        raise InputError(
+            f"{path}: its first line is {banner.strip()[:60]!r}, so it is no sparse matrix of numbers (matrix "
+            "coordinate integer general); write it as one, such as with scipy.io.mmwrite"
+        )
     line = file.readline()
     while line.startswith(b"%") or (line and not line.strip()):
         line = file.readline()
@@ -215,7 +218,7 @@ def _head(file: Any) -> tuple[str, list[int]]:
 def _dimensions(path: Path) -> tuple[tuple[int, int], int, np.dtype[Any]]:
     """Return rows and columns, how many entries there are, and their type, of a Matrix Market file."""
     with _open(path) as file:
-        banner, (rows, columns, entries) = _head(file)
+        banner, (rows, columns, entries) = _head(file, path)
     return (rows, columns), entries, np.dtype(np.int64 if "integer" in banner else np.float64)
 
 
@@ -225,7 +228,7 @@ def _entries(path: Path, expected: int, dtype: np.dtype[Any], *, by_cell: bool) 
     seen = 0
     with _open(path) as file:
         with guard():
-            _head(file)
+            _head(file, path)
             pieces = (
                 pd.read_csv(
                     file,

@@ -91,11 +91,16 @@ def read_gmt(path: Path | str, name: str | None = None) -> GeneSets:
     if not sets:
         raise InputError(f"{path}: holds no gene set; expected GMT lines 'TERM<tab>description<tab>GENE<tab>GENE...'")
     return GeneSets(
-        name=name or path.name.removesuffix(".gz").removesuffix(".zip").removesuffix(".gmt"),
+        name=name or name_of(path),
         sets={term: tuple(genes) for term, genes in sets.items()},
         origin=str(path),
         descriptions={term: text for term, text in descriptions.items() if term in sets},
     )
+
+
+def name_of(path: Path | str) -> str:
+    """Return the name of a source that is read from a file: the file's without its endings."""
+    return Path(path).name.removesuffix(".gz").removesuffix(".zip").removesuffix(".gmt")
 
 
 def write_gmt(sets: GeneSets, path: Path | str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cellglass.enrichment.genesets import name_of
 from cellglass.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ def check_cells(cells: Cells, config: RunConfig) -> None:
     Raises
     ------
     InputError
-        If there are too few cells, a label column has fewer than two values with enough cells, or a batch or match
-        column has missing values or, of a batch, a value for each cell.
+        If there are too few cells, two sources of gene sets have one name, a label column has fewer than two values
+        with enough cells, or a batch or match column has missing values or, of a batch, a value for each cell.
     """
     from cellglass.evaluation.labels import encode_labels
 
@@ -44,6 +46,7 @@ def check_cells(cells: Cells, config: RunConfig) -> None:
             "%s: %d cells are few; metrics are measured on %d held-out ones, and concepts may not come back in others",
             cells.source, cells.n_cells, max(1, cells.n_cells // 10),
         )  # fmt: skip
+    _check_names(config.enrichment.gene_sets or ())
     for name in config.cells.labels:
         encode_labels(cells.column(name))
     for name in config.attribution.match:
@@ -55,6 +58,15 @@ def check_cells(cells: Cells, config: RunConfig) -> None:
             raise InputError(
                 f"{cells.source}: obs column {config.cells.batch!r} has {values} values for {cells.n_cells} cells, so "
                 "it is no batch; name the column of donors or samples"
+            )
+
+
+def _check_names(gene_sets: Sequence[str]) -> None:
+    names = [name_of(source) for source in gene_sets]
+    for name, source in zip(names, gene_sets, strict=True):
+        if names.count(name) > 1:
+            raise InputError(
+                f"gene sets {source}: two sources are called {name!r}, and tables tell them by that name; rename one"
             )
 
 
