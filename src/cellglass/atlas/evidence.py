@@ -80,6 +80,16 @@ def opening(pathways: pd.DataFrame) -> tuple[str, str]:
     return min(pairs, key=lambda pair: (in_order(pair[0]), in_order(pair[1])))
 
 
+def sureness(q: Any, null_q: Any) -> Array:
+    """Return by what gene sets are ordered, the surest first: q below 1 of what passes both, then the worse of the two.
+
+    null_q says what is significant, and is too coarse to choose by: it cannot be smaller than its random genes allow.
+    NaN where one of them is unknown.
+    """
+    worse = np.maximum(np.asarray(q, dtype=np.float64), np.asarray(null_q, dtype=np.float64))
+    return np.where(worse < SIGNIFICANT, np.asarray(q, dtype=np.float64) - 1.0, worse)
+
+
 def named_gene(var: pd.DataFrame) -> pd.DataFrame:
     """Return the gene that stands for each concept: the stronger of its two that is significant, or else ``top_gene``.
 

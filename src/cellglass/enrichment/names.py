@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 from cellglass.errors import InputError
+from cellglass.vocabulary import SIGNIFICANT
 
 LONGEST = 60
 LABEL_F1 = 0.5
-SIGNIFICANT = 0.05
 ABSENT = "low"
 """What stands before a gene, or gene set, whose absence drives a concept."""
 _MISSING = {"", "nan", "none", "<na>"}

@@ -19,11 +19,11 @@ from cellglass.evaluation.labels import Labels, encode_labels, shuffled, split
 from cellglass.evaluation.metric import Metric
 from cellglass.seeds import generator
 from cellglass.statistics import benjamini_hochberg
+from cellglass.vocabulary import SIGNIFICANT
 
 Array = np.ndarray[Any, Any]
 
 NULL_SHUFFLES = 5
-SIGNIFICANT = 0.05
 
 
 class Alignment(NamedTuple):
