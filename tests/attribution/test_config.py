@@ -21,7 +21,7 @@ def test_by_default_all_methods_of_ours_are_run():
         ({"path_on": ("expression",)}, "attribution.path_on has 'expression'"),
         ({"path_on": ()}, "attribution.path_on is empty"),
         ({"choose": "best"}, "attribution.choose is 'best'; it can be top or quantiles"),
-        ({"null": "far"}, "attribution.null is 'far'; it can be nearest or random"),
+        ({"null": "far"}, "attribution.null is 'far'; it can be matched or random"),
         ({"prototypes": 1}, "attribution.prototypes is 1; it must be at least 2"),
         ({"partners": 0}, "attribution.partners is 0"),
         ({"genes": 0}, "attribution.genes is 0; it must be at least 1"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellglass.attribution.neighbours import Pool, nearest, read_rows
+from cellglass.attribution.neighbours import Pool, distances, matched, nearest, read_rows
 from cellglass.errors import InputError
 
 
@@ -62,3 +62,23 @@ def test_rows_are_read_from_arrays_tensors_and_stores_alike():
         found = read_rows(source, "z", rows)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, matrix[rows])
+
+
+def test_distances_are_those_of_the_vectors():
+    vectors = np.random.default_rng(3).normal(7.0, 1.0, (50, 6)).astype(np.float32)
+    pool = Pool.read(vectors, "z", 50, at_most=100, seed=0)
+    wanted = np.linalg.norm(vectors.astype(float) - vectors[4], axis=1)
+    np.testing.assert_allclose(distances(pool, vectors[4]), wanted, atol=2e-3)
+
+
+def test_matched_cells_are_as_far_and_as_deep_as_the_wanted_ones_each_once():
+    rng = np.random.default_rng(4)
+    distance, depth, allowed = rng.gamma(4.0, 1.0, 400), rng.lognormal(7.0, 0.4, 400), rng.random(400) < 0.6
+    wanted = rng.choice(np.flatnonzero(~allowed), 5, replace=False)
+    found, free = matched(distance, depth, allowed, wanted), set(np.flatnonzero(allowed))
+    for mine, its in zip(found, wanted, strict=True):
+        cost = {i: np.log(distance[i] / distance[its]) ** 2 + np.log(depth[i] / depth[its]) ** 2 for i in free}
+        assert mine == min(cost, key=cost.get)
+        free.remove(mine)
+    assert matched(distance, depth, np.arange(400) < 2, wanted).tolist() in ([0, 1], [1, 0])
+    assert len(matched(np.zeros(4), np.zeros(4), np.zeros(4, dtype=bool), np.array([1]))) == 0

@@ -4,7 +4,7 @@ import pytest
 import scipy.sparse as sp
 
 from cellglass.attribution import Work
-from cellglass.attribution.pairs import choose_pairs, choose_prototypes
+from cellglass.attribution.pairs import at_real_distance, choose_pairs, choose_prototypes
 from cellglass.cells.cells import Cells
 
 
@@ -22,7 +22,7 @@ def test_real_partners_are_the_nearest_inactive_cells(toy):
         assert rows["partner"].tolist() == inactive[np.argsort(distance, kind="stable")[:3]].tolist()
 
 
-@pytest.mark.parametrize("null_kind", ["nearest", "random"])
+@pytest.mark.parametrize("null_kind", ["matched", "random"])
 def test_prototypes_are_the_most_active_cells_and_null_partners_active_ones_besides(toy, null_kind):
     dense = toy.codes.toarray()
     pairs = choose(toy, range(10), prototypes=4, partners=3, null=null_kind)
@@ -36,14 +36,27 @@ def test_prototypes_are_the_most_active_cells_and_null_partners_active_ones_besi
         assert null.groupby("prototype").size().eq(3).all()
 
 
-def test_null_partners_are_the_nearest_active_cells_that_are_no_prototypes(toy):
-    dense = toy.codes.toarray()
-    table = choose(toy, range(10), prototypes=4, partners=3).table
-    for (concept, prototype), rows in table[table["kind"] == "null"].groupby(["concept", "prototype"]):
-        others = np.flatnonzero(dense[:, concept] > 0)
-        others = np.setdiff1d(others, table.loc[table["concept"] == concept, "prototype"])
-        distance = ((toy.z[others].astype(float) - toy.z[prototype]) ** 2).sum(axis=1)
-        assert rows["partner"].tolist() == others[np.argsort(distance, kind="stable")[:3]].tolist()
+def test_null_partners_are_active_cells_as_far_and_as_deep_as_the_real_ones(toy):
+    dense, depth = toy.codes.toarray(), np.log(toy.cells.counts.sum(axis=1).A1)
+    table = choose(toy, range(10), prototypes=4, partners=1).table
+    by = table.set_index(["kind", "concept", "prototype"])["partner"]
+    real, null = by["real"], by["null"]
+    for (concept, prototype), mine in null.items():
+        its = real[concept, prototype]
+        prototypes = table.loc[table["concept"] == concept, "prototype"]
+        others = np.setdiff1d(np.flatnonzero(dense[:, concept] > 0), prototypes)
+        far = np.log(np.maximum(np.linalg.norm(toy.z.astype(float) - toy.z[prototype], axis=1), 1e-9))
+        cost = (far[others] - far[its]) ** 2 + (depth[others] - depth[its]) ** 2
+        assert cost[others == mine] == pytest.approx(cost.min(), abs=1e-4)
+
+
+def test_the_report_says_how_far_real_and_null_partners_are(toy):
+    pairs = choose(toy, range(10), prototypes=4, partners=3)
+    far = np.linalg.norm(toy.z[pairs.table["prototype"]] - toy.z[pairs.table["partner"]], axis=1)
+    for concept, row in pairs.concepts.set_index("concept").iterrows():
+        for kind in ("real", "null"):
+            mine = (pairs.table["concept"] == concept) & (pairs.table["kind"] == kind)
+            assert row[f"{kind}_distance"] == pytest.approx(far[mine].mean(), rel=1e-5, nan_ok=True)
 
 
 def test_partners_match_in_the_columns_asked_for(toy):
@@ -110,3 +123,17 @@ def test_settings_reach_the_choice(toy):
     even = choose(toy, [0], choose="quantiles", prototypes=5).table["prototype"].unique()
     active = np.flatnonzero(dense > 0)
     assert even.tolist() == choose_prototypes(dense[active], active, 5, "quantiles").tolist()
+
+
+def test_effects_of_null_pairs_that_lie_nearer_are_stretched_to_the_real_distance(toy):
+    pairs = choose(toy, [0], prototypes=4, partners=3)
+    table, work = pairs.table, toy.work()
+    effects = np.ones((len(table), 2), dtype=np.float32)
+    null = (table["kind"] == "null").to_numpy()
+    far, near = pairs.concepts.loc[0, ["real_distance", "null_distance"]]
+    swapped = table.assign(kind=np.where(null, "real", "null"))
+    for given, kinds, ratio in ((table, null, far / near), (swapped, ~null, near / far)):
+        found = at_real_distance(work, given, effects)
+        assert (found[~kinds] == 1).all()
+        np.testing.assert_allclose(found[kinds], max(1.0, ratio), rtol=1e-5)
+    assert at_real_distance(work, table[~null], effects[~null]) is not None

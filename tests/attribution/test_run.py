@@ -211,7 +211,7 @@ def test_a_model_without_counterfactuals_gives_differential_expression_and_says_
         ({"match": ("donor",)}, "no obs column 'donor'"),
         ({"steps": 0}, "steps is 0"),
         ({"choose": "best"}, "top or quantiles"),
-        ({"null": "far"}, "nearest or random"),
+        ({"null": "far"}, "matched or random"),
     ],
 )
 def test_wrong_arguments_are_refused(toy, options, says):

@@ -34,9 +34,9 @@ class AttributionConfig:
     choose: str = "top"
     """Prototypes: ``top``, the cells that activate the concept most, or ``quantiles``, evenly over the ranks of its
     active cells."""
-    null: str = "nearest"
-    """Null partners: ``nearest``, the nearest active cells that are no prototypes, or ``random``, a seeded draw from
-    them."""
+    null: str = "matched"
+    """Null partners, from the active cells that are no prototypes: ``matched``, as far from the prototype and as deep as
+    real partners, or ``random``, a seeded draw."""
     on: tuple[str, ...] = READOUTS
     """What swaps and knock-outs read: ``activation`` (after the dictionary's selection), ``preactivation`` (before it),
     or both."""
@@ -60,7 +60,7 @@ class AttributionConfig:
         for name, known in (("methods", METHODS), ("on", READOUTS), ("path_on", READOUTS)):
             if not getattr(self, name):
                 raise InputError(f"attribution.{name} is empty; it can hold {', '.join(known)}")
-        for name, known in (("choose", ("top", "quantiles")), ("null", ("nearest", "random"))):
+        for name, known in (("choose", ("top", "quantiles")), ("null", ("matched", "random"))):
             if getattr(self, name) not in known:
                 raise InputError(f"attribution.{name} is {getattr(self, name)!r}; it can be {' or '.join(known)}")
         bounds = {"prototypes": 2, "partners": 1, "genes": 1, "steps": 1, "max_candidates": 1, "max_cells": 2}

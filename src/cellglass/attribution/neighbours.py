@@ -1,4 +1,4 @@
-"""Nearest allowed cells of a few cells, exactly, in the space of a site. Knows nothing of concepts.
+"""Nearest allowed cells of a few cells, exactly, in the space of a site, and cells as far off as others are.
 
 A float32 product finds a shortlist, float64 differences order it, and equal distances go to the lower cell position:
 two cells with equal activations are a tie whatever the rounding of the product.
@@ -105,3 +105,43 @@ def nearest(pool: Pool, queries: Array, allowed: Array, k: int) -> list[Array]:
         distance = np.square(pool.vectors[short].astype(np.float64) - query).sum(axis=1)
         found.append(pool.rows[short[np.argsort(distance, kind="stable")[:n]]])
     return found
+
+
+def distances(pool: Pool, query: Array) -> Array:
+    """Return the distance of each cell of the pool from `query` (width,), float64 (n,)."""
+    centred = query - pool.mean
+    square = np.einsum("ij,ij->i", pool.vectors, pool.vectors) - 2.0 * (pool.vectors @ centred) + centred @ centred
+    return np.sqrt(np.maximum(square.astype(np.float64), 0.0))
+
+
+def matched(distance: Array, depth: Array, allowed: Array, wanted: Array) -> Array:
+    """Return, for each wanted cell, an allowed cell that is about as far and about as deep; each is taken once.
+
+    Taken is, for one wanted cell after the other, what makes this least:
+
+        log(distance / distance wanted)^2 + log(depth / depth wanted)^2
+
+    Parameters
+    ----------
+    distance, depth : float, shape (n,)
+        How far each cell of a pool is from some cell, and its total count.
+    allowed : bool, shape (n,)
+        Which may be taken.
+    wanted : int, shape (k,)
+        Places of cells in the pool.
+
+    Returns
+    -------
+    int64, shape (at most k,)
+        Places in the pool, in the order of `wanted`; fewer where fewer are allowed.
+    """
+    least = 1e-6 * distance.max(initial=0.0) or 1.0
+    far, deep = np.log(np.maximum(distance, least)), np.log(np.maximum(depth, 1.0))
+    places = np.flatnonzero(allowed)
+    found: list[int] = []
+    for cell in wanted[: len(places)]:
+        cost = np.square(far[places] - far[cell]) + np.square(deep[places] - deep[cell])
+        best = int(cost.argmin())
+        found.append(int(places[best]))
+        places = np.delete(places, best)
+    return np.asarray(found, dtype=np.int64)

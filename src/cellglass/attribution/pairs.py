@@ -1,11 +1,10 @@
 """Which cells are compared for each concept: prototypes, their partners, and null partners. Runs no model.
 
 A prototype activates the concept. A real partner is one of the nearest cells in the site's space among those with
-activation exactly 0. A null partner activates the concept too, and by default is chosen by the same rule: nearest
-among the active cells that are no prototypes. So the two kinds are chosen alike but for the concept. Null partners
-drawn at random lie farther off than real ones and make nearness look like the concept: with pairs of active cells in
-place of real ones, a random null called 4 % of genes significant at q < 0.05, the nearest one fewer than 1 in 10,000
-(PBMCs, scVI).
+activation exactly 0. A null partner activates the concept too, is no prototype, and by default lies as far from the
+prototype as a real partner, with as many counts (`matched`): so the two kinds are alike but for the concept. The nearest
+active cells would not do: they lie nearer than real partners, differ in less, and whatever grows with distance would
+pass for the concept. Draws from all active cells lie farther off.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cellglass.attribution.neighbours import nearest, read_rows
+from cellglass.attribution.neighbours import distances, matched, nearest, read_rows
 from cellglass.attribution.work import Work
 from cellglass.seeds import generator
 
@@ -37,8 +36,9 @@ class Pairs(NamedTuple):
         or null). Sorted by concept, prototype rank, kind (real first) and partner rank.
     concepts : pandas.DataFrame
         One row a concept: ``concept``, ``n_active``, ``n_prototypes``, ``n_real``, ``n_null`` (pairs),
-        ``n_partner_cells`` (different cells among the real partners: a few hubs are fewer replicates than pairs) and
-        ``note`` (empty, or why there is less than was asked for).
+        ``n_partner_cells`` (different cells among the real partners: a few hubs are fewer replicates than pairs),
+        ``real_distance`` and ``null_distance`` (means over pairs, in the site's space; NaN without pairs) and ``note``
+        (empty, or why there is less than was asked for).
     """
 
     table: pd.DataFrame
@@ -63,6 +63,7 @@ def choose_pairs(work: Work, concepts: Sequence[int]) -> Pairs:
         active, value = work.active(concept)
         table, note = _pairs_of_one(work, concept, active, value)
         real = table["kind"] == "real"
+        far = pd.Series(distances_of(work, table), index=table.index)
         reports.append(
             {
                 "concept": concept,
@@ -71,6 +72,8 @@ def choose_pairs(work: Work, concepts: Sequence[int]) -> Pairs:
                 "n_real": int(real.sum()),
                 "n_null": int((~real).sum()),
                 "n_partner_cells": table.loc[real, "partner"].nunique(),
+                "real_distance": far[real].mean(),
+                "null_distance": far[~real].mean(),
                 "note": note,
             }
         )
@@ -81,7 +84,36 @@ def choose_pairs(work: Work, concepts: Sequence[int]) -> Pairs:
     return Pairs(table, pd.DataFrame(reports, columns=_REPORT).astype({"concept": np.int32}))
 
 
-_REPORT = ["concept", "n_active", "n_prototypes", "n_real", "n_null", "n_partner_cells", "note"]
+_REPORT = ["concept", "n_active", "n_prototypes", "n_real", "n_null", "n_partner_cells", "real_distance",
+           "null_distance", "note"]  # fmt: skip
+
+
+def distances_of(work: Work, table: pd.DataFrame) -> Array:
+    """Return how far prototype and partner of each pair are from each other, in the site's space; float64 (pairs,)."""
+    ends = (read_rows(work.activations, work.site, table[name].to_numpy()) for name in ("prototype", "partner"))
+    return np.asarray(np.linalg.norm(np.subtract(*ends), axis=1), dtype=np.float64)
+
+
+def at_real_distance(work: Work, pairs: pd.DataFrame, effects: Array) -> Array:
+    """Return `effects` of the pairs of one concept with those of null pairs as they would be at the real distance.
+
+    Where no active cells lie as far off as the real partners (a type of its own, far from all others), null pairs differ
+    in less. Effects grow with distance about in proportion, so those of null pairs are multiplied by
+
+        max(1, mean distance of real pairs / mean distance of null pairs)
+
+    Parameters
+    ----------
+    work : Work
+    pairs : pandas.DataFrame, m rows
+        Of one concept.
+    effects : float32, shape (m, n_genes)
+    """
+    null, far = (pairs["kind"] == "null").to_numpy(), distances_of(work, pairs)
+    if null.all() or not far[null].any() or far[~null].mean() <= far[null].mean():
+        return effects
+    stretch = far[~null].mean() / far[null].mean()
+    return np.where(null[:, None], effects * np.float32(stretch), effects)
 
 
 def _pairs_of_one(work: Work, concept: int, active: Array, value: Array) -> tuple[pd.DataFrame, str]:
@@ -98,20 +130,44 @@ def _pairs_of_one(work: Work, concept: int, active: Array, value: Array) -> tupl
     vectors = read_rows(work.activations, work.site, prototypes)  # (n, width)
     same = groups[prototypes][:, None] == groups[pool.rows][None, :]  # (n, pool)
     real = nearest(pool, vectors, inactive[None, :] & same, config.partners)  # n of <= partners
-    close = [np.empty(0, dtype=np.int64)] * n
-    if config.null == "nearest":
-        other = ~inactive & ~np.isin(pool.rows, prototypes)  # (pool,)
-        close = nearest(pool, vectors, other[None, :] & same, config.partners)
-    rng = generator(work.seed, "attribution", "null partners", concept)
-    null = [
-        _filled(rng, chosen, cell, prototypes, active[groups[active] == groups[cell]], config.partners)
-        for cell, chosen in zip(prototypes, close, strict=True)
-    ]
+    away = [distances(pool, vector) for vector in vectors]  # n of (pool,)
+    null = _null_partners(work, concept, prototypes, real, away, ~inactive)
     lacking = sum(len(partners) < config.partners for partners in real)
     # A prototype without a real partner measures nothing, nor do its null partners.
     null = [partners if len(r) else partners[:0] for r, partners in zip(real, null, strict=True)]
     note = f"{lacking} of {n} prototypes have fewer than {config.partners} partners" if lacking else ""
     return _table(list(prototypes), real, null, concept), note
+
+
+def _null_partners(
+    work: Work, concept: int, prototypes: Array, real: list[Array], away: list[Array], active: Array
+) -> list[Array]:
+    """Return, for each prototype, as many null partners as it was to have real ones.
+
+    Parameters
+    ----------
+    work : Work
+    concept : int
+    prototypes : int64, shape (n,)
+    real : list of n int64 arrays
+        The partners that they are to be like.
+    away : list of n float64 arrays, shape (pool,)
+        How far the cells of the pool are from each prototype.
+    active : bool, shape (pool,)
+        Which of them activate the concept.
+    """
+    config, pool, groups = work.config, work.pool, work.groups
+    others = active & ~np.isin(pool.rows, prototypes)  # (pool,)
+    rng = generator(work.seed, "attribution", "null partners", concept)
+    null = []
+    for cell, partners, distance in zip(prototypes, real, away, strict=True):
+        chosen = np.empty(0, dtype=np.int64)
+        if config.null == "matched":
+            mine = others & (groups[pool.rows] == groups[cell]) & ~np.isin(pool.rows, partners)
+            chosen = pool.rows[matched(distance, work.depth, mine, np.searchsorted(pool.rows, partners))]
+        cells = work.active(concept)[0]
+        null.append(_filled(rng, chosen, cell, prototypes, cells[groups[cells] == groups[cell]], config.partners))
+    return null
 
 
 def _filled(rng: np.random.Generator, chosen: Array, cell: int, prototypes: Array, matching: Array, n: int) -> Array:

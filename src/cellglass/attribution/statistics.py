@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.special import stdtr
 
 from cellglass.statistics import benjamini_hochberg
 
 Array = np.ndarray[Any, Any]
 _FEWEST = 3  # prototypes that a test needs
+_ROUNDING = 1e-12
 
 
 class GeneStatistics(NamedTuple):
@@ -27,7 +29,7 @@ class GeneStatistics(NamedTuple):
     se : float32
         Its standard error.
     p, q : float32
-        Of the test against the null; NaN where there are fewer than 3 prototypes with real and null pairs.
+        Of the test against the null; NaN where there is no test, or fewer than 3 prototypes with real and null pairs.
     """
 
     effect: Array
@@ -36,108 +38,136 @@ class GeneStatistics(NamedTuple):
     q: Array
 
 
-def paired(effects: Array, prototype: Array, null: Array, family: Array) -> GeneStatistics:
-    """Compare effects of real pairs with those of null pairs of the same prototypes.
+def described(effects: Array) -> GeneStatistics:
+    """Return mean and standard error of effects that have no null, such as those of knock-outs: p and q are NaN.
 
-    For gene g, real pairs i = 1..n with effects e_i, and prototypes p = 1..m:
+    Parameters
+    ----------
+    effects : float, shape (n, n_genes)
+        Effects in n pairs or prototypes.
+    """
+    n, nothing = len(effects), np.full(effects.shape[1], np.nan)
+    values = effects.astype(np.float64)
+    effect = values.mean(axis=0) if n else nothing
+    se = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else nothing
+    return GeneStatistics(*(np.asarray(x, dtype=np.float32) for x in (effect, se, nothing, nothing)))
 
-        effect = mean_i e_i          se = sd_i(e_i) / sqrt(n)
-        d_p    = mean of e over p's real partners - mean of e over p's null partners
-        t      = mean_p d_p / (sd_p(d_p) / sqrt(m)),  p = 2 P(T_{m-1} > |t|)
 
-    The unit of replication is the prototype: its partners share its counts, so they are averaged first. The test has
-    two sides, since a gene may hold a concept down. `se` is over pairs, as in Claye et al. (arXiv 2510.25807), and is
-    the smaller for pairs that share a prototype: it describes, the test decides. q: Benjamini and Hochberg over
-    `family`. Prototypes may share partners, which the test takes no account of: ``n_partner_cells`` in
-    `Pairs.concepts` tells. Held against pairs of active cells in place of real ones it stayed calibrated with null
-    partners chosen by the same rule (see ``pairs.py``).
+def paired(effects: Array, prototype: Array, partner: Array, null: Array, family: Array) -> GeneStatistics:
+    r"""Compare effects of real pairs with those of null pairs of the same prototypes.
+
+    For gene g, pairs i with effects e_i, of m prototypes p of which each has k_p real and l_p null partners:
+
+    .. math::
+
+        w_i = \frac{1}{m k_p} \text{ (real)}, \; \frac{-1}{m l_p} \text{ (null)}, \qquad
+        T = \sum_i w_i e_i, \qquad r_i = e_i - \text{mean of its kind}
+
+    T is the mean over prototypes of their real less their null mean. Pairs are not independent: those of a prototype
+    share its counts, and those of a partner, which may be the nearest cell of many prototypes, share that cell's. So
+    the variance of T has a part of each, less what both count (as in two-way clustering, Cameron, Gelbach and Miller
+    2011), with G the number of groups of equal weight that would be as uneven:
+
+    .. math::
+
+        V(group) = \frac{G}{G - 1} \sum_{j} \Big(\sum_{i \in j} w_i r_i\Big)^2, \qquad
+        G = 1 / \sum_j s_j^2, \quad s_j = \sum_{i \in j} |w_i|
+
+        V = V(prototypes) + \sum_{kind} \max(0, \, V(partners) - V(pairs)), \qquad
+        t = T / \sqrt{\max(V, \text{median of V over genes})}
+
+    The floor is for genes that most partners happen not to express: they scatter less than they would in other cells,
+    and their effects are small (as in SAM, Tusher et al. 2001). p is two-sided, since a gene may hold a concept down,
+    with the fewest degrees of freedom, G - 1, of the three groupings; q: Benjamini and Hochberg over `family`.
+
+    ``effect`` is the mean over real pairs and ``se`` its standard deviation over pairs / sqrt(pairs), as in Claye et
+    al. (arXiv 2510.25807): it describes, the test decides. What pairs of active cells in place of real ones get by
+    this test is in ``docs/results/calibration.md``.
 
     Parameters
     ----------
     effects : float, shape (n_pairs, n_genes)
         Effects, 0 where counts do not differ.
-    prototype : int, shape (n_pairs,)
-        Which prototype each pair belongs to.
+    prototype, partner : int, shape (n_pairs,)
+        Which prototype and which partner cell each pair has.
     null : bool, shape (n_pairs,)
         Which pairs are null pairs.
     family : bool, shape (n_genes,)
         Genes that are tested.
     """
-    real = effects[~null].astype(np.float64)  # (n, n_genes)
-    n = len(real)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        effect = real.mean(axis=0) if n else np.full(effects.shape[1], np.nan)
-        se = real.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(effects.shape[1], np.nan)
-    difference = prototype_differences(effects, prototype, null)  # (m, n_genes)
-    p = two_sided(difference) if len(difference) >= _FEWEST else np.full(effects.shape[1], np.nan)
-    return _result(effect, se, p, family)
+    shown = described(effects[~null])
+    weight = pair_weights(prototype, null)
+    kept = weight != 0
+    n = len(np.unique(prototype[kept]))
+    if n < _FEWEST:
+        return shown
+    p = crossed(effects[kept].astype(np.float64), prototype[kept], partner[kept], weight[kept])
+    p = np.where(family, p, np.nan)
+    q = np.full_like(p, np.nan)
+    tested = ~np.isnan(p)
+    if tested.any():
+        q[tested] = benjamini_hochberg(p[tested])
+    return shown._replace(p=p.astype(np.float32), q=q.astype(np.float32))
 
 
-def prototype_differences(effects: Array, prototype: Array, null: Array) -> Array:
-    """Return d, shape (m, n_genes): for each prototype with both, mean over its real minus mean over its null pairs."""
+def pair_weights(prototype: Array, null: Array) -> Array:
+    """Return w of each pair, (n_pairs,): 0 for a prototype that lacks one of the two kinds."""
+    weight = np.zeros(len(prototype))
     both = np.intersect1d(prototype[~null], prototype[null])
-    weights = np.zeros((len(both), len(effects)))  # (m, n_pairs)
-    for i, cell in enumerate(both):
-        mine = prototype == cell
-        weights[i, mine & ~null] = 1.0 / (mine & ~null).sum()
-        weights[i, mine & null] = -1.0 / (mine & null).sum()
-    values = effects.astype(np.float64)
-    return _above_rounding(weights @ values, np.abs(weights) @ np.abs(values))
+    for cell in both:
+        for kind, sign in ((~null, 1.0), (null, -1.0)):
+            mine = (prototype == cell) & kind
+            weight[mine] = sign / (len(both) * mine.sum())
+    return weight
 
 
-def knocked_out(effects: Array, counts: Array, family: Array) -> GeneStatistics:
-    """Compare a gene's knock-outs with knock-outs of the other genes that the same prototypes express as much.
-
-    For gene g, prototypes p = 1..m with effects e_p (0 where p does not express g):
-
-        effect = mean_p e_p          se = sd_p(e_p) / sqrt(m)
-        d_p    = e_p - mean of the effects in p of the other genes with counts in g's bin (1, 2-3, 4-7, 8-15, ...)
-
-    and a two-sided one-sample t-test of d over the prototypes that express g (at least 3). There is no partner, hence
-    no null pair: the null says that g matters to the concept as much as the average gene with as many counts in that
-    cell. It is not a rate of random genes: in a network nearly every gene has some effect of its own, so with many
-    prototypes many genes differ from that average. Read q as "consistent over prototypes", and the effect for size. A
-    gene alone in its bin is compared with all other genes of the cell.
+def crossed(effects: Array, prototype: Array, partner: Array, weight: Array) -> Array:
+    """Return the two-sided p of each gene, (n_genes,); see `paired`.
 
     Parameters
     ----------
-    effects : float, shape (n_prototypes, n_genes)
-        Effects, 0 where the gene is not expressed.
-    counts : float, shape (n_prototypes, n_genes)
-        Raw counts of the prototypes.
-    family : bool, shape (n_genes,)
-        Genes that are tested.
+    effects : float64, shape (n_pairs, n_genes)
+    prototype, partner : int, shape (n_pairs,)
+    weight : float, shape (n_pairs,)
+        Above 0 for real, below for null pairs; those of each kind add up to 1 and to -1.
     """
-    values = effects.astype(np.float64)
-    m = len(values)
-    effect = values.mean(axis=0) if m else np.full(effects.shape[1], np.nan)
-    se = values.std(axis=0, ddof=1) / np.sqrt(m) if m > 1 else np.full(effects.shape[1], np.nan)
-    expressed = counts > 0  # (m, n_genes)
-    others = _others(values, counts)
-    difference = np.where(expressed, _above_rounding(values - others, np.abs(values) + np.abs(others)), 0.0)
-    n = expressed.sum(axis=0)  # (n_genes,)
-    p = np.full(effects.shape[1], np.nan)
-    enough = n >= _FEWEST
-    if enough.any():
-        p[enough] = two_sided(difference[:, enough], n[enough], expressed[:, enough])
-    return _result(effect, se, p, family)
-
-
-def two_sided(d: Array, n: Array | None = None, counted: Array | None = None) -> Array:
-    """Return the two-sided p of a one-sample t-test of each column of `d` against 0.
-
-    With `counted` (bool, like `d`) only those entries count, and `n` says how many they are in each column. A column
-    that is 0 throughout has p = 1; one that is the same throughout and not 0 has p = 0; one of fewer than 2 entries has
-    NaN.
-    """
-    size = np.full(d.shape[1], len(d)) if n is None else n
+    difference = _above_rounding(weight @ effects, np.abs(weight) @ np.abs(effects))  # (n_genes,)
+    residual = np.empty_like(effects)  # weighted
+    for kind in (weight > 0, weight < 0):
+        w, e = weight[kind][:, None], effects[kind]
+        mean = (np.abs(w) * e).sum(axis=0)
+        residual[kind] = w * _above_rounding(e - mean, np.abs(e).max(axis=0))
+    variance, groups = _grouped(residual, np.abs(weight) / 2, prototype)
+    fewest = [groups]
+    for kind in (weight > 0, weight < 0):
+        w, r = np.abs(weight[kind]), residual[kind]
+        of_cells, groups = _grouped(r, w, partner[kind])
+        of_pairs, _ = _grouped(r, w, np.arange(len(r)))
+        variance += np.maximum(of_cells - of_pairs, 0.0)
+        fewest.append(groups)
+    freedom = min(fewest) - 1
+    if freedom < _ROUNDING:  # one partner cell for all: nothing says how much cells differ
+        return np.full(effects.shape[1], np.nan)
+    scatters = variance > 0
+    floor = np.median(variance[scatters]) if scatters.any() else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = d.sum(axis=0) / size  # (n_genes,)
-        residual = d - mean if counted is None else np.where(counted, d - mean, 0.0)
-        se = np.sqrt(np.square(residual).sum(axis=0) / (size - 1) / size)
-        t = np.abs(mean) / se
-    t[mean == 0] = 0.0
-    return np.where(size > 1, 2.0 * stdtr(size - 1, -t), np.nan)
+        t = np.abs(difference) / np.sqrt(np.maximum(variance, floor))
+    t[difference == 0] = 0.0
+    return np.asarray(2.0 * stdtr(freedom, -t))
+
+
+def _grouped(residual: Array, weight: Array, group: Array) -> tuple[Array, float]:
+    """Return V of a grouping of pairs, (n_genes,), and its G; `weight` adds up to 1. V is 0 where G is 1."""
+    sums = _sums(group)
+    groups = 1.0 / float(np.square(sums @ weight).sum())
+    correction = groups / (groups - 1) if groups > 1 + _ROUNDING else 0.0
+    return correction * np.square(sums @ residual).sum(axis=0), groups
+
+
+def _sums(group: Array) -> sp.csr_matrix:
+    """Return the matrix that sums over the members of each group, (groups, len(group))."""
+    _, number = np.unique(group, return_inverse=True)
+    return sp.csr_matrix((np.ones(len(number)), (number, np.arange(len(number)))))
 
 
 def _above_rounding(difference: Array, scale: Array) -> Array:
@@ -146,29 +176,4 @@ def _above_rounding(difference: Array, scale: Array) -> Array:
     Else a gene with the same effect everywhere, such as 1, would have a tiny difference of the same sign in each
     prototype, and a tiny p.
     """
-    return np.where(np.abs(difference) > 1e-12 * scale, difference, 0.0)
-
-
-def _others(values: Array, counts: Array) -> Array:
-    """Return, for each expressed gene of each row, the mean value of the other genes in its count bin (see above)."""
-    row, gene = np.nonzero(counts > 0)  # (expressed,) each
-    value = values[row, gene]
-    bins = np.maximum(np.frexp(counts[row, gene])[1] - 1, 0).astype(np.int64)  # the whole part of log2, exactly
-    key = row * 64 + bins  # one number for each bin of each row
-    size, total = np.bincount(key), np.bincount(key, weights=value)  # (bins,) each
-    all_size, all_total = np.bincount(row), np.bincount(row, weights=value)  # (m,) each
-    alone = size[key] < 2
-    n = np.where(alone, all_size[row], size[key])
-    s = np.where(alone, all_total[row], total[key])
-    out = np.zeros_like(values)
-    out[row, gene] = np.where(n > 1, (s - value) / np.maximum(n - 1, 1), 0.0)
-    return out
-
-
-def _result(effect: Array, se: Array, p: Array, family: Array) -> GeneStatistics:
-    p = np.where(family, p, np.nan)
-    q = np.full_like(p, np.nan)
-    tested = ~np.isnan(p)
-    if tested.any():
-        q[tested] = benjamini_hochberg(p[tested])
-    return GeneStatistics(*(np.asarray(x, dtype=np.float32) for x in (effect, se, p, q)))
+    return np.where(np.abs(difference) > _ROUNDING * scale, difference, 0.0)

@@ -122,6 +122,11 @@ class Work(Subject):
             .to_numpy(dtype=np.int64)
         )
 
+    @cached_property
+    def depth(self) -> Array:
+        """The total count of each cell of the pool, float64 (n,)."""
+        return np.asarray(self.cells.counts[self.pool.rows].sum(axis=1), dtype=np.float64).ravel()
+
     @property
     def genes(self) -> Array:
         """Ids of the genes."""

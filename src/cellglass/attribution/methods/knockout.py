@@ -4,8 +4,9 @@ For a prototype p with activation a_c(p) of concept c:
 
     effect_g = (a_c(p) - a_c(p with gene g at 0)) / a_c(p)
 
-0 where p does not express g. Reported is the mean over prototypes; q compares a gene with the others that the same
-prototypes express as much (`statistics.knocked_out`).
+0 where p does not express g. Reported are mean and standard error over prototypes, and no q: to a network nearly every
+gene that it reads matters a little, so whether an effect differs from 0, or from the average gene's, says nothing of
+the concept (of cells without any structure a third of the genes would pass), and there is no pair to take a null from.
 """
 
 from __future__ import annotations
@@ -43,11 +44,9 @@ def edits(block: Block) -> tuple[pd.DataFrame, Edits]:
 def rows(block: Block, on: str) -> pd.DataFrame:
     """Return the genes that a prototype expresses; ``n`` counts such prototypes."""
     work, frames = block.work, []
-    for concept, alone, effects, _, gene in block.changed[ENTRY.name].each(on, work.cells.n_genes):
+    for concept, _, effects, _, gene in block.changed[ENTRY.name].each(on, work.cells.n_genes):
         n = np.bincount(gene, minlength=work.cells.n_genes)  # (n_genes,)
-        counts = work.cells.counts[alone["prototype"].to_numpy()].toarray()  # (m, n_genes)
-        found = statistics.knocked_out(effects, np.where(n > 0, counts, 0), n > 0)
-        frames.append(tables.statistics_rows(concept, work.genes, found, n, np.ones(len(n))))
+        frames.append(tables.statistics_rows(concept, work.genes, statistics.described(effects), n, np.ones(len(n))))
     return tables.joined(frames, tables.MEASURED)
 
 

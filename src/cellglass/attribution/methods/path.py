@@ -14,6 +14,7 @@ import pandas as pd
 
 from cellglass.attribution import statistics, tables
 from cellglass.attribution.method import Method, needs
+from cellglass.attribution.pairs import at_real_distance
 from cellglass.attribution.work import Block, columns
 
 Array = np.ndarray[Any, Any]
@@ -33,7 +34,8 @@ def rows(block: Block, on: str) -> pd.DataFrame:
         )
         change = found.change[~null]  # (real pairs, n_genes)
         n = np.count_nonzero(change, axis=0)  # (n_genes,)
-        result = statistics.paired(found.effects, prototype, null, n > 0)
+        effects = at_real_distance(work, pairs, found.effects)
+        result = statistics.paired(effects, prototype, partner, null, n > 0)
         frames.append(tables.statistics_rows(concept, work.genes, result, n, change.mean(axis=0)))
         block.gaps += gaps(concept, on, null, found.gap)
         if on == ENTRY.reads(config)[0]:

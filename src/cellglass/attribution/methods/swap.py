@@ -18,6 +18,7 @@ import pandas as pd
 from cellglass.attribution import statistics, tables
 from cellglass.attribution.edits import DENSE, Edits
 from cellglass.attribution.method import Method, needs
+from cellglass.attribution.pairs import at_real_distance
 from cellglass.attribution.work import Block, columns
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def rows(block: Block, on: str) -> pd.DataFrame:
     for concept, pairs, effects, row, gene in block.changed[ENTRY.name].each(on, work.cells.n_genes):
         null = (pairs["kind"] == "null").to_numpy()  # (m,)
         n = np.bincount(gene[~null[row]], minlength=work.cells.n_genes)  # (n_genes,)
-        found = statistics.paired(effects, pairs["prototype"].to_numpy(), null, n > 0)
+        given = at_real_distance(work, pairs, effects), *columns(pairs, "prototype", "partner")
+        found = statistics.paired(*given, null, n > 0)
         frames.append(tables.statistics_rows(concept, work.genes, found, n, work.change(pairs[~null])))
     return tables.joined(frames, tables.MEASURED)
 
