@@ -231,7 +231,7 @@ def test_wrong_inputs_are_refused(toy):
 def test_planted_genes_are_recovered(toy):
     """The first latent reads five genes up and two down through a hidden unit of its own; other genes feed others."""
     rng = np.random.default_rng(11)
-    n, n_genes, up, down = 400, 60, [4, 9, 22, 31, 50], [13, 40]
+    n, n_genes, up, down = 1500, 60, [4, 9, 22, 31, 50], [13, 40]
     group = rng.random(n) < 0.4
     rate = np.full((n, n_genes), 1.0)
     rate[:, up] += 6.0 * group[:, None]
@@ -251,9 +251,8 @@ def test_planted_genes_are_recovered(toy):
     toy.dictionary.n_latents, toy.dictionary.k = 8, 8
     z = toy.model.activations(cells, ["z"])["z"]
     codes = toy.dictionary.encode(z).to_csr().tocsc()
-    result = attribute(
-        toy.model, cells, "z", toy.dictionary, codes, z, [0], config=AttributionConfig(on=("preactivation",))
-    )
+    config = AttributionConfig(prototypes=40, on=("preactivation",))
+    result = attribute(toy.model, cells, "z", toy.dictionary, codes, z, [0], config=config)
     effects = {
         method: result.effects(method, on, genes.index).loc[0]
         for method, on in (("swap", "preactivation"), ("knockout", "preactivation"), ("path", "activation"))
@@ -267,7 +266,9 @@ def test_planted_genes_are_recovered(toy):
     assert (effects["path"].iloc[down] < 0).all()
     rows = result.genes[(result.genes["method"] == "swap")].set_index("gene")
     assert (rows.loc[[f"g{i}" for i in up], "q"] < 0.01).all()
+    assert (rows.loc[[f"g{i}" for i in down], "q"] < 0.1).all()
     assert (rows.loc[rows.index.isin([f"g{i}" for i in others]), "q"] > 0.2).all()
+    assert result.genes.loc[result.genes["method"] == "knockout", "q"].isna().all()
     path = result.genes.loc[result.genes["method"] == "path", "effect"]
     real = result.pairs[result.pairs["kind"] == "real"]
     assert path.sum() == pytest.approx(real["difference"].mean(), rel=0.05)

@@ -35,8 +35,8 @@ class AttributionConfig:
     """Prototypes: ``top``, the cells that activate the concept most, or ``quantiles``, evenly over the ranks of its
     active cells."""
     null: str = "matched"
-    """Null partners, from the active cells that are no prototypes: ``matched``, as far from the prototype and as deep as
-    real partners, or ``random``, a seeded draw."""
+    """Null partners, from the cells in which the concept is on and that are no prototypes: ``matched``, as far from the
+    prototype and as deep as real partners, or ``random``, a seeded draw from all active ones."""
     on: tuple[str, ...] = READOUTS
     """What swaps and knock-outs read: ``activation`` (after the dictionary's selection), ``preactivation`` (before it),
     or both."""

@@ -138,6 +138,14 @@ class Work(Subject):
         cell, value = self.codes.indices[column].astype(np.int64), self.codes.data[column]
         return cell[value > 0], value[value > 0]
 
+    def on(self, concept: int) -> Array:
+        """Return the positions of the cells in which `concept` is on, ascending: not just above 0.
+
+        On is from half of the 99th percentile of the activations above 0 on.
+        """
+        cell, value = self.active(concept)
+        return cell[value >= np.quantile(value, 0.99) / 2] if len(value) else cell
+
     def change(self, pairs: pd.DataFrame) -> Array:
         """Return by how much prototypes exceed partners in log1p counts, mean over `pairs`, for each gene."""
         prototype, partner = columns(pairs, "prototype", "partner")
