@@ -25,6 +25,21 @@ def test_what_is_named():
     assert one() == one(label="nan", f1=1.0, term="", q=0.0) == "c7"
 
 
+def test_what_is_not_significant_is_not_named_and_what_is_absent_is_called_low():
+    given = {"best_label_q": [0.01], "best_term_statistic": [-2.0], "top_gene_q": [0.01], "top_gene_score": [-0.2]}
+
+    def named(**changed):
+        return machine_names(["NK"], [0.9], ["HALLMARK_HYPOXIA_X"], [0.01], ["STAT1"], [3], **{**given, **changed})[0]
+
+    assert named() == "c3 NK | low hypoxia x | low STAT1"
+    assert named(best_term_statistic=[2.0], top_gene_score=[0.2]) == "c3 NK | hypoxia x | STAT1"
+    for q in (0.05, math.nan):
+        assert named(best_label_q=[q]) == "c3 low hypoxia x | low STAT1"
+        assert named(top_gene_q=[q]) == "c3 NK | low hypoxia x"
+    with pytest.raises(InputError, match="give one each"):
+        named(top_gene_q=[])
+
+
 @given(
     rows=st.lists(st.tuples(*[st.text(max_size=90)] * 3, *[st.floats(0, 1)] * 2), max_size=6),
 )

@@ -51,17 +51,17 @@ def test_rows_are_kept_by_p_and_the_best_of_each_concept_whatever_their_p(random
     assert table["null_q"].isna().all()
 
 
-def test_rates_count_enriched_concepts_alone_and_pieces_change_nothing(random_sets, monkeypatch):
+def test_rates_count_depleted_concepts_where_a_test_sees_them_and_pieces_change_nothing(random_sets, monkeypatch):
     p = np.full((3, 4, 5), 0.9)
     p[0, :3, 0], p[1, 0, 1], p[2, :2, 2] = 1e-6, 1e-6, 1e-6
     statistic = np.ones_like(p)
     statistic[0, 2] = -1
-    whole = made(random_sets, statistic, p, draws=2)[0]
-    rate = whole.rate(ABOUT)
+    assert made(random_sets, statistic, p, draws=2)[0].rate(ABOUT)["value"] == 0.75
+    rate = made(random_sets, statistic, p, one_sided=True, draws=2)[0].rate(ABOUT)
     assert (rate["value"], rate["null"], rate["draws"], rate["n_tests"]) == (0.5, 0.375, 2, 20)
     assert rate["null_sd"] == pytest.approx(np.std([0.25, 0.5], ddof=1))
     monkeypatch.setattr(unit, "_BYTES", 24 * 4 * 3 * 2)
-    assert made(random_sets, statistic, p, draws=2)[0].rate(ABOUT) == rate
+    assert made(random_sets, statistic, p, one_sided=True, draws=2)[0].rate(ABOUT) == rate
 
 
 def test_one_draw_has_no_sd_and_none_no_null(random_sets):

@@ -140,12 +140,47 @@ def test_label_of_concepts():
         [codes, sp.csc_matrix((400, 1)), sp.csc_matrix((labels["half"] == "late").to_numpy()[:, None] * 1.0)]
     )
     table = label_of_concepts(codes, labels, 1)
-    assert table.columns.tolist() == ["latent", "label_column", "value", "f1", "ap"]
+    columns = ["latent", "label_column", "value", "f1", "ap", "null", "threshold", "p", "n", "q"]
+    assert table.columns.tolist() == columns
     assert table["latent"].tolist() == list(range(14))
     assert table.loc[5, ["label_column", "value", "f1", "ap"]].tolist() == ["type", "B.cell", 1.0, 1.0]
     assert table.loc[12, ["label_column", "value", "f1", "ap"]].tolist() == ["", "", 0.0, 0.0]
     assert table.loc[13, ["label_column", "value", "f1"]].tolist() == ["half", "late", 1.0]
     assert (table["label_column"] != "one").all()
+
+
+def test_the_p_of_a_label_is_that_of_permuting_the_labels_of_the_scoring_half():
+    rng = np.random.default_rng(2)
+    codes = sp.csc_matrix(rng.random((240, 6)) * (rng.random((240, 6)) < 0.4))
+    others = rng.choice(["b", "c", "d", "e", "f"], 240)
+    marked = codes[:, 0].toarray().ravel() + rng.random(240) > 1.1
+    labels = pd.DataFrame({"type": pd.Categorical(np.where(marked, "a", others))})
+    table, encoded = label_of_concepts(codes, labels, 3), encode_labels(labels["type"])
+    found = align(codes, encoded, 3, name="type")
+    score = ~split(encoded.code, 0.5, generator(3, "alignment", "type"))
+    share = np.bincount(encoded.code) / 240
+    for latent, row in table[table["p"].notna()].iterrows():
+        j = int((found.chosen[latent] - 2 * share / (1 + share)).argmax())
+        above = codes[score, latent].toarray().ravel() >= found.threshold[latent, j]
+        truth = encoded.code[score] == j
+        draws = [f1_score(rng.permutation(truth), above, zero_division=0) for _ in range(1000)]
+        assert row["p"] == pytest.approx(np.mean(np.array(draws) >= found.f1[latent, j] - 1e-9), abs=0.05)
+        assert row["null"] == pytest.approx(np.mean(draws), abs=0.01)
+        assert (row["n"], row["threshold"]) == (truth.sum(), found.threshold[latent, j])
+    assert table["p"].notna().sum() > 2
+    assert (table["q"] >= table["p"] - 1e-12)[table["p"].notna()].all()
+    assert (table.loc[~(table["q"] < 0.05), "value"] == "").all()
+    assert table.loc[0, "value"] == "a"
+
+
+def test_permuted_labels_name_no_concepts():
+    codes, labels = _planted()
+    labels["half"] = np.where(np.arange(400) < 200, "early", "late")
+    named = [
+        (label_of_concepts(codes, labels.sample(frac=1, random_state=i, ignore_index=True), i)["value"] != "").any()
+        for i in range(60)
+    ]
+    assert sum(named) <= 8  # of 60 at 5 %: more than 8 once in 500 times
 
 
 def test_without_labels_concepts_have_none():

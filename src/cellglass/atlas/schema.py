@@ -156,13 +156,42 @@ CONCEPT_COLUMNS: Mapping[str, str] = {
 TERM_CONCEPT_COLUMNS: Mapping[str, str] = {"best_term_q": "float32"}
 """Column that ``var`` has beside where the q-value of the gene set that names a concept was noted."""
 
+SIGNED_CONCEPT_COLUMNS: Mapping[str, str] = {
+    "best_term_statistic": "float32",
+    "best_term_test": "str",
+    "top_gene_score": "float32",
+    "top_gene_q": "float32",
+    "absent_gene": "str",
+    "absent_gene_score": "float32",
+    "absent_gene_q": "float32",
+}
+"""Columns that ``var`` has beside, all or none: the sign of the gene set that names a concept (below 0: depleted) and
+its test; score and q of ``top_gene``, which drives the concept by its presence; and the gene that does by its absence,
+whose score is below 0."""
+
+LABEL_CONCEPT_COLUMNS: Mapping[str, str] = {
+    "best_label_column": "str",
+    "best_label_null": "float32",
+    "best_label_q": "float32",
+    "best_label_n": "int32",
+    "threshold": "float32",
+}
+"""Columns that ``var`` has beside, all or none: the obs column of ``best_label``, its F1 under permuted labels, its q,
+cells of that value on the scoring half; and the activation from which on the concept counts as on."""
+
 CONSENSUS_COLUMNS: Mapping[str, str] = {"found_in": "int32", "stability": "float32", "consensus": "bool"}
 """Columns that ``var`` has beside, all or none: none where one seed ran, so that nothing is known."""
 
 TOKEN_CONCEPT_COLUMNS: Mapping[str, str] = {"gene_identity": "float32"}
 """Column that ``var`` has beside where the site has one row for each gene of a cell."""
 
-OPTIONAL_CONCEPT_COLUMNS = (TERM_CONCEPT_COLUMNS, CONSENSUS_COLUMNS, TOKEN_CONCEPT_COLUMNS)
+OPTIONAL_CONCEPT_COLUMNS = (
+    TERM_CONCEPT_COLUMNS,
+    SIGNED_CONCEPT_COLUMNS,
+    LABEL_CONCEPT_COLUMNS,
+    CONSENSUS_COLUMNS,
+    TOKEN_CONCEPT_COLUMNS,
+)
 
 LAYOUT = "X_umap"
 """Key of ``obsm`` of concepts.zarr: where each cell is drawn, float32 (cells, 2)."""

@@ -1,7 +1,7 @@
 """Which cells are compared for each concept: prototypes, their partners, and null partners. Runs no model.
 
 A prototype activates the concept. A real partner is one of the nearest cells in the site's space among those with
-activation exactly 0. In a null partner the concept is on (`Work.on`), it is no prototype, and by default it lies as far
+activation exactly 0. In a null partner the concept is strong (`Work.strong`), it is no prototype, and by default it lies as far
 from the prototype as a real partner, with as many counts (`matched`): so the two kinds are alike but for the concept.
 The nearest such cells would not do: they lie nearer than real partners, differ in less, and whatever grows with distance
 would pass for the concept. Nor would cells with a trace of it, which far ones often are: they have lost it too.
@@ -158,7 +158,7 @@ def _null_partners(
     """
     config, pool, groups = work.config, work.pool, work.groups
     others = active & ~np.isin(pool.rows, prototypes)  # (pool,)
-    on = others & np.isin(pool.rows, work.on(concept))
+    on = others & np.isin(pool.rows, work.strong(concept))
     others = on if on.sum() >= 2 * config.partners else others
     rng = generator(work.seed, "attribution", "null partners", concept)
     null = []

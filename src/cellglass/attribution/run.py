@@ -85,6 +85,7 @@ def attribute(
     *,
     config: AttributionConfig = AttributionConfig(),  # noqa: B008 (frozen)
     seed: int = 0,
+    thresholds: Array | None = None,
     progress: Progress = silent,
 ) -> AttributionResult:
     """Attribute concepts to genes.
@@ -109,6 +110,8 @@ def attribute(
         Which methods are run, and how. For formulas see ``methods``.
     seed : int
         Same seed, same result.
+    thresholds : float array, shape (n_latents,), optional
+        See `Work`: from which activation on a concept is on, for differential expression.
     progress : Progress
         Told how many concepts are done.
 
@@ -117,7 +120,7 @@ def attribute(
     InputError
         If an argument is invalid.
     """
-    work = Work(model, cells, site, dictionary, codes, activations, config, seed)
+    work = Work(model, cells, site, dictionary, codes, activations, config, seed, thresholds)
     return attribute_concepts(work, concepts, progress)
 
 

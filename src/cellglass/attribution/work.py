@@ -72,12 +72,16 @@ class Work(Subject):
         The model's activations at the site: the space in which partners are looked for.
     config : AttributionConfig
     seed : int
+    thresholds : float array, shape (n_latents,), optional
+        The activation from which on each concept is on, such as the one that marks a label best; where it is NaN, or
+        nothing is given, `much`.
     """
 
     codes: sp.csc_matrix
     activations: Activations
     config: AttributionConfig = field(default_factory=AttributionConfig)
     seed: int = 0
+    thresholds: Array | None = None
     _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
@@ -138,13 +142,17 @@ class Work(Subject):
         cell, value = self.codes.indices[column].astype(np.int64), self.codes.data[column]
         return cell[value > 0], value[value > 0]
 
-    def on(self, concept: int) -> Array:
-        """Return the positions of the cells in which `concept` is on, ascending: not just above 0.
-
-        On is from half of the 99th percentile of the activations above 0 on.
-        """
+    def strong(self, concept: int) -> Array:
+        """Return the positions of the cells that hold much of `concept`, ascending; see `much`."""
         cell, value = self.active(concept)
-        return cell[value >= np.quantile(value, 0.99) / 2] if len(value) else cell
+        return cell[value >= much(value)]
+
+    def on(self, concept: int) -> Array:
+        """Return the positions of the cells in which `concept` is on, ascending: at or above its threshold."""
+        cell, value = self.active(concept)
+        if self.thresholds is None or np.isnan(self.thresholds[concept]):
+            return self.strong(concept)
+        return cell[value >= self.thresholds[concept]]
 
     def change(self, pairs: pd.DataFrame) -> Array:
         """Return by how much prototypes exceed partners in log1p counts, mean over `pairs`, for each gene."""
@@ -187,6 +195,12 @@ class Block:
         from cellglass.attribution.effects import run_edits
 
         return run_edits(self)
+
+
+def much(values: Array) -> float:
+    """Return half of the 99th percentile of the activations above 0: less is a trace. Infinity where there are none."""
+    above = values[values > 0]
+    return float(np.quantile(above, 0.99)) / 2 if len(above) else float("inf")
 
 
 def columns(frame: pd.DataFrame, *names: str) -> list[Array]:

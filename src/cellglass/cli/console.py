@@ -86,13 +86,17 @@ def show_summary(summary: Mapping[str, Any]) -> None:
             highlight=False,
         )
     concepts = Table(
-        "concept", "cells", "best label (F1)", "its first genes", box=None, pad_edge=False, header_style="dim"
+        *("concept", "cells", "best label (F1)", "genes that drive it", "by their absence"),
+        box=None,
+        pad_edge=False,
+        header_style="dim",
     )
     for concept in summary["concepts"][:10]:
-        label = f"{concept['best_label']} ({concept['best_label_f1']:.2f})" if concept["best_label"] else ""
-        concepts.add_row(
-            escape(concept["name"]), f"{concept['density']:.1%}", escape(label), escape(", ".join(concept["genes"][:6]))
-        )
+        by_chance = f"; {concept['best_label_null']:.2f} by chance" if concept.get("best_label_null") is not None else ""
+        label = f"{concept['best_label']} ({concept['best_label_f1']:.2f}{by_chance})" if concept["best_label"] else ""
+        absent = ", ".join(concept.get("absent_genes", [])[:3])
+        cells = f"{concept['density']:.1%}"
+        concepts.add_row(*map(escape, (concept["name"], cells, label, ", ".join(concept["genes"][:6]), absent)))
     console.print(f"\nThe ten concepts that fit a label best, of {len(summary['concepts'])}:", highlight=False)
     console.print(concepts)
 

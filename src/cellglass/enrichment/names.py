@@ -9,7 +9,9 @@ from cellglass.errors import InputError
 
 LONGEST = 60
 LABEL_F1 = 0.5
-TERM_Q = 0.05
+SIGNIFICANT = 0.05
+ABSENT = "low"
+"""What stands before a gene, or gene set, whose absence drives a concept."""
 _MISSING = {"", "nan", "none", "<na>"}
 
 
@@ -20,44 +22,64 @@ def machine_names(
     best_term_q: Sequence[float],
     top_gene: Sequence[str | None],
     latent: Sequence[int],
+    *,
+    best_label_q: Sequence[float] | None = None,
+    best_term_statistic: Sequence[float] | None = None,
+    top_gene_q: Sequence[float] | None = None,
+    top_gene_score: Sequence[float] | None = None,
 ) -> list[str]:
     """Name each concept ``cLATENT label | term | gene``.
 
-    The label is named only if the concept marks it with F1 >= 0.5, the term only if q < 0.05, the gene if there is
-    one. The latent's number makes every name unique, and unlike a gene or an obs column. Prefixes and numbers of the
-    collections are left off terms (``HALLMARK_``, ``(GO:...)``, ``R-HSA-...``), and so are slashes and tabs; a long
-    term, then a long label, is cut at an ellipsis so that no name is longer than 60 characters.
+    The label is named only if the concept marks it with F1 >= 0.5 and q < 0.05, term and gene only if q < 0.05. What
+    drives the concept by its absence, a depleted term or a gene with a score below 0, is named as ``low TERM`` or
+    ``low GENE``. The latent's number makes every name unique, and unlike a gene or an obs column. Prefixes and numbers
+    of the collections are left off terms (``HALLMARK_``, ``(GO:...)``, ``R-HSA-...``), and so are slashes and tabs; a
+    long term, then a long label, is cut at an ellipsis so that no name is longer than 60 characters.
 
     Parameters
     ----------
     best_label, best_term, top_gene : sequences of str
         None, empty or NaN where there is none.
     best_label_f1, best_term_q : sequences of float
-        NaN where there is none.
+        NaN where there is none. The q of a term is that against random genes, `null_q`.
     latent : sequence of int
         Number of each concept in its dictionary.
+    best_label_q, top_gene_q : sequences of float, optional
+        NaN where nothing was tested, so that nothing is named. By default all are significant.
+    best_term_statistic, top_gene_score : sequences of float, optional
+        Below 0: by absence. By default by presence.
 
     Raises
     ------
     InputError
         If the lengths differ or a latent comes twice.
     """
-    columns = (best_label, best_label_f1, best_term, best_term_q, top_gene)
-    if any(len(column) != len(latent) for column in columns):
+    n = len(latent)
+    given = (best_label_q, best_term_statistic, top_gene_q, top_gene_score)
+    signs = [[default] * n if column is None else column for column, default in zip(given, (0, 1, 0, 1), strict=True)]
+    columns = (best_label, best_label_f1, best_term, best_term_q, top_gene, *signs)
+    if any(len(column) != n for column in columns):
         raise InputError(
-            f"names: columns of {[len(column) for column in columns]} values for {len(latent)} concepts; give one each"
+            f"names: columns of {[len(column) for column in columns]} values for {n} concepts; give one each"
         )
-    if len(set(latent)) != len(latent):
+    if len(set(latent)) != n:
         raise InputError("names: a latent comes twice; name each concept once")
     named = []
-    for label, f1, term, q, gene, number in zip(*columns, latent, strict=True):
-        parts = (_clean(label) if f1 >= LABEL_F1 else "", _short(_clean(term)) if q < TERM_Q else "", _clean(gene))
+    for label, f1, term, q, gene, label_q, statistic, gene_q, score, number in zip(*columns, latent, strict=True):
+        parts = (
+            _clean(label) if f1 >= LABEL_F1 and label_q < SIGNIFICANT else "",
+            _signed(_short(_clean(term)), statistic) if q < SIGNIFICANT else "",
+            _signed(_cut(_clean(gene), 20), score) if gene_q < SIGNIFICANT else "",
+        )
         named.append(_join(f"c{number}", *parts))
     return named
 
 
+def _signed(text: str, sign: float) -> str:
+    return f"{ABSENT} {text}" if text and sign < 0 else text
+
+
 def _join(number: str, label: str, term: str, gene: str) -> str:
-    gene = _cut(gene, 20)
     label = _cut(label, 30 if term else 60)
     room = LONGEST - len(number) - 1 - sum(len(part) + 3 for part in (label, gene) if part)
     if term:

@@ -81,8 +81,8 @@ def annotation_rate(concept: Array, p: Array, n_concepts: int, n_terms: int, alp
     Parameters
     ----------
     concept, p : arrays, shape (m,)
-        Concept and p-value of every test with p <= `alpha`. Tests of depletion (statistic below 0) count in the
-        correction but annotate nothing: they are given with concept -1.
+        Concept and p-value of every test with p <= `alpha`. Tests that are no finding, such as depletion by a test that
+        looks at the top of a ranking alone, count in the correction but annotate nothing: they have concept -1.
     n_concepts, n_terms : int
         All of them; BH runs over ``n_concepts * n_terms`` tests.
     alpha : float

@@ -43,10 +43,11 @@ class EnrichmentResult:
         concept (int32), source, term, test, ranking (str), statistic (float32), p, q (float64; BH within source, test
         and ranking over all concepts and terms), null_q (float32; false discovery rate against expression-matched
         random genes), n_genes (int32, measured genes of the term), leading_edge (str: at most 50 symbols joined by
-        ``;``, most extreme first). Rows with p < `alpha` and, of each concept, the 20 rows with the lowest p; the
-        corrections ran over all.
+        ``;``, most extreme first). Rows with p or null_q < `alpha` and, of each concept, the 20 rows with the lowest p;
+        the corrections ran over all.
     rates : list of dict
-        One for each source and test: share of concepts with an enriched term at q < `alpha` (``value``), the same for
+        One for each source and test: share of concepts with an enriched or, by a test that sees both ends of a ranking,
+        depleted term at q < `alpha` (``value``), the same for
         matched random genes (``null``, mean over ``draws`` draws, ``null_sd`` over them); ``calibrated`` and
         ``calibrated_null``, the same with null_q < `alpha`; and how many concepts, terms and tests.
     """
@@ -94,7 +95,9 @@ def enrich(
     Notes
     -----
     ``null_q`` is the false discovery rate against expression-matched random genes, with each term on the scale of its
-    own null: see `cellglass.enrichment.calibrate`. It is one-sided: it asks for enrichment.
+    own null: see `cellglass.enrichment.calibrate`. It is the claim: q takes genes for exchangeable, so that lists of
+    highly expressed genes get some set however they came about. Enriched and depleted terms (``statistic`` above and
+    below 0) are counted each among themselves; a test that looks at the top of a ranking alone finds no depletion.
 
     Raises
     ------

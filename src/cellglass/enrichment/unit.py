@@ -51,7 +51,7 @@ class Unit:
         shape = (len(rankings.scores), len(sets.terms))
         self.statistic, self.p = np.zeros(shape), np.ones(shape)
         self.edge = np.zeros(shape, dtype=rankings.scores.dtype)
-        self.calibration = Calibration(*shape, rankings.draws)
+        self.calibration = Calibration(*shape, rankings.draws, one_sided=one_sided)
         self.small: list[list[tuple[Array, Array]]] = [[] for _ in range(len(rankings))]
 
     def run(self, progress: partial[None]) -> None:
@@ -68,8 +68,9 @@ class Unit:
                 self.calibration.add(columns, z[0], z[1:])
             for draw, found in enumerate(self.small):
                 concept, term = np.nonzero(tested.p[draw] <= self.alpha)
-                enriched = tested.statistic[draw, concept, term] > 0
-                found.append((np.where(enriched, concept, -1), tested.p[draw, concept, term]))
+                statistic = tested.statistic[draw, concept, term]
+                counts = statistic > 0 if self.one_sided else statistic != 0
+                found.append((np.where(counts, concept, -1), tested.p[draw, concept, term]))
             progress(columns.stop, terms)
 
     def rate(self, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +116,7 @@ class Unit:
         order = np.lexsort((-np.abs(self.statistic), self.p), axis=1)
         place = np.empty_like(order)
         np.put_along_axis(place, order, np.broadcast_to(np.arange(terms), order.shape), axis=1)
-        kept = (self.p < self.alpha) | (place < BEST)
+        kept = (self.p < self.alpha) | (null_q < self.alpha) | (place < BEST)
         rows, at = np.nonzero(kept)
         by_rank = np.lexsort((place[rows, at], rows))
         rows, at = rows[by_rank], at[by_rank]

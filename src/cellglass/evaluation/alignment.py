@@ -18,10 +18,12 @@ from cellglass.errors import InputError
 from cellglass.evaluation.labels import Labels, encode_labels, shuffled, split
 from cellglass.evaluation.metric import Metric
 from cellglass.seeds import generator
+from cellglass.statistics import benjamini_hochberg
 
 Array = np.ndarray[Any, Any]
 
 NULL_SHUFFLES = 5
+SIGNIFICANT = 0.05
 
 
 class Alignment(NamedTuple):
@@ -116,11 +118,17 @@ def alignment_metrics(codes: sp.csc_matrix, labels: Labels, seed: int, *, name: 
 
 
 def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the label value that each concept marks best, over all columns of `labels`.
+    """Return the label value that each concept marks best, over all columns of `labels`, and whether it does.
 
-    The value is chosen on one half of the cells, by how far F1 exceeds that of calling every cell, 2 p / (1 + p) with p
-    the value's share: a concept that is on in half of the cells has a high F1 for a value that most cells have, and
-    tells nothing about it. The figures are those of the other half.
+    Value and threshold are chosen on one half of the cells, by how far F1 exceeds that of calling every cell,
+    2 s / (1 + s) with s the value's share: a concept that is on in half of the cells has a high F1 for a value that
+    most cells have, and tells nothing about it. The figures are those of the other half. There
+
+        p = P(TP' >= TP),  TP' ~ hypergeometric(cells, cells of the value, cells at or above the threshold)
+
+    is what permuting the labels of that half gives, exactly: value and threshold do not depend on them. It is taken
+    times the number of columns (their halves differ), and ``q`` is Benjamini and Hochberg's over the concepts that are
+    active in any cell. A value with q >= 0.05 is not named.
 
     Parameters
     ----------
@@ -135,28 +143,69 @@ def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> 
     Returns
     -------
     pandas.DataFrame
-        One row for each latent: ``latent`` (int32), ``label_column``, ``value`` (str; empty where no value
-        is marked better than by calling every cell), ``f1``, ``ap`` (float64; 0 there).
+        One row for each latent: ``latent`` (int32), ``label_column``, ``value`` (str; empty where none is marked
+        significantly), ``f1``, ``ap`` (float64; 0 there), ``null`` (mean F1 under permuted labels), ``threshold``,
+        ``p``, ``q`` (float64; NaN where no value is marked better than by calling every cell), ``n`` (int32: cells of
+        the value on the scoring half).
     """
-    n_latents = codes.shape[1]
-    best = np.zeros(n_latents)
-    column, value = np.full(n_latents, "", dtype=object), np.full(n_latents, "", dtype=object)
-    f1, ap = np.zeros(n_latents), np.zeros(n_latents)
+    encoded = {}
     for name in labels.columns:
         try:
-            encoded = encode_labels(labels[name])
+            encoded[str(name)] = encode_labels(labels[name])
         except InputError:
             continue
-        result = align(codes, encoded, seed, name=str(name))
-        share = np.bincount(encoded.code[encoded.code >= 0], minlength=len(encoded.names)) / (encoded.code >= 0).sum()
-        lift = result.chosen - 2 * share / (1 + share)
-        latent, j = np.arange(n_latents), lift.argmax(axis=1)
-        better = np.flatnonzero(lift[latent, j] > best)
-        best[better] = lift[better, j[better]]
-        column[better], value[better] = str(name), np.asarray(result.names, dtype=object)[j[better]]
-        f1[better], ap[better] = result.f1[better, j[better]], result.ap[better, j[better]]
-    table = {"latent": np.arange(n_latents, dtype=np.int32), "label_column": column, "value": value, "f1": f1, "ap": ap}
-    return pd.DataFrame(table)
+    n_latents = codes.shape[1]
+    table = pd.DataFrame({"latent": np.arange(n_latents, dtype=np.int32), "label_column": "", "value": ""})
+    table[["f1", "ap"]] = 0.0
+    table[["null", "threshold", "p"]] = np.nan
+    table["n"] = np.int32(0)
+    best = np.zeros(n_latents)
+    for name, of in encoded.items():
+        found, lift = _best_values(codes, of, seed, name)
+        better = lift > best
+        best[better] = lift[better]
+        table.loc[better, found.columns] = found.loc[better].astype(table.dtypes[found.columns])
+    table["p"] = np.minimum(table["p"] * len(encoded), 1.0)
+    live = np.diff(codes.tocsc().indptr) > 0
+    p = table["p"].where(live)
+    table["q"] = np.nan
+    if live.any():
+        table.loc[live, "q"] = benjamini_hochberg(p[live].fillna(1.0).to_numpy())
+    table.loc[p.isna(), "q"] = np.nan
+    unnamed = ~(table["q"] < SIGNIFICANT)
+    table.loc[unnamed, ["label_column", "value"]] = ""
+    table.loc[unnamed, ["f1", "ap"]] = 0.0
+    return table
+
+
+def _best_values(codes: sp.csc_matrix, labels: Labels, seed: int, name: str) -> tuple[pd.DataFrame, Array]:
+    """Return, for each latent, the value of one column that it marks best, with its figures; and by how much (lift)."""
+    from scipy.stats import hypergeom
+
+    first, choose, score = _halves(codes, labels, seed, name)
+    result = _align(labels, first, choose, score)
+    share = np.bincount(labels.code[labels.code >= 0], minlength=len(labels.names)) / (labels.code >= 0).sum()
+    lift = result.chosen - 2 * share / (1 + share)  # (n_latents, n_values)
+    latent, j = np.arange(len(lift)), lift.argmax(axis=1)
+    f1, threshold = result.f1[latent, j], result.threshold[latent, j]
+    above = score.value >= threshold[score.latent]
+    predicted = np.bincount(score.latent[above], minlength=len(lift))
+    n_cells, n_positive = int((~first & (labels.code >= 0)).sum()), result.n[j]
+    hits = np.rint(f1 * (predicted + n_positive) / 2)
+    chance = 2 * predicted * (n_positive / n_cells) / np.maximum(predicted + n_positive, 1)
+    found = pd.DataFrame(
+        {
+            "label_column": name,
+            "value": np.asarray(result.names, dtype=object)[j],
+            "f1": f1,
+            "ap": result.ap[latent, j],
+            "null": chance,
+            "threshold": threshold,
+            "p": hypergeom.sf(hits - 1, n_cells, n_positive, predicted),
+            "n": n_positive.astype(np.int32),
+        }
+    )
+    return found, lift[latent, j]
 
 
 def _halves(codes: sp.csc_matrix, labels: Labels, seed: int, name: str) -> tuple[Array, _Sorted, _Sorted]:

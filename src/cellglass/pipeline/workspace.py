@@ -14,7 +14,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.pipeline.run import Run
-from cellglass.seeds import generator
+from cellglass.seeds import derive, generator
 
 if TYPE_CHECKING:
     from cellglass.activations.store import Store
@@ -81,6 +81,23 @@ def open_coverage(run: Run) -> dict[str, dict[str, int]]:
 def open_labels(run: Run) -> pd.DataFrame:
     """Return the columns of obs that concepts are compared with, one row a cell."""
     return open_explained(run).obs[list(dict.fromkeys(run.config.cells.labels))]
+
+
+def open_best_labels(run: Run) -> pd.DataFrame:
+    """Return the label that each concept marks, with its q, and ``threshold``, from which on the concept is on.
+
+    That is the threshold of its F1 where it marks a label, and else that of `cellglass.attribution.work.much`; NaN for
+    a silent concept. See `label_of_concepts`; one row for each concept.
+    """
+    from cellglass.attribution.work import much
+    from cellglass.evaluation import label_of_concepts
+
+    codes = open_codes(run)
+    table = label_of_concepts(codes, open_labels(run), derive(run.config.seed, "evaluation", 0)).set_index("latent")
+    values = (codes.data[codes.indptr[i] : codes.indptr[i + 1]] for i in range(codes.shape[1]))
+    own = np.array([much(value) if len(value) else np.nan for value in values])
+    table["threshold"] = table["threshold"].where(table["value"] != "", own)
+    return table
 
 
 # -- activations -----------------------------------------------------------------------------------------------------

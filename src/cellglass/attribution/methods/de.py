@@ -1,4 +1,6 @@
-"""Differential expression of the cells that activate a concept against those that do not: the comparison, by scanpy.
+"""Differential expression of the cells in which a concept is on against all others: the comparison, by scanpy.
+
+On is at or above the concept's threshold (`Work.on`), not above 0: a half of the cells may hold a trace of a concept.
 
 It looks at the cells alone, never at the model: what differs between cells need not be what the model reads.
 """
@@ -107,7 +109,7 @@ def rows(block: Block, on: str) -> pd.DataFrame:  # noqa: ARG001 (there is one)
     work, frames = block.work, []
     expressed = work.once("de", lambda: Expressed(work.cells, at_most=work.config.max_cells, seed=work.seed))
     for concept in block.concepts:
-        found = expressed.compare(work.active(concept)[0], concept)
+        found = expressed.compare(work.on(concept), concept)
         if found is not None:
             nothing, n = np.full(len(found.t), np.nan), np.full(len(found.t), found.n)
             frames.append(

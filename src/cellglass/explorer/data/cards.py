@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cellglass.enrichment.registry import both_ends
 from cellglass.explorer.data.cells import composition, histogram
 from cellglass.explorer.data.facts import CARD_SHARD
 from cellglass.explorer.data.json import dumps, shorts
@@ -49,6 +50,7 @@ class Cards:
             listed, compared = genes(drivers, drivers.where("concept", latent), self.index)
             card = {
                 "genes": listed,
+                "absent": absent(drivers, drivers.where("concept", latent), self.index),
                 "compare": compared,
                 "pathways": pathways(meanings, meanings.where("concept", latent), self.index),
                 "labels": composition(source, column),
@@ -97,6 +99,23 @@ def genes(table: Rows, at: Array, index: SearchIndex) -> tuple[dict[str, Any], d
     return listed, compare(orders) if len(orders) > 1 else None
 
 
+def absent(table: Rows, at: Array, index: SearchIndex) -> dict[str, Any]:
+    """Return each method's last genes, with scores below 0: they drive the concept by their absence, the most first.
+
+    Rows are as in `genes`, under ``METHOD/ON``; a method without such genes has no entry.
+    """
+    numbers, listed = table.mapped("gene", index.numbers), {}
+    groups = dict(table.groups(at, "method", "on"))
+    for pair in index.genes.methods:
+        places = groups.get(pair, np.empty(0, dtype=np.int64))
+        last = places[table["score"][places] < 0][::-1][:TOP_GENES]
+        if len(last):
+            columns = (shorts(table[name][last]) for name in ("effect", "se", "score", "q"))
+            rows = zip(numbers[table["gene"][last]].tolist(), *columns, table["n"][last].tolist(), strict=True)
+            listed["/".join(pair)] = [list(row) for row in rows]
+    return listed
+
+
 def compare(orders: dict[str, Array]) -> dict[str, Any]:
     """Return the ranks of the first `COMPARED` genes of every method by all methods, the best mean log rank first."""
     every = np.unique(np.concatenate(list(orders.values())))
@@ -114,25 +133,34 @@ def compare(orders: dict[str, Array]) -> dict[str, Any]:
 
 
 def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]:
-    """Return, for each source, test and ranking, the enriched gene sets of the smallest q.
+    """Return, for each source, test and ranking, the gene sets of the smallest null q: enriched (``terms``), depleted.
 
     A row is [term, statistic, q, null q, number of genes, leading edge]; the leading edge has the number of a gene, or
-    its symbol where no gene has it. ``tested`` and ``enriched`` count gene sets.
+    its symbol where no gene has it. ``tested`` counts gene sets, ``enriched`` and ``n_depleted`` those of each kind;
+    by a test that looks at the top of a ranking alone none is depleted.
     """
     blocks = []
     for (origin, test, ranking), places in sorted(
         table.groups(at, "source", "test", "ranking"),
         key=lambda group: (in_order(group[0][1]), in_order(group[0][2]), group[0][0]),
     ):
-        enriched = places[table["statistic"][places] > 0]
-        first = enriched[:TOP_TERMS]
-        terms = [index.terms.number[origin, table.text("term", place)] for place in first]
-        edges = [edge(table.text("leading_edge", place), index) for place in first]
-        columns = (shorts(table[name][first]) for name in ("statistic", "q", "null_q"))
-        rows = [list(row) for row in zip(terms, *columns, table["n_genes"][first].tolist(), edges, strict=True)]
-        counts = {"tested": len(places), "enriched": len(enriched)}
-        blocks.append({"source": origin, "test": test, "ranking": ranking, **counts, "terms": rows})
+        by = np.nan_to_num(table["null_q"][places], nan=2.0)
+        places = places[np.lexsort((table["q"][places], by))]
+        statistic = table["statistic"][places]
+        enriched, depleted = places[statistic > 0], places[(statistic < 0) & both_ends(test)]
+        counts = {"tested": len(places), "enriched": len(enriched), "n_depleted": len(depleted)}
+        found = {"terms": term_rows(table, enriched, origin, index), "depleted": term_rows(table, depleted, origin, index)}
+        blocks.append({"source": origin, "test": test, "ranking": ranking, **counts, **found})
     return blocks
+
+
+def term_rows(table: Rows, places: Array, origin: str, index: SearchIndex) -> list[list[Any]]:
+    """Return the rows of the first gene sets; see `pathways`."""
+    first = places[:TOP_TERMS]
+    terms = [index.terms.number[origin, table.text("term", place)] for place in first]
+    edges = [edge(table.text("leading_edge", place), index) for place in first]
+    columns = (shorts(table[name][first]) for name in ("statistic", "q", "null_q"))
+    return [list(row) for row in zip(terms, *columns, table["n_genes"][first].tolist(), edges, strict=True)]
 
 
 def edge(text: str, index: SearchIndex) -> list[int | str]:

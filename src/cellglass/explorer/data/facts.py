@@ -173,7 +173,9 @@ def concepts(source: Source, index: SearchIndex) -> bytes:
     """Return what is known of each concept, a list for each column; null for a column that the atlas lacks."""
     var = source.var
 
-    def texts(name: str) -> list[str]:
+    def texts(name: str) -> list[str] | None:
+        if name not in var:
+            return None
         return ["" if value is None or value != value else str(value) for value in var[name].tolist()]
 
     def numbers(name: str) -> list[float | int | None] | None:
@@ -191,6 +193,18 @@ def concepts(source: Source, index: SearchIndex) -> bytes:
             "term": texts("best_term"),
             "term_q": shorts(index.term_q, 5),
             "gene": texts("top_gene"),
+            "gene_score": numbers("top_gene_score"),
+            "gene_q": numbers("top_gene_q"),
+            "absent": texts("absent_gene"),
+            "absent_score": numbers("absent_gene_score"),
+            "absent_q": numbers("absent_gene_q"),
+            "term_statistic": numbers("best_term_statistic"),
+            "term_test": texts("best_term_test"),
+            "label_column": texts("best_label_column"),
+            "f1_null": numbers("best_label_null"),
+            "label_q": numbers("best_label_q"),
+            "label_n": numbers("best_label_n"),
+            "threshold": numbers("threshold"),
             "named_by": texts("name_by"),
             "found_in": [int(n) for n in var["found_in"]] if "found_in" in var else None,
             "stability": numbers("stability"),

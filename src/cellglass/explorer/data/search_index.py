@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.atlas import schema
+from cellglass.enrichment.registry import both_ends
 from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.json import dumps, shorts
 from cellglass.explorer.data.source import Source
@@ -28,6 +29,12 @@ KEPT = 50
 ALIASES = ("alias", "aliases", "alias_symbol", "gene_alias", "synonyms", "gene_synonyms")
 """Columns of the counted genes that are looked for other names of a gene, the first one that is there."""
 _ENSEMBL = re.compile(r"ENS[A-Z]*G[0-9]{6,}(\.[0-9]+)?")
+
+
+def is_finding(statistic: Any, test: Any) -> Any:
+    """Say which rows of pathways can be findings: enriched, or depleted by a test that sees both ends of a ranking."""
+    ends = {name: both_ends(str(name)) for name in test.cat.categories}
+    return (statistic > 0) | ((statistic < 0) & test.map(ends).astype(bool))
 
 
 class Genes(NamedTuple):
@@ -105,7 +112,7 @@ class SearchIndex:
             position = self.positions(rows["concept"].to_numpy())
             rows, position = rows[position >= 0], position[position >= 0]
             inside = rows["term"].astype(object).to_numpy() == best[position]
-            worse = np.fmax(rows["q"].to_numpy(), rows["null_q"].to_numpy())  # a name should pass both
+            worse = np.maximum(rows["q"].to_numpy(), rows["null_q"].to_numpy())  # unknown where one of them is
             np.fmin.at(q, position[inside], worse[inside].astype(np.float64))
         ordered = sorted((str(source), str(term)) for source, term in names)
         terms = Terms(
@@ -144,18 +151,21 @@ class SearchIndex:
 
     @cached
     def by_gene(self) -> dict[str, Array]:
-        """Return for each gene and method the concepts with the largest scores above 0, as columns sorted by gene."""
+        """Return for each gene and method the concepts that it drives most, as columns sorted by gene.
+
+        A score below 0 is one of a gene that drives the concept by its absence.
+        """
         genes = self.genes
         found = TopK("group", ("rank", "latent"), KEPT)
         columns = ["concept", "method", "on", "gene", "score", "q"]
         for batch in self.source.atlas.tables.batches(schema.GENES, columns):
-            rows = batch[(batch["score"] > 0) & (self.positions(batch["concept"].to_numpy()) >= 0)]
+            rows = batch[(batch["score"] != 0) & (self.positions(batch["concept"].to_numpy()) >= 0)]
             method = _pair_codes(rows["method"], rows["on"], genes.methods)
             number = self.numbers(rows["gene"].cat.categories)[rows["gene"].cat.codes.to_numpy()]
             score = rows["score"].to_numpy()
             found.add(
                 group=number * len(genes.methods) + method,
-                rank=-score,
+                rank=-np.abs(score),
                 latent=rows["concept"].to_numpy(),
                 key=number,
                 method=method,
@@ -166,12 +176,15 @@ class SearchIndex:
 
     @cached
     def by_term(self) -> dict[str, Array]:
-        """Return for each gene set, test and ranking the enriched concepts of the smallest q, as columns by term."""
+        """Return for each gene set, test and ranking the concepts of the smallest null_q, then q, as columns by term.
+
+        A statistic below 0 is one of a concept in whose ranking the set is depleted.
+        """
         terms = self.terms
-        found = TopK("group", ("q", "rank", "latent"), KEPT)
+        found = TopK("group", ("by", "q", "rank", "latent"), KEPT)
         columns, first = ["concept", "source", "term", "test", "ranking", "statistic", "q", "null_q"], 0
         for batch in self.source.atlas.tables.batches(schema.PATHWAYS, columns):
-            chosen = (batch["statistic"] > 0) & (self.positions(batch["concept"].to_numpy()) >= 0)
+            chosen = is_finding(batch["statistic"], batch["test"]) & (self.positions(batch["concept"].to_numpy()) >= 0)
             rows, place = batch[chosen], first + np.flatnonzero(chosen)
             first += len(batch)
             term = _pair_codes(rows["source"], rows["term"], terms.names)
@@ -179,8 +192,9 @@ class SearchIndex:
             statistic = rows["statistic"].to_numpy()
             found.add(
                 group=(term * len(terms.tests) + test) * len(terms.rankings) + ranking,
+                by=np.nan_to_num(rows["null_q"].to_numpy(), nan=2.0),
                 q=rows["q"].to_numpy(),
-                rank=-statistic,
+                rank=-np.abs(statistic),
                 latent=rows["concept"].to_numpy(),
                 key=term,
                 test=test,

@@ -17,17 +17,16 @@ from cellglass.pipeline.workspace import (
     LAYOUT,
     of_tokens,
     open_activations,
+    open_best_labels,
     open_codes,
     open_concepts,
     open_coverage,
     open_explained,
     open_identity,
-    open_labels,
     open_means,
     open_model,
     open_token_genes,
 )
-from cellglass.seeds import derive
 
 
 class AtlasStage(Stage):
@@ -38,7 +37,7 @@ class AtlasStage(Stage):
     outputs = ("concepts.zarr",)
     needs = ("model", "activations", "layout", "codes", "genes", "pathways", "consensus")
     optional = ("tokens.parquet", "expression.zarr")
-    revision = 3
+    revision = 4
 
     def settings(self) -> Any:
         """Return what the tables show beside what earlier stages made."""
@@ -102,53 +101,101 @@ def _consensus_facts(run: Run) -> dict[str, Any]:
 
 
 def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
-    """Return one row for each concept: how often and how strongly it is active, its best label, term, gene, name.
+    """Return one row for each concept: how often and how strongly it is active, its best label, term, genes, name.
 
     Where several seeds ran, also in how many of the others it is found; of one seed alone that is not known.
     """
     from cellglass.atlas.schema import CONSENSUS_COLUMNS
     from cellglass.enrichment import machine_names
-    from cellglass.evaluation import label_of_concepts
 
     n_cells, n_latents = codes.shape
     active = np.diff(codes.indptr)
     table = pd.DataFrame({"latent": np.arange(n_latents, dtype=np.int32), "density": active / n_cells})
     table["mean_activation"] = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(active, 1)
     table["max_activation"] = np.asarray(codes.max(axis=0).todense()).ravel()
-    labels = label_of_concepts(codes, open_labels(run), derive(run.config.seed, "evaluation", 0)).set_index("latent")
-    table["best_label"] = table["latent"].map(labels["value"]).fillna("").astype(str)
-    table["best_label_f1"] = table["latent"].map(labels["f1"]).astype("float32")
-    table["top_gene"] = table["latent"].map(_top_gene(run)).fillna("")
-    terms = _best_term(run)
-    table["best_term"] = table["latent"].map(terms["term"]).fillna("")
-    table["best_term_q"] = table["latent"].map(terms["q"]).astype("float32")
+    labels = open_best_labels(run)
+    for name, source in _LABEL.items():
+        table[name] = labels[source].to_numpy()
+    for name, values in {**_ends(run), **_best_term(run)}.items():
+        table[name] = table["latent"].map(values)
+    texts = ["top_gene", "absent_gene", "best_term", "best_term_test"]
+    table[texts] = table[texts].fillna("").astype(str)
     table["name_by"] = "machine"
     found = pd.read_parquet(run.path(CONSENSUS)).set_index("latent")
     for name in CONSENSUS_COLUMNS if found["others"].max() else ():
         table[name] = found[name].loc[table["latent"]].to_numpy()
-    columns = ("best_label", "best_label_f1", "best_term", "best_term_q", "top_gene", "latent")
-    return table.set_index(pd.Index(machine_names(*(table[name].tolist() for name in columns))))
+    columns = ("best_label", "best_label_f1", "best_term", "best_term_q")
+    gene, score, q = _named_gene(table)
+    names = machine_names(
+        *(table[name].tolist() for name in columns),
+        gene,
+        table["latent"].tolist(),
+        best_label_q=table["best_label_q"].tolist(),
+        best_term_statistic=table["best_term_statistic"].tolist(),
+        top_gene_score=score,
+        top_gene_q=q,
+    )
+    return table.set_index(pd.Index(names))
 
 
-def _top_gene(run: Run) -> dict[int, str]:
-    from cellglass.atlas.summary import best_genes
+_LABEL = {
+    "best_label": "value",
+    "best_label_f1": "f1",
+    "best_label_column": "label_column",
+    "best_label_null": "null",
+    "best_label_q": "q",
+    "best_label_n": "n",
+    "threshold": "threshold",
+}
+"""Columns of the table of concepts, and those of `open_best_labels`."""
 
-    return {concept: genes[0] for concept, genes in best_genes(run.path("genes.parquet"), n=1).items()}
+
+def _named_gene(table: pd.DataFrame) -> tuple[list[str], list[float], list[float]]:
+    """Return symbol, score and q of the gene that names each concept: the stronger of the two that are significant."""
+    from cellglass.enrichment.names import SIGNIFICANT
+
+    strength = [
+        table[f"{end}_gene_score"].abs().where(table[f"{end}_gene_q"] < SIGNIFICANT, -1.0).fillna(-1.0).to_numpy()
+        for end in ("top", "absent")
+    ]
+    absent = strength[1] > strength[0]
+    gene, score, q = (
+        np.where(absent, table[f"absent_gene{part}"], table[f"top_gene{part}"]).tolist()
+        for part in ("", "_score", "_q")
+    )
+    return gene, score, q
 
 
-def _best_term(run: Run) -> pd.DataFrame:
-    """Return, by concept, the term that names it: enriched, lowest q on the first ranking, then the strongest."""
+def _ends(run: Run) -> dict[str, dict[int, Any]]:
+    """Return, by concept, the gene that drives it most by its presence, and by its absence, with score and q."""
+    from cellglass.atlas.summary import extreme_genes
+
+    found: dict[str, dict[int, Any]] = {}
+    ends = extreme_genes(run.path("genes.parquet"), n=1)
+    for place, name in enumerate(("top_gene", "absent_gene")):
+        for part, suffix in (("symbol", ""), ("score", "_score"), ("q", "_q")):
+            values = {concept: getattr(genes[place], part) for concept, genes in ends.items()}
+            found[name + suffix] = {concept: value[0] for concept, value in values.items() if value}
+    return found
+
+
+def _best_term(run: Run) -> dict[str, dict[int, Any]]:
+    """Return, by concept, the term that names it: lowest null_q on the first ranking, then the strongest.
+
+    Its q is the larger of its `null_q` and its `q`, unknown where no random genes were drawn. Depleted terms count
+    where the test sees both ends of a ranking.
+    """
     from cellglass.atlas.schema import PATHWAYS
+    from cellglass.enrichment.registry import both_ends
 
-    table = pd.read_parquet(
-        run.path(PATHWAYS), columns=["concept", "term", "test", "ranking", "q", "null_q", "statistic"]
-    )
-    if not len(table):
-        return pd.DataFrame({"term": [], "q": []})
-    table = table[(table["ranking"] == table["ranking"].iloc[0]) & (table["statistic"] > 0)]
-    worse = table[["q", "null_q"]].max(axis=1)  # a name should pass both
-    table = table.assign(q=worse, strength=-table["statistic"]).sort_values(
-        ["concept", "q", "test", "strength", "term"]
-    )
-    best: pd.DataFrame = table.drop_duplicates("concept").set_index("concept")[["term", "q"]]
-    return best
+    columns = ["concept", "term", "test", "ranking", "q", "null_q", "statistic"]
+    table = pd.read_parquet(run.path(PATHWAYS), columns=columns)
+    if len(table):
+        depletion = table["test"].map({name: both_ends(name) for name in table["test"].unique()}).astype(bool)
+        findings = (table["statistic"] > 0) | ((table["statistic"] < 0) & depletion)
+        table = table[(table["ranking"] == table["ranking"].iloc[0]) & findings]
+    worse = np.maximum(table["q"], table["null_q"])  # NaN where one is: nothing is claimed then
+    table = table.assign(worse=worse, strength=-table["statistic"].abs())
+    best = table.sort_values(["concept", "worse", "test", "strength", "term"]).drop_duplicates("concept")
+    of = {"best_term": "term", "best_term_q": "worse", "best_term_statistic": "statistic", "best_term_test": "test"}
+    return {name: dict(zip(best["concept"], best[column], strict=True)) for name, column in of.items()}

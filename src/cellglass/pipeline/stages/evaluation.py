@@ -44,7 +44,7 @@ class EvaluationStage(Stage):
     does = "measure how good it is"
     outputs = ("evaluation.json",)
     needs = ("model", "activations", "dictionaries", "genes", "pathways")
-    revision = 3
+    revision = 4
 
     def settings(self) -> Any:
         """Return the labels, and the seed of all samples."""
@@ -135,9 +135,10 @@ def annotation(rates: Sequence[Mapping[str, Any]]) -> list[Metric]:
         suffix = "" if rate["ranking"] == first else f".{rate['ranking']}"
         name = f"annotation.{rate['source']}.{rate['test']}{suffix}"
         ranked = f"{rate['test']} on genes ranked by {rate['ranking']}"
-        on = f"at least one of {rate['n_terms']} terms enriched by {ranked}"
+        on = f"at least one of {rate['n_terms']} terms enriched, or depleted, by {ranked}"
         matched = f"genes exchanged for genes of like mean expression, mean of {rate['draws']} draws"
-        plain = f"Share of concepts with {on}, at q < {rate['alpha']} (BH over concepts and terms); null: {matched}"
+        plain = f"Share of concepts with {on}, at q < {rate['alpha']} (BH over concepts and terms), which takes genes for "
+        plain += f"exchangeable and is no claim without its null or null_q (.calibrated); null: {matched}"
         strict = (
             f"Share of concepts with {on}, at null_q < {rate['alpha']}, which compares each term with what it gets "
         )

@@ -23,6 +23,7 @@ from cellglass.pipeline.workspace import (
     cell_site,
     of_tokens,
     open_activations,
+    open_best_labels,
     open_codes,
     open_concepts,
     open_explained,
@@ -51,11 +52,12 @@ class GenesStage(Stage):
     does = "find the genes behind each concept"
     outputs = (GENES, PAIRS, ATTRIBUTION)
     needs = ("model", "activations", "dictionaries", "codes")
-    revision = 2
+    revision = 3
 
     def settings(self) -> Any:
-        """Return how concepts are attributed."""
-        return {**dataclasses.asdict(self.run.config.attribution), "seed": self.run.config.seed}
+        """Return how concepts are attributed, and the labels, by which a concept's threshold is chosen."""
+        config = self.run.config
+        return {**dataclasses.asdict(config.attribution), "labels": list(config.cells.labels), "seed": config.seed}
 
     @cached_property
     def all_codes(self) -> sp.csc_matrix:
@@ -95,7 +97,8 @@ class GenesStage(Stage):
         config = replace(config, genes=_most_genes(model, site, config.genes))
         if isinstance(model, TokenConcepts):
             config = replace(config, on=("activation",))
-        return Work(model, self.cells, site, dictionary, self.codes, activations, config, seed)
+        on = open_best_labels(self.run)["threshold"].to_numpy(dtype=np.float64)
+        return Work(model, self.cells, site, dictionary, self.codes, activations, config, seed, on)
 
     def units(self) -> Sequence[str]:
         """Return the number of each block of live concepts."""

@@ -30,6 +30,7 @@ class PathwaysStage(Stage):
     does = "test what the genes mean"
     outputs = ("pathways.parquet", RATES)
     needs = ("model", "genes")
+    revision = 2
 
     def settings(self) -> Any:
         """Return how gene sets are tested, with the sha256 of each source; one that is not there is found here."""
