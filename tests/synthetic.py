@@ -115,7 +115,7 @@ def make_pathways(n_concepts: int, rng: np.random.Generator) -> pd.DataFrame:
                         "statistic": rng.uniform(1, 3),
                         "p": q / 5,
                         "q": q,
-                        "null_q": rng.uniform(0.2, 1),
+                        "null_q": min(1.0, 1.5 * q),
                         "n_genes": int(rng.integers(10, 80)),
                         "leading_edge": ";".join(rng.permutation(list(TYPES.values())[concept % len(TYPES)])[:6]),
                     }

@@ -78,6 +78,9 @@ READOUTS = ("activation", "preactivation", "expression")
 BASES = ("concepts", "site", "counts", "neurons", "pca", "ica", "nmf", "random")
 """What metrics are of: ``probe.LABEL.BASIS``, ``alignment.LABEL.VALUE.BASIS``, ``stability.BASIS``."""
 
+CONTROLS = ("untrained", "shuffled")
+"""What can be explained in place of a model, to see what says something of it."""
+
 STATUSES = ("open", "agreed", "doubtful", "artefact")
 """Status of a note."""
 CONFIDENCES = ("a guess", "weak", "fair", "strong", "certain")

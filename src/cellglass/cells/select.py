@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cellglass.cells.cells import Cells
+from cellglass.cells.strong import marking_genes, name_left_out, pearson_variance
 from cellglass.errors import InputError
 from cellglass.seeds import generator
 
@@ -23,15 +25,31 @@ _POINTS = 20
 Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def variable_genes(
-    cells: Cells, n: int, *, seed: int = 0, batch: str | None = None, max_cells: int = 20_000
-) -> Positions:
-    """Return the positions of the `n` most variable genes, ascending.
+_PEARSON_SHARE = 3
+"""One of so many of the genes asked for is the number of genes that come in by their Pearson residuals."""
 
-    Genes are ranked by the variance of their counts after standardisation by the trend of variance over mean (scanpy's
-    flavour ``seurat_v3``; Stuart et al., Cell 2019); where that trend cannot be fitted, by the variance of Pearson
-    residuals (Lause et al., Genome Biology 2021). Genes that fewer than max(3, 0.1 %) of the cells express are left
-    out first.
+
+def variable_genes(
+    cells: Cells,
+    n: int,
+    *,
+    seed: int = 0,
+    batch: str | None = None,
+    labels: Sequence[str] = (),
+    max_cells: int = 20_000,
+) -> Positions:
+    """Return the positions of the genes that a model should see, ascending: `n`, and what those would lose.
+
+    The `n` genes are those with the highest variance after standardisation by the trend of variance over mean (scanpy's
+    flavour ``seurat_v3``; Stuart et al., Cell 2019); where that trend cannot be fitted, of Pearson residuals (Lause et
+    al., Genome Biology 2021). That trend passes over a gene which few cells express very strongly, as a rare type does
+    its hormone, and over one that differs between batches. So there come with them
+
+    - the n / 3 genes with the highest variance of Pearson residuals over all cells, whatever their batch;
+    - of each value of `labels` the 10 genes with the largest Welch t above 0 (q < 0.05) against all other cells.
+
+    Genes that fewer than max(3, 0.1 %) of the cells express are left out first. Strong genes that are left out all the
+    same are named in a warning.
 
     Parameters
     ----------
@@ -41,14 +59,16 @@ def variable_genes(
     seed : int
         Which cells are looked at where there are more than `max_cells`.
     batch : str, optional
-        Column of obs: genes are ranked within each batch, and chosen by how many batches choose them.
+        Column of obs: the `n` genes are ranked within each batch, and chosen by how many batches choose them.
+    labels : sequence of str
+        Columns of obs whose values' genes are kept.
     max_cells : int
         Bounds time and memory.
     """
     if n < 1:
         raise InputError(f"{cells.source}: {n} variable genes cannot be chosen; ask for at least 1")
-    if batch is not None:
-        cells.column(batch)
+    for column in (*labels, *([] if batch is None else [batch])):
+        cells.column(column)
     if cells.n_cells > max_cells:
         rows = generator(seed, "variable genes").choice(cells.n_cells, max_cells, replace=False)
         cells = cells[np.sort(rows)]
@@ -58,8 +78,12 @@ def variable_genes(
         raise InputError(f"{cells.source}: no gene is seen in 3 cells or more, so none can be chosen; bring more cells")
     if n >= len(usable):
         return usable.astype(np.int64)
-    chosen = _most_variable(cells, usable, n, batch)
-    return np.sort(usable[chosen]).astype(np.int64)
+    spread = pearson_variance(cells, usable)  # (usable,)
+    strongest = np.argsort(-spread, kind="stable")[: max(1, n // _PEARSON_SHARE)]
+    marking = marking_genes(cells, usable, labels)
+    kept = np.unique(np.concatenate([_most_variable(cells, usable, n, batch), strongest, marking]))
+    name_left_out(cells, usable, spread, kept)
+    return np.sort(usable[kept]).astype(np.int64)
 
 
 def _most_variable(cells: Cells, usable: np.ndarray[Any, Any], n: int, batch: str | None) -> np.ndarray[Any, Any]:

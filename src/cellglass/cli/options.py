@@ -29,6 +29,7 @@ OFFERED: Mapping[str, str] = {
     "layers": "model.layers",
     "width": "model.width",
     "epochs": "model.epochs",
+    "control": "model.control",
     "dictionary": "dictionary.kind",
     "latents": "dictionary.latents",
     "k": "dictionary.k",

@@ -17,7 +17,7 @@ from cellglass.attribution.config import AttributionConfig
 from cellglass.dictionaries.registry import trained
 from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.errors import InputError
-from cellglass.vocabulary import DICTIONARIES
+from cellglass.vocabulary import CONTROLS, DICTIONARIES
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,15 @@ class ModelConfig:
     """Number of layers; by default 1 hidden layer of scVI, 4 layers of a transformer."""
     epochs: int | None = None
     """Passes over the cells; by default 100 of scVI, and what each transformer needs."""
+    control: str | None = None
+    """Explain, in place of the model, one that knows nothing: ``untrained``, its network with fresh weights, or
+    ``shuffled``, with its weights in random order. What both atlases have too says nothing of the model."""
     tokens_per_cell: int = 64
     """At a site with one row for each gene of a cell, the dictionary learns from at most this many rows of each."""
 
     def __post_init__(self) -> None:
+        if self.control is not None and self.control not in CONTROLS:
+            raise InputError(f"model.control is {self.control!r}; it can be {' or '.join(CONTROLS)}")
         _at_least("model", self, genes=1, latent=1, width=1, layers=1, epochs=1, tokens_per_cell=1)
 
 

@@ -27,6 +27,7 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
         [concept],
         config=small_run.config.attribution,
         seed=derive(0, "attribution"),
+        thresholds=workspace.open_best_labels(small_run)["threshold"].to_numpy(),
     ).genes
     table = pd.read_parquet(small_run.path("genes.parquet"))
     table = table[table["concept"] == concept]

@@ -84,6 +84,7 @@ def _facts(run: Run) -> dict[str, Any]:
             "kind": model.kind,
             "genes": len(model.genes),
             "fingerprint": model.fingerprint(),
+            **({"control": run.config.model.control} if run.config.model.control else {}),
             **open_coverage(run),
         },
         "dictionary": {"kind": dictionary.kind, "latents": dictionary.n_latents},

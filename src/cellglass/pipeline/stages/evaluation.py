@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cellglass.evaluation.run import Evaluation
     from cellglass.evaluation.tokens import TokenCells
 
+log = logging.getLogger(__name__)
 _RECORDS = "records.json"
 _SEED, _STABILITY, _IDENTITY = "seed-", "stability-", "identity"
 
@@ -108,6 +110,8 @@ class EvaluationStage(Stage):
         metrics += [metric for name, metrics in found.items() if not name.startswith(_SEED) for metric in metrics]
         rates, gaps = json.loads(self.run.path(RATES).read_text()), self.run.path(ATTRIBUTION, "gaps.parquet")
         metrics += [*annotation(rates), *completeness(pd.read_parquet(gaps))]
+        for said in lost_labels(metrics, self.run.config.cells.labels, self.run.config.cells.batch):
+            log.warning("%s", said)
         write_evaluation(self.run.folder, to_records(metrics))
 
     def _identity(self) -> list[Metric]:
@@ -125,6 +129,28 @@ class EvaluationStage(Stage):
                     sums.add(encode_rows(dictionary, view.rows.read, rows).tocsr(), view.rows.genes(rows))
                 shares[basis] = sums.identity()
         return identity_metric(shares["concepts"], shares.get("neurons"), view.rows.n_rows)
+
+
+def lost_labels(metrics: Sequence[Metric], labels: Sequence[str], batch: str | None) -> list[str]:
+    """Return what to say of each label that the site's probe reads far worse than the probe of the counts does.
+
+    Far worse is: by 3 points of accuracy or more, with errors half as many again, and a difference of more than three
+    standard errors of two shares.
+    """
+    said, by_name = [], {metric.metric: metric for metric in metrics}
+    for label in dict.fromkeys(labels):
+        site, counts = by_name.get(f"probe.{label}.site"), by_name.get(f"probe.{label}.counts")
+        if site is None or counts is None or not site.n:
+            continue
+        error = np.sqrt((site.value * (1 - site.value) + counts.value * (1 - counts.value)) / site.n)
+        lost = counts.value - site.value
+        if lost >= 0.03 and lost > 3 * error and 1 - site.value >= 1.5 * (1 - counts.value):
+            why = f"the batch {batch!r} that it was told may have taken it" if batch else "the model does not keep it"
+            said.append(
+                f"{label} is read from the model's site with an accuracy of {site.value:.3f} only, from the counts "
+                f"without any model with {counts.value:.3f}: {why}, and no concept can bring it back"
+            )
+    return said
 
 
 def annotation(rates: Sequence[Mapping[str, Any]]) -> list[Metric]:

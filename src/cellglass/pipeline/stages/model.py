@@ -42,6 +42,7 @@ class ModelStage(Stage):
     outputs = (EXPLAINED, MODEL)
     needs = ("cells",)
     optional = (COVERAGE,)
+    revision = 2
 
     def in_memory(self) -> bool:
         """Say whether the model lies in the caller's memory."""
@@ -51,16 +52,25 @@ class ModelStage(Stage):
         """Return what the model is: how it is fitted, or the sha256 of the one that was brought."""
         config, path = self.run.config, self.run.config.model.path
         brought = self.run.inputs.get("model")
+        control = {} if config.model.control is None else {"control": config.model.control, "seed": config.seed}
         if brought is not None:
-            return {"fingerprint": brought.fingerprint()}
+            if control and not registry.is_read_back(brought.kind):
+                raise InputError(
+                    f"a {brought.kind} model is not read back from its folder, so there is no run of a control of it; "
+                    "give cellglass.models.control.control_of(model, ...) in its place"
+                )
+            return {"fingerprint": brought.fingerprint(), **control}
         if path in registry.KINDS:
             kind, fit = registry.kind_to_fit(path), self._fit_config()
             kind.check_fit(fit, config.model.site)
             asked = {name: getattr(fit, name) for name in (*self._fitting().defaults, "batch")}
-            return {"fit": path, **asked, "seed": config.seed}
+            chosen_by = {"labels": list(config.cells.labels)} if "genes" in self._fitting().defaults else {}
+            return {"fit": path, **asked, **chosen_by, **control, "seed": config.seed}
         if path.startswith(EMBEDDING):
+            if control:
+                raise InputError(f"model.control is {config.model.control!r}, but {path} has no weights; leave it out")
             return {"embedding": path}
-        return {"fingerprint": _saved(path).fingerprint()}
+        return {"fingerprint": _saved(path).fingerprint(), **control}
 
     def do(self, name: str, folder: Path) -> None:  # noqa: ARG002 (there is one unit)
         """Write model, cells and coverage."""
@@ -75,8 +85,13 @@ class ModelStage(Stage):
             model = given.for_cells(cells)
             _write_aligned(cells, model, explained)
             _note_coverage(cells, given if len(given.genes) else model, folder / Path(COVERAGE).name)
-        if self.run.config.model.site is not None:
-            model.site(self.run.config.model.site)
+        config = self.run.config
+        if config.model.site is not None:
+            model.site(config.model.site)
+        if config.model.control is not None:
+            from cellglass.models.control import control_of
+
+            model = control_of(model, config.model.control, config.seed)
         model.save(folder / Path(MODEL).name)
 
     # -- fitting -----------------------------------------------------------------------------------------------------
@@ -99,7 +114,18 @@ class ModelStage(Stage):
             seed=derive(self.run.config.seed, config.path),
         )
 
+    def _warn_of_batch(self, cells: Cells) -> None:
+        """Say before the fit where the batch nearly is one of the labels."""
+        from cellglass.cells.confounding import confounded
+
+        config = self.run.config.cells
+        for label in config.labels if config.batch is not None else ():
+            said = confounded(cells, str(config.batch), label) if label != config.batch else None
+            if said is not None:
+                log.warning("%s", said)
+
     def _fit(self, cells: Cells) -> CellModel:
+        self._warn_of_batch(cells)
         checkpoint = self.run.unit_folder(self.name) / "checkpoint"
         config = replace(self._fit_config(), checkpoint=checkpoint, progress=self.run.progress)
         with threads(1) if self._fitting().one_thread else nullcontext():
@@ -111,7 +137,8 @@ class ModelStage(Stage):
 
         most = self.run.config.model.genes or self._fitting().defaults["genes"] or cells.n_genes
         seed = derive(self.run.config.seed, "genes")
-        chosen = variable_genes(cells, most, seed=seed, batch=self.run.config.cells.batch)
+        read = self.run.config.cells
+        chosen = variable_genes(cells, most, seed=seed, batch=read.batch, labels=read.labels)
         _write_aligned(cells, cells.genes.index[chosen], explained)
         return self._fit(open_cells(explained))
 
