@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellglass.attribution.neighbours import Pool, distances, matched, nearest, read_rows
+from cellglass.attribution.neighbours import Pool, distances, matched, nearest, read_rows, spread_out
 from cellglass.errors import InputError
 
 
@@ -82,3 +82,12 @@ def test_matched_cells_are_as_far_and_as_deep_as_the_wanted_ones_each_once():
         free.remove(mine)
     assert matched(distance, depth, np.arange(400) < 2, wanted).tolist() in ([0, 1], [1, 0])
     assert len(matched(np.zeros(4), np.zeros(4), np.zeros(4, dtype=bool), np.array([1]))) == 0
+
+
+def test_cells_are_spread_over_those_that_ask_and_shared_only_for_want_of_others():
+    same = [np.arange(9)] * 3
+    assert [mine.tolist() for mine in spread_out(same, 2, 1)] == [[0, 3], [1, 4], [2, 5]]
+    assert [mine.tolist() for mine in spread_out(same, 2, 2)] == [[0, 1], [0, 2], [1, 2]]
+    few = [np.array([5, 7])] * 3
+    assert [sorted(mine.tolist()) for mine in spread_out(few, 2, 1)] == [[5, 7]] * 3
+    assert [mine.tolist() for mine in spread_out([np.empty(0, dtype=np.int64)], 2, 1)] == [[]]

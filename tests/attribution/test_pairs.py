@@ -12,14 +12,22 @@ def choose(toy, concepts, *, seed=0, **config):
     return choose_pairs(toy.work(seed, **config), concepts)
 
 
-def test_real_partners_are_the_nearest_inactive_cells(toy):
+def test_real_partners_are_the_nearest_inactive_cells_each_of_two_prototypes_at_most(toy):
     dense = toy.codes.toarray()
     table = choose(toy, range(10), prototypes=4, partners=3).table
     assert len(table) > 100
-    for (concept, prototype), rows in table[table["kind"] == "real"].groupby(["concept", "prototype"]):
-        inactive = np.flatnonzero(dense[:, concept] == 0)
-        distance = ((toy.z[inactive].astype(float) - toy.z[prototype]) ** 2).sum(axis=1)
-        assert rows["partner"].tolist() == inactive[np.argsort(distance, kind="stable")[:3]].tolist()
+    for concept, rows in table[table["kind"] == "real"].groupby("concept"):
+        inactive, taken = np.flatnonzero(dense[:, concept] == 0), {}
+        order = {
+            p: inactive[np.argsort(((toy.z[inactive].astype(float) - toy.z[p]) ** 2).sum(axis=1), kind="stable")]
+            for p in rows["prototype"].unique()
+        }
+        mine = {p: [] for p in order}
+        for _ in range(3):
+            for p, cells in order.items():
+                mine[p].append(next(c for c in cells if c not in mine[p] and taken.get(c, 0) < 2))
+                taken[mine[p][-1]] = taken.get(mine[p][-1], 0) + 1
+        assert {p: mine_too["partner"].tolist() for p, mine_too in rows.groupby("prototype")} == mine
 
 
 @pytest.mark.parametrize("null_kind", ["matched", "random"])

@@ -145,3 +145,27 @@ def matched(distance: Array, depth: Array, allowed: Array, wanted: Array) -> Arr
         found.append(int(places[best]))
         places = np.delete(places, best)
     return np.asarray(found, dtype=np.int64)
+
+
+def spread_out(candidates: list[Array], k: int, at_most: int) -> list[Array]:
+    """Return the first `k` candidates of each list, but no cell in more than `at_most` lists.
+
+    All lists take their first cell, then their second, and so on: each the earliest of its candidates that is not yet
+    taken so often; where all are, the one that is least so.
+
+    Parameters
+    ----------
+    candidates : list of int64 arrays
+        For each of n cells others, the best first. To hold, they must be n k / `at_most` + k long.
+    k, at_most : int
+    """
+    found: list[list[int]] = [[] for _ in candidates]
+    taken: dict[int, int] = {}
+    for _ in range(k):
+        for mine, list_of in zip(found, candidates, strict=True):
+            free = [int(cell) for cell in list_of if cell not in mine]
+            if free:
+                cell = next((c for c in free if taken.get(c, 0) < at_most), min(free, key=lambda c: taken.get(c, 0)))
+                mine.append(cell)
+                taken[cell] = taken.get(cell, 0) + 1
+    return [np.asarray(mine, dtype=np.int64) for mine in found]

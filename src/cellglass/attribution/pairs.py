@@ -1,7 +1,7 @@
 """Which cells are compared for each concept: prototypes, their partners, and null partners. Runs no model.
 
 A prototype activates the concept. A real partner is one of the nearest cells in the site's space among those with
-activation exactly 0. In a null partner the concept is strong (`Work.strong`), it is no prototype, and by default it lies as far
+activation exactly 0; one cell is a partner of two prototypes at most, if there are others. In a null partner the concept is strong (`Work.strong`), it is no prototype, and by default it lies as far
 from the prototype as a real partner, with as many counts (`matched`): so the two kinds are alike but for the concept.
 The nearest such cells would not do: they lie nearer than real partners, differ in less, and whatever grows with distance
 would pass for the concept. Nor would cells with a trace of it, which far ones often are: they have lost it too.
@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cellglass.attribution.neighbours import distances, matched, nearest, read_rows
+from cellglass.attribution.neighbours import distances, matched, nearest, read_rows, spread_out
 from cellglass.attribution.work import Work
 from cellglass.seeds import generator
 
 Array = np.ndarray[Any, Any]
 MIN_ACTIVE = 6
 """A concept that fewer cells activate is reported and left out."""
+REUSED = 2
+"""Prototypes of a concept that one cell is a partner of, if there are others: a few hubs would be few replicates."""
 _log = logging.getLogger(__name__)
 
 
@@ -129,7 +131,9 @@ def _pairs_of_one(work: Work, concept: int, active: Array, value: Array) -> tupl
     prototypes = choose_prototypes(value, active, n, config.choose)  # (n,)
     vectors = read_rows(work.activations, work.site, prototypes)  # (n, width)
     same = groups[prototypes][:, None] == groups[pool.rows][None, :]  # (n, pool)
-    real = nearest(pool, vectors, inactive[None, :] & same, config.partners)  # n of <= partners
+    enough = -(-n * config.partners // REUSED) + config.partners
+    candidates = nearest(pool, vectors, inactive[None, :] & same, enough)
+    real = spread_out(candidates, config.partners, REUSED)  # n of <= partners
     away = [distances(pool, vector) for vector in vectors]  # n of (pool,)
     null = _null_partners(work, concept, prototypes, real, away, ~inactive)
     lacking = sum(len(partners) < config.partners for partners in real)
@@ -161,12 +165,17 @@ def _null_partners(
     on = others & np.isin(pool.rows, work.strong(concept))
     others = on if on.sum() >= 2 * config.partners else others
     rng = generator(work.seed, "attribution", "null partners", concept)
+    most = max(REUSED, -(-len(prototypes) * config.partners // max(int(others.sum()), 1)))
+    used = np.zeros(len(pool.rows), dtype=np.int64)
     null = []
     for cell, partners, distance in zip(prototypes, real, away, strict=True):
         chosen = np.empty(0, dtype=np.int64)
         if config.null == "matched":
             mine = others & (groups[pool.rows] == groups[cell]) & ~np.isin(pool.rows, partners)
-            chosen = pool.rows[matched(distance, work.depth, mine, np.searchsorted(pool.rows, partners))]
+            mine &= used < most
+            places = matched(distance, work.depth, mine, np.searchsorted(pool.rows, partners))
+            used[places] += 1
+            chosen = pool.rows[places]
         cells = work.active(concept)[0]
         null.append(_filled(rng, chosen, cell, prototypes, cells[groups[cells] == groups[cell]], config.partners))
     return null

@@ -190,7 +190,7 @@ ENTRY = GeneSetTest(
     title="GSEA",
     one_sided=False,
     wants="normal",
-    null_draws=10,
+    null_draws=25,
     cost="Rankings times permutations, for each size of set; null draws cost one walk down each ranking more.",
     bind=_bind,
 )

@@ -112,7 +112,7 @@ ENTRY = GeneSetTest(
     title="ORA",
     one_sided=True,
     wants="raw",
-    null_draws=20,
+    null_draws=25,
     cost="One sparse product of gene lists and sets for each draw; one table of p for all sizes of lists and sets.",
     bind=_bind,
 )

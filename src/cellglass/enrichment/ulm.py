@@ -89,7 +89,7 @@ ENTRY = GeneSetTest(
     title="ULM",
     one_sided=False,
     wants="normal",
-    null_draws=20,
+    null_draws=25,
     cost="One dense product of rankings and sets for each draw.",
     bind=_bind,
 )
