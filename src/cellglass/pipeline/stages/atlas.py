@@ -181,12 +181,14 @@ def _ends(run: Run) -> dict[str, dict[int, Any]]:
 
 
 def _best_term(run: Run) -> dict[str, dict[int, Any]]:
-    """Return, by concept, the term that names it: lowest null_q on the first ranking, then the strongest.
+    """Return, by concept, the term that names it: of those that are significant by null_q on the first ranking the
+    one of the lowest q (null_q is too coarse to choose by), else the one of the lowest null_q.
 
     Its q is the larger of its `null_q` and its `q`, unknown where no random genes were drawn. Depleted terms count
     where the test sees both ends of a ranking.
     """
     from cellglass.atlas.schema import PATHWAYS
+    from cellglass.enrichment.names import SIGNIFICANT
     from cellglass.enrichment.registry import both_ends
 
     columns = ["concept", "term", "test", "ranking", "q", "null_q", "statistic"]
@@ -196,7 +198,8 @@ def _best_term(run: Run) -> dict[str, dict[int, Any]]:
         findings = (table["statistic"] > 0) | ((table["statistic"] < 0) & depletion)
         table = table[(table["ranking"] == table["ranking"].iloc[0]) & findings]
     worse = np.maximum(table["q"], table["null_q"])  # NaN where one is: nothing is claimed then
-    table = table.assign(worse=worse, strength=-table["statistic"].abs())
-    best = table.sort_values(["concept", "worse", "test", "strength", "term"]).drop_duplicates("concept")
+    by = np.where(worse < SIGNIFICANT, table["q"] - 1, worse)
+    table = table.assign(worse=worse, by=by, strength=-table["statistic"].abs())
+    best = table.sort_values(["concept", "by", "test", "strength", "term"]).drop_duplicates("concept")
     of = {"best_term": "term", "best_term_q": "worse", "best_term_statistic": "statistic", "best_term_test": "test"}
     return {name: dict(zip(best["concept"], best[column], strict=True)) for name, column in of.items()}
