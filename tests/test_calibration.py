@@ -1,9 +1,10 @@
-"""The calibration of ``benchmarks/calibration.py``, in a few repetitions: random structure gets no more than its level."""
+"""The calibration of ``benchmarks/calibration.py``, in a few repetitions: random structure gets no findings."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def calibration(request: pytest.FixtureRequest) -> Any:
+def calibration() -> Iterator[Any]:
     sys.path.insert(0, str(BENCHMARKS))
-    request.addfinalizer(lambda: sys.path.remove(str(BENCHMARKS)))
-    where = importlib.util.spec_from_file_location("calibration", BENCHMARKS / "calibration.py")
-    assert where is not None
-    assert where.loader is not None
-    module = importlib.util.module_from_spec(where)
-    sys.modules["calibration"] = module
-    where.loader.exec_module(module)
-    return module
+    yield importlib.import_module("calibration")
+    sys.path.remove(str(BENCHMARKS))
 
 
 @pytest.mark.slow
@@ -46,7 +41,10 @@ def test_pairs_without_a_concept_lie_as_far_as_the_real_ones(calibration: Any) -
 
     work = calibration.explained(calibration.structureless(0), 0)
     concept = max(range(calibration.LATENTS), key=lambda c: -abs(len(work.active(c)[0]) - 100))
-    real, instead = choose_pairs(work, [concept]).table, calibration.without_real_partners(work, concept, hubs=False, seed=0)
+    real, instead = (
+        choose_pairs(work, [concept]).table,
+        calibration.without_real_partners(work, concept, hubs=False, seed=0),
+    )
     assert (work.codes[instead["partner"].to_numpy(), concept].toarray() > 0).all()
     far = {
         (name, kind): distances_of(work, table[table["kind"] == kind]).mean()

@@ -29,6 +29,7 @@ def slow(effects, prototype, partner, null):
     total = sum(w * effects[i] for i, w in weight.items())
     mean = {kind: sum(abs(w) * effects[i] for i, w in weight.items() if null[i] == kind) for kind in (False, True)}
     r = {i: effects[i] - mean[null[i]] for i in weight}
+
     def grouped(pairs, group, whole):
         sizes, sums = {}, {}
         for i in pairs:

@@ -30,6 +30,8 @@ def test_a_batch_that_goes_across_a_label_is_fine():
     fine = cells_of(condition=["stim", "ctrl"] * 100, donor=rng.choice(["d1", "d2"], 200).tolist())
     assert confounded(fine, "donor", "condition") is None
     # One batch holds nearly all cells of every type, and a type of few cells lies in one batch by chance.
-    one = cells_of(type=["a"] * 90 + ["b"] * 90 + ["rare"] * 5, donor=["d1"] * 88 + ["d2"] * 2 + ["d1"] * 90 + ["d2"] * 5)
+    one = cells_of(
+        type=["a"] * 90 + ["b"] * 90 + ["rare"] * 5, donor=["d1"] * 88 + ["d2"] * 2 + ["d1"] * 90 + ["d2"] * 5
+    )
     assert confounded(one, "donor", "type") is None
     assert confounded(cells_of(type=["a"] * 50, donor=["d"] * 50), "donor", "type") is None

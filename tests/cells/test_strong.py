@@ -54,7 +54,9 @@ def test_genes_that_mark_a_label_are_those_of_a_loop_over_scipy(pancreas: Cells)
     assert set(usable[sorted(wanted)]) <= set(variable_genes(pancreas, 60, labels=["cell_type", "fine"]))
 
 
-def test_strong_genes_that_are_left_out_are_named_in_one_line(pancreas: Cells, caplog: pytest.LogCaptureFixture) -> None:
+def test_strong_genes_that_are_left_out_are_named_in_one_line(
+    pancreas: Cells, caplog: pytest.LogCaptureFixture
+) -> None:
     spread = np.ones(800)
     spread[[3, 7]] = 9.0, 30.0
     with caplog.at_level(logging.WARNING, logger="cellglass"):

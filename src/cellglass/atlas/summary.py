@@ -28,12 +28,12 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
     dict
         The keys of `Atlas.summary`; ``title``, one line; ``evaluation``, the metric records; ``concepts``, the live
         ones, best aligned with a label first, each with ``name``, ``latent``, ``density``, ``best_label``,
-        ``best_label_f1``, ``best_label_null`` and ``best_label_q`` (F1 under permuted labels, and its q), ``best_term``,
-        ``best_term_q`` and ``best_term_statistic`` (below 0: depleted), ``found_in`` and ``consensus`` (None where one
-        seed ran), ``genes`` and ``absent_genes`` (symbols, of the first of `gene_rankings`: those that drive it by their
-        presence, and by their absence, the largest score, and the lowest below 0, first); ``other_seeds``, how many dictionaries of
-        other seeds the concepts were looked for in; ``coverage``, how many of the model's genes were ``found`` in the
-        cells and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was not counted).
+        ``best_label_f1``, ``best_label_null`` and ``best_label_q`` (F1 under permuted labels, and its q),
+        ``best_term``, ``best_term_q`` and ``best_term_statistic`` (below 0: depleted), ``found_in`` and ``consensus``
+        (None where one seed ran), ``genes`` and ``absent_genes`` (symbols, of the first of `gene_rankings`: those that
+        drive it by their presence, and by their absence, the most extreme first); ``other_seeds``, how many
+        dictionaries of other seeds the concepts were looked for in; ``coverage``, how many of the model's genes were
+        ``found`` in the cells and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was not counted).
     """
     facts = atlas.summary()
     facts["title"] = (

@@ -110,7 +110,7 @@ def write_genes(
 
 
 def write_pathways(folder: Path | str, tables: pd.DataFrame | Iterable[pd.DataFrame]) -> Path:
-    """Write ``pathways.parquet`` from one table or several; each is sorted by concept, source, test, ranking and null_q."""
+    """Write ``pathways.parquet`` from one table or several, each sorted by concept, source, test, ranking, null_q."""
     order = ["concept", "source", "test", "ranking", "null_q", "q", "p", "term"]
     prepared = (
         checks.as_columns(table, schema.PATHWAYS_COLUMNS, schema.PATHWAYS).sort_values(order, kind="stable")

@@ -92,7 +92,9 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         header_style="dim",
     )
     for concept in summary["concepts"][:10]:
-        by_chance = f"; {concept['best_label_null']:.2f} by chance" if concept.get("best_label_null") is not None else ""
+        by_chance = (
+            f"; {concept['best_label_null']:.2f} by chance" if concept.get("best_label_null") is not None else ""
+        )
         label = f"{concept['best_label']} ({concept['best_label_f1']:.2f}{by_chance})" if concept["best_label"] else ""
         absent = ", ".join(concept.get("absent_genes", [])[:3])
         cells = f"{concept['density']:.1%}"

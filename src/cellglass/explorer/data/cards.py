@@ -149,7 +149,10 @@ def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]
         statistic = table["statistic"][places]
         enriched, depleted = places[statistic > 0], places[(statistic < 0) & both_ends(test)]
         counts = {"tested": len(places), "enriched": len(enriched), "n_depleted": len(depleted)}
-        found = {"terms": term_rows(table, enriched, origin, index), "depleted": term_rows(table, depleted, origin, index)}
+        found = {
+            "terms": term_rows(table, enriched, origin, index),
+            "depleted": term_rows(table, depleted, origin, index),
+        }
         blocks.append({"source": origin, "test": test, "ranking": ranking, **counts, **found})
     return blocks
 

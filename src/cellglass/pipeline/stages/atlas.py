@@ -181,9 +181,10 @@ def _ends(run: Run) -> dict[str, dict[int, Any]]:
 
 
 def _best_term(run: Run) -> dict[str, dict[int, Any]]:
-    """Return, by concept, the term that names it: of those that are significant by null_q on the first ranking the
-    one of the lowest q (null_q is too coarse to choose by), else the one of the lowest null_q.
+    """Return, by concept, the term that names it, with its test, statistic and q.
 
+    Of those that are significant by null_q on the first ranking it is the one of the lowest q (null_q is too coarse to
+    choose by), else the one of the lowest null_q.
     Its q is the larger of its `null_q` and its `q`, unknown where no random genes were drawn. Depleted terms count
     where the test sees both ends of a ranking.
     """

@@ -163,7 +163,9 @@ def annotation(rates: Sequence[Mapping[str, Any]]) -> list[Metric]:
         ranked = f"{rate['test']} on genes ranked by {rate['ranking']}"
         on = f"at least one of {rate['n_terms']} terms enriched, or depleted, by {ranked}"
         matched = f"genes exchanged for genes of like mean expression, mean of {rate['draws']} draws"
-        plain = f"Share of concepts with {on}, at q < {rate['alpha']} (BH over concepts and terms), which takes genes for "
+        plain = (
+            f"Share of concepts with {on}, at q < {rate['alpha']} (BH over concepts and terms), which takes genes for "
+        )
         plain += f"exchangeable and is no claim without its null or null_q (.calibrated); null: {matched}"
         strict = (
             f"Share of concepts with {on}, at null_q < {rate['alpha']}, which compares each term with what it gets "
