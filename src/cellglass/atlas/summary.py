@@ -33,7 +33,8 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         (None where one seed ran), ``genes`` and ``absent_genes`` (symbols, of the first of `gene_rankings`: those that
         drive it by their presence, and by their absence, the most extreme first); ``other_seeds``, how many
         dictionaries of other seeds the concepts were looked for in; ``coverage``, how many of the model's genes were
-        ``found`` in the cells and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was not counted).
+        ``found`` in the cells and ``missing``, and how many of the cells' are ``unknown`` to it (None where it was
+        not counted).
     """
     facts = atlas.summary()
     facts["title"] = (

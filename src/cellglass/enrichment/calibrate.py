@@ -83,7 +83,7 @@ class Calibration:
 
     def rates(self, alpha: float) -> tuple[float, float]:
         """Return the share of concepts with a term at ``null_q < alpha``, and the mean share in null draws."""
-        found: Array = (self.null_q() < alpha).any(axis=1)
+        found: Array = np.asarray((self.null_q() < alpha).any(axis=1))
         by_chance: Array = np.zeros((self.draws, len(self.observed)), dtype=bool)
         for sign in self.directions:
             passed = np.flatnonzero(self._by_bin(sign) < alpha)

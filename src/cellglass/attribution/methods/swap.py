@@ -54,8 +54,8 @@ def rows(block: Block, on: str) -> pd.DataFrame:
     for concept, pairs, effects, row, gene in block.changed[ENTRY.name].each(on, work.cells.n_genes):
         null = (pairs["kind"] == "null").to_numpy()  # (m,)
         n = np.bincount(gene[~null[row]], minlength=work.cells.n_genes)  # (n_genes,)
-        given = at_real_distance(work, pairs, effects), *columns(pairs, "prototype", "partner")
-        found = statistics.paired(*given, null, n > 0)
+        prototype, partner = columns(pairs, "prototype", "partner")
+        found = statistics.paired(at_real_distance(work, pairs, effects), prototype, partner, null, n > 0)
         frames.append(tables.statistics_rows(concept, work.genes, found, n, work.change(pairs[~null])))
     return tables.joined(frames, tables.MEASURED)
 

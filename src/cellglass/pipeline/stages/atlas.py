@@ -125,10 +125,12 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     found = pd.read_parquet(run.path(CONSENSUS)).set_index("latent")
     for name in CONSENSUS_COLUMNS if found["others"].max() else ():
         table[name] = found[name].loc[table["latent"]].to_numpy()
-    columns = ("best_label", "best_label_f1", "best_term", "best_term_q")
     gene, score, q = _named_gene(table)
     names = machine_names(
-        *(table[name].tolist() for name in columns),
+        table["best_label"].tolist(),
+        table["best_label_f1"].tolist(),
+        table["best_term"].tolist(),
+        table["best_term_q"].tolist(),
         gene,
         table["latent"].tolist(),
         best_label_q=table["best_label_q"].tolist(),
