@@ -26,7 +26,7 @@ from cellglass import dictionaries
 from cellglass.attribution import AttributionConfig, Block, Work
 from cellglass.attribution.methods import knockout, path, swap
 from cellglass.attribution.neighbours import distances, matched, read_rows
-from cellglass.attribution.pairs import choose_pairs
+from cellglass.attribution.pairs import REUSED, choose_pairs
 from cellglass.cells import simulate
 from cellglass.cells.cells import Cells
 from cellglass.dictionaries.training.defaults import default_config
@@ -90,14 +90,18 @@ def without_real_partners(work: Work, concept: int, *, hubs: bool, seed: int) ->
     if hubs:
         few = np.random.default_rng(seed).permutation(np.flatnonzero(mine))[mine.sum() // 4 :]
         instead[few] = False
+    used = np.zeros((2, len(pool.rows)), dtype=np.int64)  # as partners and as null partners
+    most = max(REUSED, -(-5 * len(prototypes) // max(int(instead.sum()) // 2, 1)))
     rows: list[tuple[int, int, str]] = []
     for cell, vector in zip(prototypes, read_rows(work.activations, work.site, prototypes), strict=True):
         far = distances(pool, vector)
         real = table.loc[(table["prototype"] == cell) & (table["kind"] == "real"), "partner"].to_numpy()
-        taken = matched(far, work.depth, instead, np.searchsorted(pool.rows, real))
+        taken = matched(far, work.depth, instead & (used[0] < most), np.searchsorted(pool.rows, real))
         left = (mine & ~instead) if hubs else mine.copy()
         left[taken] = False
-        null = matched(far, work.depth, left, taken)
+        null = matched(far, work.depth, left & (used[1] < most), taken)
+        used[0, taken] += 1
+        used[1, null] += 1
         rows += [(cell, place, "real") for place in pool.rows[taken]] + [(cell, p, "null") for p in pool.rows[null]]
     pairs = pd.DataFrame(rows, columns=["prototype", "partner", "kind"])
     return pairs.assign(concept=np.int32(concept), difference=np.float32(np.nan), gap=np.float32(np.nan))

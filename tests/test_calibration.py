@@ -1,9 +1,10 @@
-"""The calibration of ``benchmarks/calibration.py``, in a few repetitions: random structure gets no more than its level."""
+"""The calibration of ``benchmarks/calibration.py``, in a few repetitions: random structure gets no findings."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def calibration(request: pytest.FixtureRequest) -> Any:
+def calibration() -> Iterator[Any]:
     sys.path.insert(0, str(BENCHMARKS))
-    request.addfinalizer(lambda: sys.path.remove(str(BENCHMARKS)))
-    where = importlib.util.spec_from_file_location("calibration", BENCHMARKS / "calibration.py")
-    assert where is not None
-    assert where.loader is not None
-    module = importlib.util.module_from_spec(where)
-    sys.modules["calibration"] = module
-    where.loader.exec_module(module)
-    return module
+    yield importlib.import_module("calibration")
+    sys.path.remove(str(BENCHMARKS))
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_prototypes_are_the_most_active_cells_and_null_partners_active_ones_besi
 
 def test_null_partners_are_cells_with_the_concept_as_far_and_as_deep_as_the_real_ones(toy):
     dense, depth = toy.codes.toarray(), np.log(toy.cells.counts.sum(axis=1).A1)
-    table = choose(toy, range(10), prototypes=4, partners=1).table
+    table = choose(toy, range(10), prototypes=2, partners=1).table
     by = table.set_index(["kind", "concept", "prototype"])["partner"]
     real, null = by["real"], by["null"]
     for (concept, prototype), mine in null.items():

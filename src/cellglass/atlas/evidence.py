@@ -80,6 +80,16 @@ def opening(pathways: pd.DataFrame) -> tuple[str, str]:
     return min(pairs, key=lambda pair: (in_order(pair[0]), in_order(pair[1])))
 
 
+def surest(q: Array, null_q: Array) -> Array:
+    """Return by what gene sets are ordered: significant ones (both below 0.05) by q, since null_q is coarse.
+
+    The others follow by the larger of the two, last those of which one is unknown.
+    """
+    worse = np.maximum(q, null_q)
+    order: Array = np.where(worse < SIGNIFICANT, q - 1, worse)
+    return order
+
+
 def named_gene(var: pd.DataFrame) -> pd.DataFrame:
     """Return the gene that stands for each concept: the stronger of its two that is significant, or else ``top_gene``.
 

@@ -111,7 +111,7 @@ def distances(pool: Pool, query: Array) -> Array:
     """Return the distance of each cell of the pool from `query` (width,), float64 (n,)."""
     centred = query - pool.mean
     square = np.einsum("ij,ij->i", pool.vectors, pool.vectors) - 2.0 * (pool.vectors @ centred) + centred @ centred
-    return np.sqrt(np.maximum(square.astype(np.float64), 0.0))
+    return np.asarray(np.sqrt(np.maximum(square.astype(np.float64), 0.0)))
 
 
 def matched(distance: Array, depth: Array, allowed: Array, wanted: Array) -> Array:

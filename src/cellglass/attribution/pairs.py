@@ -1,10 +1,11 @@
 """Which cells are compared for each concept: prototypes, their partners, and null partners. Runs no model.
 
 A prototype activates the concept. A real partner is one of the nearest cells in the site's space among those with
-activation exactly 0; one cell is a partner of two prototypes at most, if there are others. In a null partner the concept is strong (`Work.strong`), it is no prototype, and by default it lies as far
-from the prototype as a real partner, with as many counts (`matched`): so the two kinds are alike but for the concept.
-The nearest such cells would not do: they lie nearer than real partners, differ in less, and whatever grows with distance
-would pass for the concept. Nor would cells with a trace of it, which far ones often are: they have lost it too.
+activation exactly 0; one cell is a partner of two prototypes at most, if there are others. In a null partner the
+concept is strong (`Work.strong`), it is no prototype, and by default it lies as far from the prototype as a real
+partner, with as many counts (`matched`): so the two kinds are alike but for the concept. The nearest such cells would
+not do: they lie nearer than real partners, differ in less, and whatever grows with distance would pass for the concept.
+Nor would cells with a trace of it, which far ones often are: they have lost it too.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def distances_of(work: Work, table: pd.DataFrame) -> Array:
 def at_real_distance(work: Work, pairs: pd.DataFrame, effects: Array) -> Array:
     """Return `effects` of the pairs of one concept with those of null pairs as they would be at the real distance.
 
-    Where no active cells lie as far off as the real partners (a type of its own, far from all others), null pairs differ
-    in less. Effects grow with distance about in proportion, so those of null pairs are multiplied by
+    Where no active cells lie as far off as the real partners (a type of its own, far from all others), null pairs
+    differ in less. Effects grow with distance about in proportion, so those of null pairs are multiplied by
 
         max(1, mean distance of real pairs / mean distance of null pairs)
 

@@ -152,7 +152,7 @@ class Work(Subject):
         cell, value = self.active(concept)
         if self.thresholds is None or np.isnan(self.thresholds[concept]):
             return self.strong(concept)
-        return cell[value >= self.thresholds[concept]]
+        return np.asarray(cell[value >= self.thresholds[concept]])
 
     def change(self, pairs: pd.DataFrame) -> Array:
         """Return by how much prototypes exceed partners in log1p counts, mean over `pairs`, for each gene."""

@@ -9,7 +9,7 @@ import pandas as pd
 from cellglass.cells.cells import Cells
 
 INSIDE, OUTSIDE = 0.8, 0.2
-"""A batch stands for a label's value if it holds at least this share of the value's cells, and at most this of others."""
+"""A batch stands for a value of a label if it holds at least this share of its cells, and at most this of others."""
 _FEWEST = 20
 _SHOWN = 4
 
@@ -40,8 +40,8 @@ def confounded(cells: Cells, batch: str, label: str) -> str | None:
     if not found:
         return None
     return (
-        f"{cells.source}: batch {batch!r} nearly is the label {label!r} ({'; '.join(found[:_SHOWN])}), so the model will take "
-        f"what tells {label} for a batch effect; leave --batch out, or name one that does not go with it. "
+        f"{cells.source}: batch {batch!r} nearly is the label {label!r} ({'; '.join(found[:_SHOWN])}), so the model "
+        f"will take what tells {label} for a batch effect; leave --batch out, or name one that does not go with it. "
         f"Cells by {label}: {_rows(table)}"
     )
 

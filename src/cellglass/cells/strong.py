@@ -36,7 +36,7 @@ def pearson_variance(cells: Cells, usable: Positions) -> np.ndarray[Any, Any]:
         table = sc.experimental.pp.highly_variable_genes(
             AnnData(X=counts), n_top_genes=len(usable), flavor="pearson_residuals", inplace=False
         )
-    return np.nan_to_num(table["residual_variances"].to_numpy(dtype=np.float64))
+    return np.asarray(np.nan_to_num(table["residual_variances"].to_numpy(dtype=np.float64)))
 
 
 def marking_genes(cells: Cells, usable: Positions, labels: Sequence[str]) -> Positions:

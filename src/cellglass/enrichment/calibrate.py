@@ -8,9 +8,9 @@ own z in matched random rankings, pooled over concepts and draws:
 
 The floor of 1 never makes a term more significant than its own test does. Then the false discovery rate among all
 (concept, term) at or above a threshold is the number of null z' there, a draw, over the number of observed ones (the
-permutation FDR of Subramanian et al. 2005, here on z'); ``null_q`` is its minimum over lower thresholds. Depleted terms,
-of which z is below 0, are counted among themselves in the same way, from the other end. Counts are kept in bins of
-0.01, so memory does not grow with the number of draws.
+permutation FDR of Subramanian et al. 2005, here on z'); ``null_q`` is its minimum over lower thresholds. Depleted
+terms, of which z is below 0, are counted among themselves in the same way, from the other end. Counts are kept in bins
+of 0.01, so memory does not grow with the number of draws.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ class Calibration:
 
     def rates(self, alpha: float) -> tuple[float, float]:
         """Return the share of concepts with a term at ``null_q < alpha``, and the mean share in null draws."""
-        found = (self.null_q() < alpha).any(axis=1)
-        by_chance = np.zeros((self.draws, len(found)), dtype=bool)
+        found: Array = np.asarray((self.null_q() < alpha).any(axis=1))
+        by_chance: Array = np.zeros((self.draws, len(self.observed)), dtype=bool)
         for sign in self.directions:
             passed = np.flatnonzero(self._by_bin(sign) < alpha)
             if len(passed):
-                by_chance |= self._furthest[sign] >= passed[0]
+                by_chance = by_chance | (self._furthest[sign] >= passed[0])
         return float(found.mean()), float(by_chance.mean()) if by_chance.size else 0.0
 
     def _by_bin(self, sign: int) -> Array:

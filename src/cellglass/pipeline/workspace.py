@@ -103,7 +103,7 @@ def open_best_labels(run: Run) -> pd.DataFrame:
     table = label_of_concepts(codes, open_labels(run), derive(run.config.seed, "evaluation", 0)).set_index("latent")
     values = (codes.data[codes.indptr[i] : codes.indptr[i + 1]] for i in range(codes.shape[1]))
     own = np.array([much(value) if len(value) else np.nan for value in values])
-    table["threshold"] = table["threshold"].where(table["value"] != "", own)
+    table["threshold"] = np.where(table["value"] != "", table["threshold"], own)
     return table
 
 

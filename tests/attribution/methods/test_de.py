@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from cellglass.attribution import Block
 from cellglass.attribution.methods.de import ENTRY, Expressed
 from cellglass.errors import InputError
 
@@ -65,8 +68,9 @@ def test_rows_are_all_genes_with_t_as_the_score(toy):
     rows = ENTRY.rows(block, "expression")
     assert rows["gene"].tolist() == 2 * toy.cells.genes.index.tolist()
     for concept in (0, 4):
-        active = np.flatnonzero(toy.codes[:, concept].toarray().ravel() > 0)
-        found = Expressed(toy.cells, at_most=30).compare(active, concept)
+        value = toy.codes[:, concept].toarray().ravel()
+        on = np.flatnonzero(value >= np.quantile(value[value > 0], 0.99) / 2)  # on, not just above 0
+        found = Expressed(toy.cells, at_most=30).compare(on, concept)
         mine = rows[rows["concept"] == concept]
         np.testing.assert_array_equal(mine["score"], found.t)
         np.testing.assert_array_equal(mine["effect"], found.fold)
@@ -81,3 +85,16 @@ def test_a_concept_of_all_cells_has_no_rows(toy):
     toy.codes = codes.tocsc()
     rows = ENTRY.rows(toy.block((0, 4), methods=("de",)), "expression")
     assert rows["concept"].unique().tolist() == [0]
+
+
+def test_a_threshold_that_is_given_says_which_cells_are_on(toy):
+    value = toy.codes[:, 0].toarray().ravel()
+    level = np.quantile(value[value > 0], 0.3)
+    given = np.full(toy.dictionary.n_latents, np.nan)
+    given[0] = level
+    work = replace(toy.work(methods=("de",)), thresholds=given)
+    rows = ENTRY.rows(Block(work, (0,), toy.block((0,)).pairs), "expression")
+    found = Expressed(toy.cells).compare(np.flatnonzero(value >= level), 0)
+    np.testing.assert_array_equal(rows["score"], found.t)
+    assert work.on(4).tolist() == work.strong(4).tolist()
+    assert len(work.on(0)) > len(work.strong(0))

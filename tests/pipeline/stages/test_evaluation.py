@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from cellglass.atlas import open_atlas
+from cellglass.evaluation import Metric
 from cellglass.pipeline import workspace
 from cellglass.pipeline.run import Run
+from cellglass.pipeline.stages.evaluation import lost_labels
 
 
 def test_the_metrics_are_all_there_with_their_definitions(small_run: Run) -> None:
@@ -43,3 +45,15 @@ def test_fidelity_is_that_of_cells_that_no_dictionary_saw(small_run: Run) -> Non
     record = open_atlas(small_run.folder).evaluation.loc["fidelity.variance_explained"]
     assert record["value"] == pytest.approx(float(explained), abs=1e-5)
     assert record["null"] < record["value"]
+
+
+def test_a_label_that_the_site_lost_is_said_and_chance_is_not() -> None:
+    def said(site: float, counts: float, n: int = 500, batch: str | None = "donor") -> list[str]:
+        metrics = [Metric("probe.state.site", site, n=n), Metric("probe.state.counts", counts, n=n)]
+        return lost_labels(metrics, ["state", "other", "state"], batch)
+
+    (line,) = said(0.95, 0.995)
+    assert line.startswith("state is read from the model's site with an accuracy of 0.950 only, from the counts")
+    assert "batch 'donor'" in line
+    assert "the model does not keep it" in said(0.6, 0.9, batch=None)[0]
+    assert said(0.83, 0.86, n=175) == said(0.95, 0.97) == said(0.99, 0.95) == []

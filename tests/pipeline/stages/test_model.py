@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,29 @@ def test_how_genes_meet_is_kept_and_little_is_told_or_refused(
     assert f"these: only {n // 2} of the scvi model's {n} genes" in caplog.text
     with pytest.raises(InputError, match=f"these: only 1 of the scvi model's {n} genes"):
         run_with(1)
+
+
+def test_a_control_has_the_network_of_the_model_and_a_batch_that_is_a_label_is_said_before_the_fit(
+    small_run: Run, planted: Simulated, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sets = {"gene_sets": list(small_run.config.enrichment.gene_sets)}
+    saved = str(small_run.path(workspace.MODEL))
+    found = {}
+    for how in ("untrained", "shuffled"):
+        config = make_config({"model": {"path": saved, "control": how}, "enrichment": sets})
+        run = Run(tmp_path / how, config, {"cells": planted.cells})
+        run_stages(run, STAGES[:2])
+        found[how] = workspace.open_model(run)
+    prints = {model.fingerprint() for model in (workspace.open_model(small_run), *found.values())}
+    assert len(prints) == 3
+    assert {tuple(model.sites) for model in found.values()} == {tuple(workspace.open_model(small_run).sites)}
+    tables = {"cells": {"labels": ["cell_type"], "batch": "cell_type_too"}, "model": {"epochs": 1}, "enrichment": sets}
+    obs = planted.cells.obs.assign(cell_type_too=planted.cells.obs["cell_type"])
+    cells = dataclasses.replace(planted.cells, obs=obs)
+    run_stages(Run(tmp_path / "batch", make_config(tables), {"cells": cells}), STAGES[:2])
+    assert "batch 'cell_type_too' nearly is the label 'cell_type'" in caplog.text
+    with pytest.raises(InputError, match="untrained or shuffled"):
+        make_config({"model": {"control": "none"}})
+    config = make_config({"model": {"path": "obsm:X", "control": "shuffled"}, "enrichment": sets})
+    with pytest.raises(InputError, match="has no weights"):
+        run_stages(Run(tmp_path / "none", config, {"cells": planted.cells}), STAGES[:2])

@@ -14,7 +14,6 @@ import pandas as pd
 
 from cellglass.attribution import statistics, tables
 from cellglass.attribution.method import Method, needs
-from cellglass.attribution.pairs import at_real_distance
 from cellglass.attribution.work import Block, columns
 
 Array = np.ndarray[Any, Any]
@@ -23,6 +22,7 @@ Array = np.ndarray[Any, Any]
 def rows(block: Block, on: str) -> pd.DataFrame:
     """Return the genes that differ in a real pair; ``n`` counts such pairs. Notes how complete the paths are."""
     from cellglass.attribution.gradients import path_effects
+    from cellglass.attribution.pairs import at_real_distance
 
     work, frames = block.work, []
     config = work.config

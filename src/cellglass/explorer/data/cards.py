@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cellglass.atlas.evidence import surest
 from cellglass.enrichment.registry import both_ends
 from cellglass.explorer.data.cells import composition, histogram
 from cellglass.explorer.data.facts import CARD_SHARD
@@ -124,14 +125,14 @@ def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]
     """Return, for each source, test and ranking, the enriched and the depleted gene sets of the smallest q.
 
     A row is [term, statistic, q, null q, number of genes, leading edge]; a depleted set has a statistic below 0. The
-    order is that of the larger of q and null q, since a finding passes both; a test that looks at the top of a ranking
+    order is that of `surest`, by which a concept is named too; a test that looks at the top of a ranking
     alone finds no depletion. The leading edge has the number of a gene, or its symbol where no gene has it. ``kept``,
     ``enriched`` and ``depleted`` count the gene sets of the table. Of the test and ranking that open first the source
     with the first row stands first, from which the concept is named.
     """
     blocks: list[dict[str, Any]] = []
     order: list[tuple[float, float]] = []
-    worse = np.maximum(table["q"], table["null_q"])  # unknown where one of them is
+    worse = surest(table["q"], table["null_q"])
     strength = np.abs(table["statistic"])
     for (origin, test, ranking), places in sorted(
         table.groups(at, "source", "test", "ranking"),

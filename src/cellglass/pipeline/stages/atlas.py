@@ -134,10 +134,12 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     found = pd.read_parquet(run.path(CONSENSUS)).set_index("latent")
     for name in CONSENSUS_COLUMNS if found["others"].max() else ():
         table[name] = found[name].loc[table["latent"]].to_numpy()
-    columns = ("best_label", "best_label_f1", "best_term", "best_term_q")
     gene = named_gene(table)
     names = machine_names(
-        *(table[name].tolist() for name in columns),
+        table["best_label"].tolist(),
+        table["best_label_f1"].tolist(),
+        table["best_term"].tolist(),
+        table["best_term_q"].tolist(),
         gene["gene"].tolist(),
         table["latent"].tolist(),
         best_label_q=table["best_label_q"].tolist(),
@@ -174,12 +176,13 @@ def _ends(run: Run) -> dict[str, dict[int, Any]]:
 
 
 def _best_term(run: Run) -> dict[str, dict[int, Any]]:
-    """Return, by concept, the term that names it: lowest q of the test and ranking that open first, then the strongest.
+    """Return, by concept, the term that names it, with its test, statistic and q: what stands first on its card.
 
-    It is what stands first on the concept's card. Its q is the larger of its `null_q` and its `q`, unknown where no
-    random genes were drawn. Depleted terms count where the test sees both ends of a ranking.
+    Of those that are significant by the test and ranking that open first it is the one of the lowest q (null_q is too
+    coarse to choose by), else the one whose larger q is lowest; see `surest`. Its q is the larger of its `null_q` and
+    its `q`, unknown where no random genes were drawn. Depleted terms count where the test sees both ends of a ranking.
     """
-    from cellglass.atlas.evidence import opening
+    from cellglass.atlas.evidence import opening, surest
     from cellglass.atlas.schema import PATHWAYS
     from cellglass.enrichment.registry import both_ends
 
@@ -191,7 +194,8 @@ def _best_term(run: Run) -> dict[str, dict[int, Any]]:
         test, ranking = opening(table)
         table = table[(table["test"] == test) & (table["ranking"] == ranking) & findings]
     worse = np.maximum(table["q"], table["null_q"])  # NaN where one is: nothing is claimed then
-    table = table.assign(worse=worse, strength=-table["statistic"].abs())
-    best = table.sort_values(["concept", "worse", "test", "strength", "term"]).drop_duplicates("concept")
+    by = surest(table["q"].to_numpy(), table["null_q"].to_numpy())
+    table = table.assign(worse=worse, by=by, strength=-table["statistic"].abs())
+    best = table.sort_values(["concept", "by", "test", "strength", "term"]).drop_duplicates("concept")
     of = {"best_term": "term", "best_term_q": "worse", "best_term_statistic": "statistic", "best_term_test": "test"}
     return {name: dict(zip(best["concept"], best[column], strict=True)) for name, column in of.items()}
