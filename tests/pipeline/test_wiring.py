@@ -100,15 +100,15 @@ def _with_pathways(folder: Path, to: Path, table: pd.DataFrame) -> None:
     (to / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_a_term_names_a_concept_by_the_worse_of_its_two_q(
+def test_a_term_names_a_concept_by_its_q_among_those_whose_two_q_are_low(
     atlas: Atlas, cells: Cells, config: RunConfig, tmp_path: Path
 ) -> None:
-    """Of four terms the one whose larger q is the smallest; a concept none of whose terms passes both has no term."""
+    """Of the terms that pass both the one of the lowest q names; a concept none of whose terms does has no term."""
     table = pd.read_parquet(atlas.path / "pathways.parquet")
     concepts = sorted(set(table["concept"]))
     first, second = concepts[:2]
     kept = pd.concat([table[table["concept"] == first].head(4), table[table["concept"] == second].head(2)])
-    terms = ["GOOD Q", "GOOD NULL Q", "BOTH", "BOTH BUT LESS", "GOOD Q", "GOOD NULL Q"]
+    terms = ["GOOD Q", "GOOD NULL Q", "BOTH BUT LESS", "BOTH", "GOOD Q", "GOOD NULL Q"]
     q, null_q = [1e-9, 0.9, 1e-3, 1e-4, 1e-9, 0.9], [0.9, 1e-9, 1e-3, 1e-2, 0.8, 1e-9]
     made = kept.assign(term=terms, q=q, null_q=np.float32(null_q), statistic=np.float32([9, 8, 3, 4, 9, 8]))
     _with_pathways(atlas.path, tmp_path / "atlas", made)

@@ -80,14 +80,14 @@ def opening(pathways: pd.DataFrame) -> tuple[str, str]:
     return min(pairs, key=lambda pair: (in_order(pair[0]), in_order(pair[1])))
 
 
-def sureness(q: Any, null_q: Any) -> Array:
-    """Return by what gene sets are ordered, the surest first: q below 1 of what passes both, then the worse of the two.
+def surest(q: Array, null_q: Array) -> Array:
+    """Return by what gene sets are ordered: significant ones (both below 0.05) by q, since null_q is coarse.
 
-    null_q says what is significant, and is too coarse to choose by: it cannot be smaller than its random genes allow.
-    NaN where one of them is unknown.
+    The others follow by the larger of the two, last those of which one is unknown.
     """
-    worse = np.maximum(np.asarray(q, dtype=np.float64), np.asarray(null_q, dtype=np.float64))
-    return np.where(worse < SIGNIFICANT, np.asarray(q, dtype=np.float64) - 1.0, worse)
+    worse = np.maximum(q, null_q)
+    order: Array = np.where(worse < SIGNIFICANT, q - 1, worse)
+    return order
 
 
 def named_gene(var: pd.DataFrame) -> pd.DataFrame:

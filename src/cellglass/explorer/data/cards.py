@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cellglass.atlas.evidence import sureness
+from cellglass.atlas.evidence import surest
 from cellglass.enrichment.registry import both_ends
 from cellglass.explorer.data.cells import composition, histogram
 from cellglass.explorer.data.facts import CARD_SHARD
@@ -125,14 +125,14 @@ def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]
     """Return, for each source, test and ranking, the surest enriched and depleted gene sets.
 
     A row is [term, statistic, q, null q, number of genes, leading edge]; a depleted set has a statistic below 0. The
-    order is that of `sureness`, since a finding passes both q and null q; a test that looks at the top of a ranking
+    order is that of `surest`, by which a concept is named too; a test that looks at the top of a ranking
     alone finds no depletion. The leading edge has the number of a gene, or its symbol where no gene has it. ``kept``,
     ``enriched`` and ``depleted`` count the gene sets of the table. Of the test and ranking that open first the source
     with the first row stands first, from which the concept is named.
     """
     blocks: list[dict[str, Any]] = []
     order: list[tuple[float, float]] = []
-    by = sureness(table["q"], table["null_q"])  # unknown where one of them is
+    worse = surest(table["q"], table["null_q"])
     strength = np.abs(table["statistic"])
     for (origin, test, ranking), places in sorted(
         table.groups(at, "source", "test", "ranking"),
@@ -141,7 +141,7 @@ def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]
         if not both_ends(test):
             places = places[table["statistic"][places] > 0]
         texts = np.array([table.text("term", place) for place in places], dtype=object)
-        places = places[np.lexsort([texts.astype(str), -strength[places], by[places]])] if len(places) else places
+        places = places[np.lexsort([texts.astype(str), -strength[places], worse[places]])] if len(places) else places
         sign = np.sign(table["statistic"][places])
         first = places[np.sort(np.concatenate([np.flatnonzero(sign == one)[:TOP_TERMS] for one in (1, -1)]))]
         terms = [index.terms.number[origin, table.text("term", place)] for place in first]
@@ -150,7 +150,7 @@ def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]
         rows = [list(row) for row in zip(terms, *columns, table["n_genes"][first].tolist(), edges, strict=True)]
         counts = {"kept": len(places), "enriched": int((sign > 0).sum()), "depleted": int((sign < 0).sum())}
         blocks.append({"source": origin, "test": test, "ranking": ranking, **counts, "terms": rows})
-        order.append((float(np.nan_to_num(by[first[0]], nan=2.0)), -strength[first[0]]) if len(first) else (3.0, 0.0))
+        order.append((float(np.nan_to_num(worse[first[0]], nan=2.0)), -strength[first[0]]) if len(first) else (3.0, 0.0))
     opening = [at for at, one in enumerate(blocks) if all(one[key] == blocks[0][key] for key in ("test", "ranking"))]
     if opening:
         blocks.insert(0, blocks.pop(min(opening, key=lambda at: order[at])))

@@ -179,11 +179,11 @@ def _ends(run: Run) -> dict[str, dict[int, Any]]:
 def _best_term(run: Run) -> dict[str, dict[int, Any]]:
     """Return, by concept, the term that names it, with its test, statistic and q: what stands first on its card.
 
-    Of the test and ranking that open first it is the one of the lowest q among those that are significant by null_q
-    (which is too coarse to choose by), else the one of the lowest null_q. Its q is the larger of its `null_q` and its
-    `q`, unknown where no random genes were drawn. Depleted terms count where the test sees both ends of a ranking.
+    Of those that are significant by the test and ranking that open first it is the one of the lowest q (null_q is too
+    coarse to choose by), else the one whose larger q is lowest; see `surest`. Its q is the larger of its `null_q` and
+    its `q`, unknown where no random genes were drawn. Depleted terms count where the test sees both ends of a ranking.
     """
-    from cellglass.atlas.evidence import opening, sureness
+    from cellglass.atlas.evidence import opening, surest
     from cellglass.atlas.schema import PATHWAYS
     from cellglass.enrichment.registry import both_ends
 
@@ -195,7 +195,7 @@ def _best_term(run: Run) -> dict[str, dict[int, Any]]:
         test, ranking = opening(table)
         table = table[(table["test"] == test) & (table["ranking"] == ranking) & findings]
     worse = np.maximum(table["q"], table["null_q"])  # NaN where one is: nothing is claimed then
-    by = sureness(table["q"], table["null_q"])
+    by = surest(table["q"].to_numpy(), table["null_q"].to_numpy())
     table = table.assign(worse=worse, by=by, strength=-table["statistic"].abs())
     best = table.sort_values(["concept", "by", "test", "strength", "term"]).drop_duplicates("concept")
     of = {"best_term": "term", "best_term_q": "worse", "best_term_statistic": "statistic", "best_term_test": "test"}
