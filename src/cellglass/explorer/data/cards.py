@@ -150,7 +150,9 @@ def pathways(table: Rows, at: Array, index: SearchIndex) -> list[dict[str, Any]]
         rows = [list(row) for row in zip(terms, *columns, table["n_genes"][first].tolist(), edges, strict=True)]
         counts = {"kept": len(places), "enriched": int((sign > 0).sum()), "depleted": int((sign < 0).sum())}
         blocks.append({"source": origin, "test": test, "ranking": ranking, **counts, "terms": rows})
-        order.append((float(np.nan_to_num(worse[first[0]], nan=2.0)), -strength[first[0]]) if len(first) else (3.0, 0.0))
+        order.append(
+            (float(np.nan_to_num(worse[first[0]], nan=2.0)), -strength[first[0]]) if len(first) else (3.0, 0.0)
+        )
     opening = [at for at, one in enumerate(blocks) if all(one[key] == blocks[0][key] for key in ("test", "ranking"))]
     if opening:
         blocks.insert(0, blocks.pop(min(opening, key=lambda at: order[at])))
