@@ -83,7 +83,7 @@ def test_an_entry_that_is_added_by_hand_is_run_with_ours(monkeypatch):
     assert set(mine.loc[(1, "t"), "leading_edge"].split(";")) == set(symbols[:12])
     # Two-sided: what lies below is its leading edge where the statistic is negative.
     assert set(mine.loc[(2, "t"), "leading_edge"].split(";")) == set(symbols[:12])
-    assert [(rate["test"], rate["draws"]) for rate in result.rates] == [("ora", 20), ("mine", 3)]
+    assert [(rate["test"], rate["draws"]) for rate in result.rates] == [("ora", 25), ("mine", 3)]
     assert result.rates[1]["value"] == pytest.approx(1 / 3)
 
 

@@ -49,6 +49,18 @@ def test_many_cells_are_sampled_with_the_seed(toy):
     assert (before != toy.cells.counts).nnz == 0
 
 
+def test_no_cell_is_drawn_twice(toy):
+    seen = []
+
+    class Seen(Expressed):
+        def _test(self, rows, n_active):
+            seen.append(rows)
+            return super()._test(rows, n_active)
+
+    Seen(toy.cells, at_most=20).compare(np.arange(24), 0)
+    assert len(np.unique(seen[0])) == len(seen[0]) == 40
+
+
 def test_counts_stay_as_they_are(toy):
     before = toy.cells.counts.copy()
     Expressed(toy.cells).compare(np.arange(60), 0)
