@@ -126,7 +126,8 @@ def explain(
     progress : Progress
         Told how far each stage is.
     labels : sequence of str
-        Columns of obs (such as cell type) to compare concepts with; never used to find them.
+        Columns of obs (such as cell type) to compare concepts with. A fit of scVI reads the genes that mark their
+        values among others; concepts are found without them.
     match : sequence of str
         Columns of obs in which the partner of a counterfactual must equal its prototype.
     gene_sets : sequence of str

@@ -35,7 +35,10 @@ def face(page: Any) -> dict[str, Any]:
         bones: [...new Set([...document.querySelectorAll('main *')].map((e) => `${e.tagName} ${e.className}`))].sort(),
         canvas: [...document.querySelectorAll('main canvas')].map((e) => [e.width, e.height]),
     })"""
-    found: dict[str, Any] = page.evaluate(bones)
+    found: dict[str, Any] = {}
+    while found != (now := page.evaluate(bones)):  # until the page has come to rest: canvases take their size late
+        found = now
+        page.wait_for_timeout(100)
     return found
 
 
@@ -89,7 +92,7 @@ def test_a_whole_review(live: Any, visit: Any, keep: Any, tmp_path: Path) -> Non
         faces.append(face(ada))
         rate(ada, 1 + number % 5)
     ada.get_by_text("That was the last one").wait_for()
-    assert all(one == faces[0] for one in faces)
+    assert faces == [faces[0]] * len(faces)
     assert len(faces[0]["tabs"]) == 2
     told += [(asked.url, asked.response().body()) for asked in answers]
     assert len([url for url, _ in told if "/item" in url]) >= OF
