@@ -51,8 +51,8 @@ class ModelConfig:
     """Where activations are read; by default the first of the model: ``z`` of scVI, ``cell`` of a transformer, or the
     embedding itself."""
     genes: int | None = None
-    """scVI is fitted on this many highly variable genes, by default 3,000, and on strong genes and markers of labels that
-    those would lose; on all that are detected where there are fewer. The transformers read all genes."""
+    """scVI is fitted on this many highly variable genes, by default 3,000, and on strong genes and markers of labels
+    that those would lose; on all that are detected where there are fewer. The transformers read all genes."""
     latent: int | None = None
     """Width of scVI's latent space; by default 20."""
     width: int | None = None
