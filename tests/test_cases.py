@@ -156,12 +156,15 @@ def _run(script: str, target: Path) -> str:
 def _as_a_program(script: str, target: Path) -> Iterator[None]:
     argv, path, cached = sys.argv, sys.path, sys.dont_write_bytecode
     sys.dont_write_bytecode = True  # the scripts lie in a folder of others
+    other = sys.modules.pop("common", None)  # the benchmarks have a module of that name too
     sys.argv, sys.path = [f"{script}.py", str(target)], [str(SCRIPTS), *path]
     try:
         yield
     finally:
         sys.argv, sys.path, sys.dont_write_bytecode = argv, path, cached
         sys.modules.pop("common", None)
+        if other is not None:
+            sys.modules["common"] = other
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.script}/{case.path}")
