@@ -110,7 +110,8 @@ ODD = {
 BOTH = [pytest.param(False, marks=pytest.mark.slow), True]
 
 
-@pytest.mark.parametrize("stored", BOTH)
+@pytest.mark.slow
+@pytest.mark.parametrize("stored", [False, True])
 def test_odd_columns_come_to_the_end_of_a_run_and_are_labels_too(
     stored: bool, embedded: anndata.AnnData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -64,6 +64,7 @@ def test_it_opens_offline_and_asks_for_nothing(report: Site, browser: Any) -> No
     context.close()
 
 
+@pytest.mark.slow
 def test_every_card_says_what_the_live_page_says(live: Site, report: Site, visit: Any) -> None:
     pages = [visit(live), visit(report)]
     effects = 0
