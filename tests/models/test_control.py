@@ -6,11 +6,12 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from cellglass.cells import Cells
+from cellglass.cells import Cells, demo_cells
 from cellglass.errors import InputError
-from cellglass.models import scvi
+from cellglass.models import registry, scvi
 from cellglass.models.control import control_of
 from cellglass.models.embedding import EmbeddingModel
+from cellglass.models.kind import FitConfig
 from cellglass.models.module import ModuleModel
 from cellglass.vocabulary import CONTROLS
 
@@ -75,3 +76,19 @@ def test_layers_without_a_rule_of_their_own_begin_near_zero() -> None:
 def test_an_embedding_has_no_control(cells: Cells) -> None:
     with pytest.raises(InputError, match="has no weights"):
         control_of(EmbeddingModel.of(cells, ["X"]), "shuffled")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["scgpt", "geneformer", "cell2sentence"])
+@pytest.mark.parametrize("how", ["untrained", "shuffled"])
+def test_a_transformer_can_be_its_own_control(kind: str, how: str) -> None:
+    cells = demo_cells()[:60]
+    model = registry.fit(kind, cells, FitConfig(epochs=0, layers=2, width=32)).for_cells(cells)
+    control = control_of(model, how, 0)
+    before, after, again = (
+        one.activations(cells, ["cell"])["cell"] for one in (model, control, control_of(model, how, 0))
+    )
+    assert torch.isfinite(after).all()
+    assert (before - after).abs().mean() > 0.05
+    assert torch.equal(after, again)
+    assert control.fingerprint() != model.fingerprint()
