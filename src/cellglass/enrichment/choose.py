@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from cellglass.cells.names import orthologs, species_of
-from cellglass.cells.names.species import most_common_ensembl
+from cellglass.cells.gene_names import orthologs, species_of
+from cellglass.cells.gene_names.species import most_common_ensembl
 from cellglass.enrichment.config import NONE, EnrichmentConfig
 from cellglass.enrichment.genesets import GeneSets, restrict
 from cellglass.enrichment.sources import load_source

@@ -56,8 +56,8 @@ def read_weights(path: Path) -> Tensors:
     return without_wrapper(_state_dict(found, path), path)
 
 
-def read_sharded(index: Path) -> Tensors:
-    """Return the tensors of all files that an index of transformers names, which must lie beside it."""
+def sharded_files(index: Path) -> list[Path]:
+    """Return the files that an index of transformers names, which must lie beside it."""
     held = read_json(index, way_out="copy it again")
     try:
         parts = sorted({str(part) for part in held["weight_map"].values()})
@@ -65,9 +65,14 @@ def read_sharded(index: Path) -> Tensors:
         raise InputError(f"{index} cannot be read (it has no weight_map of names and files); copy it again") from None
     if any(Path(part).name != part for part in parts):
         raise InputError(f"{index} names files outside of its folder; copy the published folder again")
+    return [index.parent / part for part in parts]
+
+
+def read_sharded(index: Path) -> Tensors:
+    """Return the tensors of all files that an index of transformers names."""
     found: Tensors = {}
-    for part in parts:
-        found |= read_weights(index.parent / part)
+    for file in sharded_files(index):
+        found |= read_weights(file)
     return found
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import cellglass
 from cellglass.cells import Simulated, demo_cells
-from cellglass.cells.names import known_symbols, orthologs
+from cellglass.cells.gene_names import known_symbols, orthologs
 from cellglass.enrichment.normal_scores import normal_scores
 from cellglass.pipeline import workspace
 from cellglass.pipeline.config import make_config

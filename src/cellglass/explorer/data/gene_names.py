@@ -12,7 +12,7 @@ from functools import lru_cache
 import pandas as pd
 
 from cellglass.cells.gene_ids import ALIAS_COLUMNS
-from cellglass.cells.names import aliases, ensembl_of, species_of
+from cellglass.cells.gene_names import aliases, ensembl_of, species_of
 
 _ENSEMBL = re.compile(r"ENS[A-Z]*G[0-9]{6,}(\.[0-9]+)?")
 

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from cellglass.errors import InputError, listed, one_line
 from cellglass.files import parse_json, read_json
-from cellglass.models.weights import refuse_pointer
+from cellglass.models.weights import refuse_pointer, sharded_files
 
 Architecture = Literal["gpt_neox", "gemma2"]
 
@@ -200,22 +200,10 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
             return _read_file(folder / name)
         if index.is_file():
             found: dict[str, torch.Tensor] = {}
-            for part in _parts(index):
-                found |= _read_file(folder / part)
+            for part in sharded_files(index):
+                found |= _read_file(part)
             return found
     raise InputError(f"{folder} has no weights: neither {_WEIGHTS[0]} nor {_WEIGHTS[1]}; copy the whole folder")
-
-
-def _parts(index: Path) -> list[str]:
-    """Return the files that an index names, which must lie beside it."""
-    held = read_json(index, way_out="copy it again")
-    try:
-        parts = sorted({str(part) for part in held["weight_map"].values()})
-    except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{index} cannot be read (it has no weight_map of names and files); copy it again") from None
-    if any(Path(part).name != part for part in parts):
-        raise InputError(f"{index} names files outside of its folder; copy the published folder again")
-    return parts
 
 
 def _read_file(path: Path) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
-from cellglass.cells.names.tables import Bundled, symbols
+from cellglass.cells.gene_names.tables import Bundled, symbols
 
 Species = Literal["human", "mouse"]
 

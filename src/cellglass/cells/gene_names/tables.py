@@ -70,7 +70,7 @@ def aliases() -> Mapping[str, tuple[str, ...]]:
 
 
 def _rows(name: str) -> Iterator[tuple[str, str]]:
-    data = (resources.files("cellglass.cells.names") / name).read_bytes()
+    data = (resources.files("cellglass.cells.gene_names") / name).read_bytes()
     for line in gzip.decompress(data).decode().splitlines():
         one, other = line.split("\t")
         yield one, other

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cellglass.cells import demo_cells
-from cellglass.cells.names import ensembl_species, orthologs, species_of
-from cellglass.cells.names.species import most_common_ensembl
+from cellglass.cells.gene_names import ensembl_species, orthologs, species_of
+from cellglass.cells.gene_names.species import most_common_ensembl
 
 HUMAN, MOUSE = ["CD3E", "MS4A1", "NKG7", "TP53"], ["Cd3e", "Ms4a1", "Nkg7", "Trp53"]
 

@@ -7,8 +7,8 @@ from importlib import resources
 
 import pytest
 
-from cellglass.cells.names import aliases, ensembl_of, known_symbols, orthologs
-from cellglass.cells.names.tables import symbols
+from cellglass.cells.gene_names import aliases, ensembl_of, known_symbols, orthologs
+from cellglass.cells.gene_names.tables import symbols
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_symbol_has_an_id_where_it_has_one_alone() -> None:
 
 
 def test_the_readme_counts_the_rows_and_the_tables_are_small() -> None:
-    folder = resources.files("cellglass.cells.names")
+    folder = resources.files("cellglass.cells.gene_names")
     said = re.findall(r"\| `(\w+\.tsv\.gz)` \| ([\d,]+) \|", (folder / "README.md").read_text(encoding="utf-8"))
     rows = {"human": symbols("human"), "mouse": symbols("mouse"), "orthologs": orthologs(), "aliases": aliases()}
     assert {name: int(n.replace(",", "")) for name, n in said} == {f"{name}.tsv.gz": len(t) for name, t in rows.items()}
