@@ -41,9 +41,11 @@ CONFIGS = {
 READERS = {"saelens": exchange.read_saelens, "sparsify": exchange.read_sparsify}
 WRITERS = {"saelens": exchange.write_saelens, "sparsify": exchange.write_sparsify}
 SELECTIONS = {kind: dictionaries.KINDS[kind].selection for kind in exchangeable()}
+TRANSCODERS = [kind for kind in SELECTIONS if dictionaries.KINDS[kind].learn is None]
+"""Kinds that may write another site than they read."""
 CASES = {
     "saelens": [(kind, None, False) for kind in SELECTIONS]
-    + [(kind, 20, skip) for kind in SELECTIONS if SELECTIONS[kind] == "threshold" for skip in (False, True)],
+    + [(kind, 20, skip) for kind in TRANSCODERS if SELECTIONS[kind] == "threshold" for skip in (False, True)],
     "sparsify": [
         (kind, d_out, skip)
         for kind in SELECTIONS
@@ -51,7 +53,7 @@ CASES = {
         for d_out, skip in ((None, False), (D, False), (D, True))
     ],
     "circuit_tracer": [
-        (kind, D, skip) for kind in SELECTIONS if SELECTIONS[kind] == "threshold" for skip in (False, True)
+        (kind, D, skip) for kind in TRANSCODERS if SELECTIONS[kind] == "threshold" for skip in (False, True)
     ],
 }
 LAYERS = 3

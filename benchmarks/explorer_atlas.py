@@ -49,7 +49,9 @@ def make_atlas(folder: Path, n_cells: int, n_concepts: int, seed: int = 0) -> Pa
     n_active = fill(table, members, n_cells, n_concepts, ACTIVE, rng)
     var["density"] = (n_active / n_cells).astype(np.float32)
     gene_ids = pd.DataFrame({"symbol": [f"GENE{i}" for i in range(GENES)]}, [f"ENSG{i:011d}" for i in range(GENES)])
-    finish(table, cell_table(groups, rng), var, layout(groups, rng), {"site": "cell", "model": {"kind": "synthetic"}})
+    rule = {"by": "seeds", "n": 4, "least": 0.75, "correlation": 0.7}
+    uns = {"site": "cell", "model": {"kind": "synthetic"}, "reproducibility": rule}
+    finish(table, cell_table(groups, rng), var, layout(groups, rng), uns)
     counts = folder / schema.EXPRESSION
     fill(counts, members, n_cells, GENES, COUNTED, rng, counts=True)
     finish(counts, pd.DataFrame(index=cell_names(n_cells)), gene_ids, None, {})
@@ -147,7 +149,7 @@ def layout(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def concept_table(n: int) -> pd.DataFrame:
-    """Return the table of concepts, as if all were found in most of four other seeds."""
+    """Return the table of concepts, as if all were found in three of four other seeds."""
     latent = np.arange(n, dtype=np.int32)
     return pd.DataFrame(
         {
@@ -160,9 +162,8 @@ def concept_table(n: int) -> pd.DataFrame:
             "best_term": [f"TERM_{i % TERMS}" for i in range(n)],
             "top_gene": [f"GENE{i % GENES}" for i in range(n)],
             "name_by": "machine",
-            "found_in": np.full(n, 3, dtype=np.int32),
-            "stability": np.full(n, 0.8, dtype=np.float32),
-            "consensus": True,
+            "reproducibility": np.full(n, 0.75, dtype=np.float32),
+            "residual": False,
         },
         index=pd.Index([f"c{i} type {i % GROUPS}" for i in range(n)]),
     )

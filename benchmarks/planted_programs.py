@@ -45,7 +45,7 @@ from cellglass.evaluation.recovery import match_programs, recovery, summary
 from cellglass.models.scvi.model import ScviModel
 from cellglass.threads import threads
 
-BASES = ("concepts", "neurons", "pca", "ica", "random")
+BASES = ("concepts", "clusters", "neurons", "pca", "ica", "random")
 METHODS = {
     "swap": ("swap", "activation"),
     "path": ("path", "activation"),
@@ -151,7 +151,7 @@ def activations(model: ScviModel, cells: Cells) -> MemoryRows:
 
 def learn(rows: MemoryRows, seed: int) -> dict[str, Dictionary]:
     """Learn the default dictionary and every baseline on nine tenths of the cells."""
-    kinds = {"concepts": "matryoshka", **{basis: basis for basis in BASES[1:]}}
+    kinds = {"concepts": "consensus", **{basis: basis for basis in BASES[1:]}}
     return {basis: fit(kind, rows, seed=seed) for basis, kind in kinds.items()}
 
 
@@ -170,7 +170,12 @@ def scores(found: AttributionResult, truth: Simulated) -> dict[str, pd.DataFrame
 
 def recovered(found: AttributionResult, truth: Simulated, match: pd.DataFrame) -> pd.DataFrame:
     """Return the recovery of each program by each method."""
-    return recovery(scores(found, truth), truth.membership.to_numpy(), match)
+    return across(recovery(scores(found, truth), truth.membership.to_numpy(), match), truth)
+
+
+def across(table: pd.DataFrame, truth: Simulated) -> pd.DataFrame:
+    """Add whether a program cuts across types: the second half of the programs do (see `cellglass.cells.simulate`)."""
+    return table.assign(across=table["program"] >= (truth.activity.shape[1] + 1) // 2)
 
 
 def on_truth(truth: Simulated, seed: int) -> pd.DataFrame:
@@ -181,7 +186,7 @@ def on_truth(truth: Simulated, seed: int) -> pd.DataFrame:
     t = np.stack([f.t if f is not None else np.zeros(truth.cells.n_genes) for f in found])
     match = pd.DataFrame({"program": programs, "latent": programs, "correlation": 1.0})
     table = recovery({"differential expression": t}, truth.membership.to_numpy(), match)
-    return table.assign(basis=TRUTH)
+    return across(table.assign(basis=TRUTH), truth)
 
 
 def main() -> None:

@@ -31,6 +31,10 @@ of each prototype; swaps and knock-outs are read from the activation.
 dictionary. Both know the truth: they are yardsticks, not competitors.
 """
 
+_ACROSS = """AUROC again. Half of the programs belong to a type of cells; the others are on in 15 % of the cells,
+whatever their type, so that no cluster is one of them.
+"""
+
 _QUARTERS = """AUROC of a program's genes in each quarter of mean expression (1: least expressed), against all genes
 outside the program. *Sensitivity* is the mean gradient of the latent by each gene's log count over cells,
 without pairs.
@@ -66,6 +70,9 @@ def markdown(
         head,
         "## AUROC of gene scores for membership\n",
         grid(total, "auroc"),
+        "\n## Programs of a type, and programs that cut across types\n",
+        _ACROSS,
+        _by_kind(tables),
         "\n## Share of the program's genes among as many top genes\n",
         grid(total, "precision"),
         "\n## How well latents follow programs\n",
@@ -87,6 +94,17 @@ def grid(total: pd.DataFrame, figure: str) -> str:
     cell = {(r["basis"], r["method"]): spread(r[figure], r[f"{figure}_sd"]) for r in total.to_dict(orient="records")}
     rows = [[basis, *(cell.get((basis, m), "") for m in methods)] for basis in dict.fromkeys(total["basis"])]
     return table(["", *methods], rows)
+
+
+def _by_kind(tables: Mapping[int, pd.DataFrame]) -> str:
+    """Return AUROC of path effects and differential expression, of the two kinds of programs apart."""
+    found = over_seeds(tables, ["auroc"], ["basis", "method", "across"])["auroc"]
+    shown = [(method, kind) for method in ("path", DE) for kind in (False, True)]
+    rows = []
+    for basis in dict.fromkeys(found.index.get_level_values("basis")):
+        cells = [found.loc[(basis, *one)] if (basis, *one) in found.index else None for one in shown]
+        rows.append([str(basis), *("" if r is None else spread(r["mean"], r["std"]) for r in cells)])
+    return table(["", *(f"{method}, {'across types' if kind else 'of a type'}" for method, kind in shown)], rows)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

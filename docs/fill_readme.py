@@ -38,6 +38,15 @@ TRAINING = {
     "peak_memory": "peak memory, MiB",
 }
 
+RETURNING = {
+    "concepts": "concepts",
+    "clusters": "clusters, number by stability",
+    "pca": "PCA, by sign",
+    "ica": "ICA, by sign",
+    "random": "random directions",
+}
+"""Bases whose return in other cells the README shows."""
+
 
 def main() -> None:
     """Replace each table."""
@@ -61,21 +70,18 @@ def fill(page: Path, tables: dict[str, str]) -> None:
 
 
 def zheng() -> str:
-    """Return the alignment of every type and the mean, for each basis, and how often another seed finds each basis."""
+    """Return the alignment of every type and the mean, for each basis, and what of each comes back in other cells."""
     page = (ROOT / "docs/results/zheng_facs_pbmc.md").read_text(encoding="utf-8")
     table = re.search(r"^\| value \| concepts.*\n\|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
     if table is None:
         raise SystemExit("docs/results/zheng_facs_pbmc.md lacks its table; make it again with docs/make_results.py")
     lines = table[0].replace("value", "held-out F1 of the best single latent", 1)
-    stable = [
-        "| found again by another seed | of all latents | chance | mean correlation over cells | chance |",
-        "|" + " --- |" * 5,
-    ]
-    for basis, name in (("concepts", "concepts"), ("ica", "ICA"), ("random", "random directions")):
-        above = metric(page, f"stability.{basis}.coactivation.above_0.7")
-        mean = metric(page, f"stability.{basis}.coactivation")
-        stable.append(f"| {name} | {float(above[0]):.0%} | {float(above[2]):.0%} | {mean[0]} ± {mean[1]} | {mean[2]} |")
-    return lines + "\n" + "\n".join(stable) + "\n"
+    back = ["| comes back in other cells | share | number | turned at random |", "|" + " --- |" * 4]
+    for basis, name in RETURNING.items():
+        share, count = (metric(page, f"reproducibility.{basis}{what}") for what in ("", ".count"))
+        null = f"{float(share[2]):.0%}" if share[2] else ""
+        back.append(f"| {name} | {float(share[0]):.0%} ± {float(share[1]):.0%} | {float(count[0]):.0f} | {null} |")
+    return lines + "\n" + "\n".join(back) + "\n"
 
 
 def metric(page: str, name: str) -> list[str]:

@@ -14,7 +14,7 @@ import cellglass
 from cellglass.atlas import Atlas
 
 RESULTS = Path(__file__).parent / "results"
-BASES = ("concepts", "neurons", "pca", "ica", "random")
+BASES = ("concepts", "clusters", "neurons", "pca", "ica", "random")
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def _number(value: float) -> str:
 
 def _single(atlas: Atlas) -> str:
     table = atlas.evaluation
-    chosen = table[table.index.str.match(r"fidelity|probe|stability|attribution")]
+    chosen = table[table.index.str.match(r"fidelity|probe|reproducibility|attribution")]
     rows = [[name, *(_number(row[key]) for key in ("value", "spread", "null"))] for name, row in chosen.iterrows()]
     return _table(["metric", "value", "spread over seeds", "null"], rows)
 
@@ -91,7 +91,8 @@ def _times(atlas: Atlas) -> str:
     stages = atlas.manifest["stages"]
     rows = [[name, f"{stage['seconds']:.0f}"] for name, stage in stages.items()]
     rows.append(["**all**", f"**{sum(stage['seconds'] for stage in stages.values()):.0f}**"])
-    return "\n## Seconds of each stage\n\n" + _table(["stage", "seconds"], rows)
+    head = "\n## Seconds of each stage\n\nOn two cores, with whatever else they had to do.\n\n"
+    return head + _table(["stage", "seconds"], rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """A synthetic atlas of realistic shape, made with the writers: clusters on a layout, concepts that follow labels,
-gene tables with standard errors, gene sets with nulls, metrics with spreads. Nothing in it is a result.
+residual latents, gene tables with standard errors, gene sets with nulls, metrics with spreads. Nothing is a result.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,11 @@ TYPES = {
     "CD4+ regulatory T": ["FOXP3", "IL2RA", "CTLA4", "TIGIT", "RTKN2", "IKZF2", "LGALS1", "S100A4"],
 }
 METHODS = [("path", "preactivation"), ("swap", "activation"), ("knockout", "activation"), ("de", "expression")]
+BASES = {"concepts": 0.82, "neurons": 0.66, "clusters": 0.74, "pca": 0.6, "ica": 0.63, "random": 0.42}
+RETURNS = {"concepts": (0.74, 14), "clusters": (0.62, 5), "pca": (0.4, 16), "ica": (0.35, 14), "random": (0.08, 4)}
+"""Of each basis the share that comes back, and how many: concepts have the largest share, PCA the largest number."""
+HALVES = {"by": "halves", "n": 16, "least": 0.8, "correlation": 0.7}
+SEEDS = {"by": "seeds", "n": 4, "least": 0.75, "correlation": 0.7}
 TERMS = ["Phagocytosis", "B-cell receptor signalling", "Cytotoxic granules", "Stem-cell programme", "T-cell activation"]
 
 
@@ -66,11 +73,11 @@ def make_codes(kinds: np.ndarray, layout: np.ndarray, n_concepts: int, rng: np.r
     return sp.hstack(columns, format="csc")
 
 
-def make_genes(cells: Cells, n_concepts: int, rng: np.random.Generator) -> list[pd.DataFrame]:
+def make_genes(cells: Cells, concepts: Sequence[int], rng: np.random.Generator) -> list[pd.DataFrame]:
     tables = []
     for method, on in METHODS:
         parts = []
-        for concept in range(n_concepts - 1):
+        for concept in concepts:
             effect = np.abs(rng.normal(size=cells.n_genes)) * 0.004
             kind = concept % len(TYPES)
             noise = rng.uniform(0.6, 1.3, size=8)
@@ -102,9 +109,9 @@ def make_genes(cells: Cells, n_concepts: int, rng: np.random.Generator) -> list[
     return tables
 
 
-def make_pathways(n_concepts: int, rng: np.random.Generator) -> pd.DataFrame:
+def make_pathways(concepts: Sequence[int], rng: np.random.Generator) -> pd.DataFrame:
     rows = []
-    for concept in range(n_concepts - 1):
+    for concept in concepts:
         for test, ranking in [("gsea", "path"), ("ulm", "path"), ("ora", "de")]:
             for number, term in enumerate(TERMS):
                 hit = number == concept % len(TERMS)
@@ -128,11 +135,13 @@ def make_pathways(n_concepts: int, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def make_records(rng: np.random.Generator) -> list[dict[str, object]]:
+def make_records(rng: np.random.Generator, *, plain: bool) -> list[dict[str, object]]:
+    """Return metrics; with `plain`, of dictionaries of several seeds, whose stability is measured."""
+
     def record(
-        metric: str, value: float, spread: float | None, null: float | None, definition: str
+        metric: str, value: float, spread: float | None, null: float | None, definition: str, n: int = 387
     ) -> dict[str, object]:
-        return {"metric": metric, "value": value, "spread": spread, "null": null, "n": 387, "definition": definition}
+        return {"metric": metric, "value": value, "spread": spread, "null": null, "n": n, "definition": definition}
 
     records = [
         record("fidelity.variance_explained", 0.939, 0.004, 0.21, "1 - SSE / SST on held-out cells"),
@@ -145,19 +154,26 @@ def make_records(rng: np.random.Generator) -> list[dict[str, object]]:
         record("annotation.hallmark.gsea", 0.62, 0.02, 0.04, "share of concepts with a term at q < 0.05"),
         record("annotation.hallmark.ora", 0.48, 0.02, 0.02, "share of concepts with a term at q < 0.05"),
         record("annotation.cellglass.gsea", 0.81, 0.02, 0.05, "share of concepts with a term at q < 0.05"),
-        record("stability.concepts", 0.74, 0.02, None, "mean best cosine between two seeds"),
-        record("stability.concepts.above_0.7", 0.34, 0.02, 0.04, "share of pairs"),
-        record("stability.concepts.coactivation", 0.61, 0.02, 0.04, "mean correlation between two seeds"),
-        record("stability.concepts.coactivation.max", 0.65, 0.02, 0.05, "mean best correlation between two seeds"),
         record("stability.random", 0.38, 0.02, None, "mean best cosine between two seeds"),
     ]
-    base = {"concepts": 0.82, "neurons": 0.66, "pca": 0.6, "ica": 0.63, "random": 0.42}
+    if plain:
+        records += [
+            record("stability.concepts", 0.74, 0.02, None, "mean best cosine between two seeds"),
+            record("stability.concepts.above_0.7", 0.34, 0.02, 0.04, "share of pairs"),
+            record("stability.concepts.coactivation", 0.61, 0.02, 0.04, "mean correlation between two seeds"),
+            record("stability.concepts.coactivation.max", 0.65, 0.02, 0.05, "mean best correlation between two seeds"),
+        ]
+    for basis, (share, number) in RETURNS.items():
+        null = 0.03 if basis in ("concepts", "pca") else None
+        n, of = round(number / share), f"latents of {basis} that come back in the other half"
+        records.append(record(f"reproducibility.{basis}", share, None, null, f"share of the {of}", n))
+        records.append(record(f"reproducibility.{basis}.count", number, None, None, f"number of the {of}", n))
     for number, kind in enumerate(TYPES):
-        for basis, level in base.items():
+        for basis, level in BASES.items():
             value = float(np.clip(level - 0.06 * max(0, number - 3) + rng.normal() * 0.04, 0.02, 0.99))
             records.append(record(f"alignment.cell type.{kind}.{basis}", value, 0.015, None, "held-out F1"))
     for phase in ("G1", "S", "G2M"):
-        for basis in base:
+        for basis in BASES:
             records.append(
                 record(f"alignment.phase.{phase}.{basis}", float(rng.uniform(0.2, 0.5)), 0.02, None, "held-out F1")
             )
@@ -183,14 +199,72 @@ def evidence(var: pd.DataFrame, genes: pd.DataFrame, pathways: pd.DataFrame) -> 
     }
 
 
-def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: int = 0, hostile: bool = False) -> Path:
-    """Write a finished synthetic atlas of five seeds; with `hostile`, of one, and every name tries to be markup."""
+def reproducibility(var: pd.DataFrame, by: str, residual: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the columns of how often latents come back, by a rule; those of a consensus dictionary by halves alone."""
+    silent, n = var["density"].to_numpy() == 0, len(var)
+    if by == "seeds":
+        found = np.where(silent, 0, rng.integers(0, 5, n))
+        found[[0, 1]] = [0, 4]
+        return pd.DataFrame({"reproducibility": found / SEEDS["n"], "residual": False}, index=var.index)
+    share = np.where(residual, rng.choice([0, 8, 12], n), rng.choice([13, 14, 15, 16], n)) / HALVES["n"]
+    share[[0, 1]] = [13 / 16, 1]
+    correlation = rng.uniform(0.45, 0.98, n)
+    correlation[[2, 3]] = [0.95, 0.5]
+    columns = {"reproducibility": np.where(silent, 0, share), "residual": residual, "cluster_correlation": correlation}
+    return pd.DataFrame({**columns, "agreement": rng.uniform(0.8, 1, n)}, index=var.index)
+
+
+def label_columns(var: pd.DataFrame, codes: sp.csc_matrix, kinds: np.ndarray) -> pd.DataFrame:
+    """Return what an atlas states of each best label, and the activation from which on a latent is on."""
+    active = np.diff(codes.indptr) > 0
+    least = [codes.data[a:b].min() if b > a else np.nan for a, b in zip(codes.indptr, codes.indptr[1:], strict=False)]
+    sizes = np.bincount(kinds, minlength=len(TYPES)) // 2
+    return pd.DataFrame(
+        {
+            "best_label_column": np.where(active, "cell type", ""),
+            "best_label_null": np.where(active, 0.1 + 0.001 * np.arange(len(var)), np.nan),
+            "best_label_q": np.where(active, 0.001, np.nan),
+            "best_label_n": np.where(active, sizes[np.arange(len(var)) % len(TYPES)], 0),
+            "threshold": least,
+        },
+        index=var.index,
+    )
+
+
+def make_atlas(
+    folder: Path,
+    *,
+    n_cells: int = 700,
+    n_concepts: int = 24,
+    seed: int = 0,
+    hostile: bool = False,
+    by: Literal["halves", "seeds"] = "halves",
+) -> Path:
+    """Write a finished synthetic atlas.
+
+    Parameters
+    ----------
+    n_concepts : int
+        Latents, of which the last is silent.
+    hostile : bool
+        Whether every name tries to be markup. Such an atlas is of one plain dictionary: nothing says what comes back,
+        and it states nothing of its labels beside their F1.
+    by : {"halves", "seeds"}
+        Of a consensus dictionary, whose last quarter of latents is residual and has no genes; or of a plain one and
+        four other seeds.
+    """
     rng = np.random.default_rng(seed)
     cells, kinds, layout = make_cells(n_cells, rng)
     codes = make_codes(kinds, layout, n_concepts, rng)
     active = np.diff(codes.indptr)
+    residual = np.arange(n_concepts) >= n_concepts - n_concepts // 4
+    if hostile or by == "seeds":
+        residual[:] = False
+    named = (active > 0) & ~residual
     sums = np.asarray(codes.sum(axis=0)).ravel()
     types, tops = list(TYPES), list(TYPES.values())
+    f1 = np.where(active > 0, rng.uniform(0.5, 0.97, n_concepts), np.nan)
+    f1[[0, *np.flatnonzero(residual & (active > 0))[:1]]] = [0.98, 0.99][: 1 + residual.any()]  # what must lead no list
     var = pd.DataFrame(
         {
             "latent": np.arange(n_concepts),
@@ -198,22 +272,20 @@ def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: 
             "mean_activation": np.divide(sums, active, out=np.zeros(n_concepts), where=active > 0),
             "max_activation": codes.max(axis=0).toarray().ravel(),
             "best_label": [types[c % len(types)] if active[c] else "" for c in range(n_concepts)],
-            "best_label_f1": [rng.uniform(0.5, 0.97) if active[c] else np.nan for c in range(n_concepts)],
-            "best_term": [TERMS[c % len(TERMS)] if active[c] else "" for c in range(n_concepts)],
-            "top_gene": [tops[c % len(types)][c // len(types) % 8] if active[c] else "" for c in range(n_concepts)],
+            "best_label_f1": f1,
+            "best_term": [TERMS[c % len(TERMS)] if named[c] else "" for c in range(n_concepts)],
+            "top_gene": [tops[c % len(types)][c // len(types) % 8] if named[c] else "" for c in range(n_concepts)],
             "name_by": "machine",
         }
     )
     var.index = [
-        f"{r.best_term} · {r.best_label} · {r.top_gene} #{r.latent}" if r.density else f"silent #{r.latent}"
+        f"{' · '.join(part for part in (r.best_term, r.best_label, r.top_gene) if part) or 'silent'} #{r.latent}"
         for r in var.itertuples()
     ]
-    genes, pathways, records = make_genes(cells, n_concepts, rng), make_pathways(n_concepts, rng), make_records(rng)
+    explained = np.flatnonzero(named).tolist()
+    genes, pathways = make_genes(cells, explained, rng), make_pathways(explained, rng)
+    records = make_records(rng, plain=by == "seeds")
     var = var.assign(**evidence(var, genes[0].merge(cells.genes, left_on="gene", right_index=True), pathways))
-    found = np.where(active > 0, rng.integers(0, 5, n_concepts), 0)
-    consensus = {"found_in": found, "stability": np.where(active > 0, 0.2 + found / 6, np.nan), "consensus": found >= 3}
-    if not hostile:  # with one seed nothing is known
-        var = var.assign(**consensus)
     if hostile:
         evil = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
         cells.obs["cell type"] = cells.obs["cell type"].cat.rename_categories({types[0]: evil})
@@ -222,15 +294,18 @@ def make_atlas(folder: Path, *, n_cells: int = 700, n_concepts: int = 24, seed: 
         var["best_label"] = var["best_label"] + evil
         var.index = [f"{name}{evil}" for name in var.index]
         records[0]["definition"] = evil
+    else:
+        var = var.join([reproducibility(var, by, residual, rng), label_columns(var, codes, kinds)])
     folder.mkdir(parents=True, exist_ok=True)
+    kind = "consensus" if residual.any() else "matryoshka"
     uns = {
         "site": "z",
         "cells": "synthetic cells",
         "model": {"kind": "scvi", "n_latent": 30, "n_hidden": 128, "epochs": 100},
-        "dictionary": {"kind": "matryoshka", "k": 16, "n_latents": n_concepts},
+        "dictionary": {"kind": kind, "latents": n_concepts},
     }
     if not hostile:
-        uns["consensus"] = {"others": 4, "needed": 3, "threshold": 0.7}
+        uns["reproducibility"] = HALVES if by == "halves" else SEEDS
     outputs = [
         write.write_concepts(folder, codes, cells.obs, layout, var, uns),
         write_expression(folder, cells),

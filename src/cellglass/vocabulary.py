@@ -30,6 +30,7 @@ TITLES: Mapping[str, str] = {
     "ulm": "ULM",
     "ora": "ORA",
     # kinds of dictionaries
+    "consensus": "consensus dictionary",
     "matryoshka": "Matryoshka sparse autoencoder",
     "matryoshka_batchtopk": "Matryoshka BatchTopK sparse autoencoder",
     "topk": "TopK sparse autoencoder",
@@ -43,6 +44,7 @@ TITLES: Mapping[str, str] = {
     "site": "the whole site",
     "counts": "PCA of the counts, no model",
     "neurons": "neurons",
+    "clusters": "k-means clusters",
     "pca": "PCA",
     "ica": "ICA",
     "nmf": "NMF",
@@ -78,7 +80,7 @@ SIGNIFICANT = 0.05
 READOUTS = ("activation", "preactivation", "expression")
 """What effects are read on; what is read on ``expression`` does not ask the model."""
 
-BASES = ("concepts", "site", "counts", "neurons", "pca", "ica", "nmf", "random")
+BASES = ("concepts", "site", "counts", "neurons", "clusters", "pca", "ica", "nmf", "random")
 """What metrics are of: ``probe.LABEL.BASIS``, ``alignment.LABEL.VALUE.BASIS``, ``stability.BASIS``."""
 
 CONTROLS = ("untrained", "shuffled")
@@ -113,11 +115,21 @@ MODELS: Mapping[str, str] = {
 
 DICTIONARIES: Mapping[str, str] = {
     name: f"cellglass.dictionaries.kinds.{name}:ENTRY"
-    for name in ("matryoshka", "matryoshka_batchtopk", "topk", "batchtopk", "jumprelu", "gated", "archetypal")
+    for name in (
+        "consensus",
+        "matryoshka",
+        "matryoshka_batchtopk",
+        "topk",
+        "batchtopk",
+        "jumprelu",
+        "gated",
+        "archetypal",
+    )
 }
 JOINT: Mapping[str, str] = {"crosslayer": "cellglass.dictionaries.kinds.crosslayer:ENTRY"}
 BASELINES: Mapping[str, str] = {
-    name: f"cellglass.dictionaries.baselines.{name}:ENTRY" for name in ("neurons", "pca", "ica", "nmf", "random")
+    name: f"cellglass.dictionaries.baselines.{name}:ENTRY"
+    for name in ("neurons", "clusters", "pca", "ica", "nmf", "random")
 }
 
 TESTS: Mapping[str, str] = {

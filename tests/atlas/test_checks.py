@@ -98,5 +98,7 @@ def test_another_encoding_and_a_newer_version_are_named(found: dict[str, str], m
 
 def test_optional_columns_of_concepts_come_in_groups() -> None:
     assert checks.concept_columns(pd.DataFrame()) == dict(schema.CONCEPT_COLUMNS)
-    found = checks.concept_columns(pd.DataFrame({"consensus": [True], "best_term_q": [0.1]}))
-    assert found == {**schema.CONCEPT_COLUMNS, **schema.TERM_CONCEPT_COLUMNS, **schema.CONSENSUS_COLUMNS}
+    found = checks.concept_columns(pd.DataFrame({"residual": [True], "best_term_q": [0.1]}))
+    assert found == {**schema.CONCEPT_COLUMNS, **schema.TERM_CONCEPT_COLUMNS, **schema.REPRODUCIBILITY_COLUMNS}
+    found = checks.concept_columns(pd.DataFrame({"agreement": [0.9]}))
+    assert found == {**schema.CONCEPT_COLUMNS, **schema.READOUT_CONCEPT_COLUMNS}

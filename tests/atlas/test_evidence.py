@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellglass.atlas.evidence import label_evidence, label_sizes, leading_order, named_gene, opening, surest
+from cellglass.atlas.evidence import (
+    comes_back,
+    label_evidence,
+    label_sizes,
+    leading_order,
+    named_gene,
+    opening,
+    residual,
+    surest,
+)
 
 
 def test_sizes_are_of_what_can_be_a_label_and_missing_values_are_none() -> None:
@@ -73,8 +82,25 @@ def test_the_stronger_of_two_significant_genes_names_a_concept() -> None:
     assert named_gene(var[["top_gene"]])["gene"].tolist() == ["A"] * 4
 
 
-def test_what_other_seeds_find_leads_and_silent_concepts_come_last() -> None:
+def test_what_comes_back_leads_then_f1_then_residual_latents_and_silent_ones_come_last() -> None:
     var = pd.DataFrame({"best_label_f1": [0.9, 0.5, 0.7, np.nan, 1.0], "density": [0.1, 0.1, 0.1, 0.1, 0.0]})
     assert leading_order(var).tolist() == [0, 2, 1, 3, 4]
-    seeds = var.assign(consensus=[False, True, False, True, True], found_in=[0, 2, 1, 2, 2])
+    seeds = var.assign(residual=False, reproducibility=np.float32([0, 1, 0.5, 1, 1]))
     assert leading_order(seeds).tolist() == [1, 3, 2, 0, 4]
+    halves = var.assign(residual=[True, False, False, True, False], reproducibility=[1, 0.8, 0.9, 1, 1])
+    assert leading_order(halves).tolist() == [2, 1, 0, 3, 4]
+
+
+def test_reproducibility_counts_in_tenths() -> None:
+    """13 and 14 of 16 pairs are as good as the same: the better F1 leads; 15 of 16 is more."""
+    var = pd.DataFrame({"best_label_f1": [0.5, 0.9, 0.1], "density": 0.1, "residual": False})
+    assert leading_order(var.assign(reproducibility=np.float32([14, 13, 15]) / 16)).tolist() == [2, 1, 0]
+    assert leading_order(var.assign(reproducibility=np.float32([0.9, 0.91, np.nan]))).tolist() == [1, 0, 2]
+
+
+def test_a_concept_comes_back_from_the_least_share_on_and_a_residual_latent_never_does() -> None:
+    var = pd.DataFrame({"reproducibility": np.float32([0.8, 0.79, 1, np.nan]), "residual": [False, False, True, False]})
+    assert comes_back(var, {"least": 0.8}).tolist() == [True, False, False, False]
+    assert residual(var).tolist() == [False, False, True, False]
+    assert comes_back(var, None).tolist() == comes_back(var[[]], {"least": 0.8}).tolist() == [False] * 4
+    assert residual(var[[]]).tolist() == [False] * 4

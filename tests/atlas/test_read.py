@@ -174,9 +174,9 @@ def test_a_foreign_table_names_the_column(copy: Path) -> None:
 def test_summary_is_plain_and_shown_in_notebooks(atlas_folder: Path, hostile_folder: Path) -> None:
     facts = open_atlas(atlas_folder).summary()
     assert json.loads(json.dumps(facts)) == facts
-    assert (facts["cells"], facts["concepts"], facts["alive"]) == (700, 24, 23)
+    assert (facts["cells"], facts["concepts"], facts["alive"], facts["findings"]) == (700, 24, 23, 18)
     assert facts["labels"] == ["cell type", "phase"]
-    assert "23 live concepts of 24 in 700 cells" in repr(open_atlas(atlas_folder))
+    assert "18 concepts, 24 latents, in 700 cells" in repr(open_atlas(atlas_folder))
     assert "<script>" not in open_atlas(hostile_folder)._repr_html_()
 
 

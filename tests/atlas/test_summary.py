@@ -10,38 +10,55 @@ import pandas as pd
 
 from cellglass.atlas import open_atlas, write
 from cellglass.atlas.evidence import leading_order
-from cellglass.atlas.summary import extreme_genes, strongest, summarize
+from cellglass.atlas.summary import beyond_clusters, extreme_genes, strongest, summarize
 from cellglass.attribution.registry import gene_rankings
+from synthetic import make_atlas
 
 
 def test_a_summary_is_json_of_what_the_atlas_holds(atlas_folder: Path) -> None:
     atlas = open_atlas(atlas_folder)
     summary = json.loads(json.dumps(summarize(atlas), allow_nan=False))
     assert [record["metric"] for record in summary["evaluation"]] == atlas.evaluation.index.tolist()
-    alive = atlas.concepts.var.query("density > 0")
+    alive = atlas.concepts.var.query("density > 0 and not residual")
     assert [concept["name"] for concept in summary["concepts"]] == alive.index[leading_order(alive)].tolist()
-    cells = atlas.concepts.obs["cell type"].astype(str).value_counts()
     for concept in summary["concepts"]:
-        share = cells[concept["best_label"]] / cells.sum()
-        assert concept["best_label_n"] == cells[concept["best_label"]]
-        assert abs(concept["best_label_null"] - 2 * share / (1 + share)) < 1e-9
+        for name in ("label_n", "label_null", "label_q"):
+            assert concept[f"best_{name}"] == float(alive.loc[concept["name"], f"best_{name}"])
         assert {"symbol", "score", "q"} == set(concept["genes"][0])
     assert str(atlas.concepts.n_obs) in summary["title"].replace(",", "")
 
 
-def test_a_summary_says_what_other_seeds_found_and_of_one_seed_that_nothing_is_known(
-    atlas_folder: Path, hostile_folder: Path
+def test_a_summary_says_how_often_concepts_come_back_and_leaves_residual_latents_out(
+    atlas_folder: Path, tmp_path: Path
 ) -> None:
     atlas = open_atlas(atlas_folder)
-    summary = summarize(atlas)
-    assert summary["consensus"] == int(atlas.concepts.var["consensus"].sum())
-    assert summary["other_seeds"] == 4
+    summary, var = summarize(atlas), atlas.concepts.var
+    assert summary["reproducibility"] == {"by": "halves", "n": 16, "least": 0.8, "correlation": 0.7}
+    findings = var[(var["density"] > 0) & ~var["residual"]]
+    assert summary["findings"] == len(summary["concepts"]) == len(findings) < summary["alive"]
     for concept in summary["concepts"]:
-        row = atlas.concepts.var.loc[concept["name"]]
-        assert (concept["found_in"], concept["consensus"]) == (row["found_in"], row["found_in"] >= 3)
+        row = var.loc[concept["name"]]
+        assert concept["reproducibility"] == row["reproducibility"] >= 0.8
+        assert concept["beyond_clusters"] is bool(row["cluster_correlation"] < 0.7)
+        assert concept["best_label_threshold"] == row["threshold"]
+    assert {concept["beyond_clusters"] for concept in summary["concepts"]} == {True, False}
+    seeds = open_atlas(make_atlas(tmp_path / "seeds", by="seeds"))
+    summary = summarize(seeds)
+    assert summary["reproducibility"] == {"by": "seeds", "n": 4, "least": 0.75, "correlation": 0.7}
+    assert len(summary["concepts"]) == summary["findings"] == summary["alive"]
+    assert {concept["beyond_clusters"] for concept in summary["concepts"]} == {None}
+    assert {concept["reproducibility"] for concept in summary["concepts"]} <= {0, 0.25, 0.5, 0.75, 1}
+
+
+def test_of_one_plain_dictionary_nothing_is_known(hostile_folder: Path) -> None:
     alone = summarize(open_atlas(hostile_folder))
-    assert (alone["consensus"], alone["other_seeds"]) == (None, 0)
-    assert {(c["found_in"], c["consensus"]) for c in alone["concepts"]} == {(None, None)}
+    assert alone["reproducibility"] is None
+    assert len(alone["concepts"]) == alone["findings"] == alone["alive"]
+    assert {(c["reproducibility"], c["beyond_clusters"]) for c in alone["concepts"]} == {(None, None)}
+
+
+def test_beyond_clusters_is_below_07_and_unknown_where_it_is_not_known() -> None:
+    assert [beyond_clusters(r) for r in (0.69, 0.7, 0.95, None, float("nan"))] == [True, False, False, None, None]
 
 
 def test_the_strongest_genes_are_those_of_the_first_ranking_significant_ones_first(atlas_folder: Path) -> None:

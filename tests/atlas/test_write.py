@@ -44,19 +44,24 @@ def test_concepts_come_back_as_they_were(tmp_path: Path) -> None:
     assert table.uns["model"]["epochs"] == 2
 
 
-def test_what_several_seeds_tell_comes_back_and_one_seed_tells_nothing(tmp_path: Path) -> None:
+def test_how_often_concepts_come_back_is_read_again_and_need_not_be_known(tmp_path: Path) -> None:
     codes, obs = sp.csc_matrix((3, 4), dtype=np.float32), pd.DataFrame(index=list("abc"))
-    known = {"found_in": [2, 1, 0, 0], "stability": [0.9, 0.5, 0.1, np.nan], "consensus": [True, True, False, False]}
+    known = {"reproducibility": [1, 0.8, 0.5, np.nan], "residual": [False, False, True, True]}
+    read_out = {"cluster_correlation": [0.9, 0.5, 0.1, np.nan], "agreement": [1, 0.9, 0.8, np.nan]}
     folder = write.write_concepts(tmp_path, codes, obs, np.zeros((3, 2)), concept_table(4).assign(**known), {})
     var = read_zarr(folder).var
-    assert list(var) == [*schema.CONCEPT_COLUMNS, *schema.CONSENSUS_COLUMNS]
-    assert [str(var[name].dtype) for name in schema.CONSENSUS_COLUMNS] == ["int32", "float32", "bool"]
-    assert var["consensus"].tolist() == known["consensus"]
-    np.testing.assert_allclose(var["stability"], known["stability"], rtol=1e-6)
-    assert not set(schema.CONSENSUS_COLUMNS) & set(read_zarr(write_small(tmp_path / "one")).var)
-    half = concept_table(4).assign(consensus=True)
-    with pytest.raises(InputError, match="column 'found_in' is missing"):
-        write.write_concepts(tmp_path, codes, obs, np.zeros((3, 2)), half, {})
+    assert list(var) == [*schema.CONCEPT_COLUMNS, *schema.REPRODUCIBILITY_COLUMNS]
+    assert [str(var[name].dtype) for name in schema.REPRODUCIBILITY_COLUMNS] == ["float32", "bool"]
+    assert var["residual"].tolist() == known["residual"]
+    np.testing.assert_allclose(var["reproducibility"], known["reproducibility"], rtol=1e-6)
+    both = concept_table(4).assign(**known, **read_out)
+    var = read_zarr(write.write_concepts(tmp_path / "both", codes, obs, np.zeros((3, 2)), both, {})).var
+    for name, values in read_out.items():
+        np.testing.assert_allclose(var[name], values, rtol=1e-6)
+    assert not set(schema.REPRODUCIBILITY_COLUMNS) & set(read_zarr(write_small(tmp_path / "one")).var)
+    for half, missing in (({"residual": True}, "reproducibility"), ({"agreement": 0.9}, "cluster_correlation")):
+        with pytest.raises(InputError, match=f"column '{missing}' is missing"):
+            write.write_concepts(tmp_path, codes, obs, np.zeros((3, 2)), concept_table(4).assign(**half), {})
 
 
 def test_the_q_value_of_the_naming_gene_set_comes_back_where_it_is_given(tmp_path: Path) -> None:

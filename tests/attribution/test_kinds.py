@@ -8,8 +8,8 @@ from cellglass.attribution import AttributionConfig, attribute
 from cellglass.attribution.effects import effects
 from cellglass.attribution.gradients import path_effects
 from cellglass.attribution.methods.swap import swap_edits
-from cellglass.dictionaries import TrainConfig, default_config, train
-from cellglass.dictionaries.registry import KINDS, trained
+from cellglass.dictionaries import TrainConfig, default_config, fit
+from cellglass.dictionaries.registry import trained
 
 QUICK = TrainConfig(steps=60, batch_size=32, check_every=20)
 
@@ -18,7 +18,7 @@ QUICK = TrainConfig(steps=60, batch_size=32, check_every=20)
 def fitted(request, toy):
     """The toy model with a trained dictionary of each kind, its codes, and a latent that some cells have."""
     config = default_config(6, 160, kind=request.param, n_latents=24, k=4)
-    toy.dictionary = train(KINDS[request.param].cls(config), torch.from_numpy(toy.z), QUICK, seed=0)
+    toy.dictionary = fit(request.param, torch.from_numpy(toy.z), config=config, training=QUICK, seed=0)
     toy.codes = toy.dictionary.encode(torch.from_numpy(toy.z)).to_csr().tocsc()
     active = np.diff(toy.codes.indptr)
     return toy, np.flatnonzero((active >= 12) & (active <= 140))[:3]

@@ -10,8 +10,8 @@ from cellglass.progress import silent
 
 SUMMARY = {
     "title": "3 concepts of [red]my[/red].h5ad",
-    "consensus": 1,
-    "other_seeds": 4,
+    "alive": 3,
+    "reproducibility": {"by": "seeds", "n": 4, "least": 0.75, "correlation": 0.7},
     "evaluation": [
         {
             "metric": "stability.concepts.coactivation",
@@ -35,7 +35,7 @@ SUMMARY = {
             "best_label_q": 0.004,
             "best_label_n": 1234,
             "best_label_threshold": 1.25,
-            "found_in": 3,
+            "reproducibility": 0.75,
             "genes": [
                 {"symbol": "CD79A", "score": 0.1, "q": 0.001},
                 {"symbol": "STAT1", "score": -0.2, "q": 0.001},
@@ -61,16 +61,46 @@ def test_a_summary_shows_names_as_they_are(capsys: pytest.CaptureFixture[str], m
     words = " ".join(shown.split())
     assert "B: 0.90 / 0.18, n 1,234, from 1.25, q 0.004" in words
     assert "CD79A, -STAT1, (MS4A1), (-LYZ)" in words
-    assert "3 of 4" in words
+    assert "25.0% 75% B: 0.90" in words
     assert "may be an accident of one training" in words
-    show_summary({**SUMMARY, "consensus": None, "other_seeds": 0})
-    alone = capsys.readouterr().out
+
+
+def said(capsys: pytest.CaptureFixture[str], **facts: Any) -> str:
+    """Return what is shown of the summary with other facts, in one line."""
+    show_summary({**SUMMARY, **facts})
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_what_comes_back_is_said_by_its_rule(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    halves = {"by": "halves", "n": 16, "least": 0.8, "correlation": 0.7}
+    many = said(capsys, reproducibility=halves)
+    assert "1 concepts come back: each is found in both halves of at least 80% of 16 pairs" in many
+    assert "2 residual latents help to reconstruct and are no findings" in many
+    assert "comes back" in many
+    assert "other seeds" not in many
+    alone = said(capsys, reproducibility=None)
+    assert "one dictionary was fitted: nothing says which come back" in alone
+    assert "75%" not in alone
     assert "other seeds" not in alone
-    assert "3 of 0" not in alone
+
+
+def test_where_no_concept_comes_back_it_is_said_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    halves = {"by": "halves", "n": 16, "least": 0.8, "correlation": 0.7}
+    none = said(capsys, reproducibility=halves, concepts=[])
+    assert "No concept comes back: nothing is found in both halves of at least 80% of 16 pairs" in none
+    assert "3 residual latents" in none
+    assert "More cells, or another model or site, may show some; --dictionary topk shows all latents" in none
+    assert "its strongest genes" not in none
 
 
 def test_how_many_genes_meet_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    plain: dict[str, Any] = {"title": "t", "evaluation": [], "concepts": [], "other_seeds": 0, "consensus": None}
+    plain: dict[str, Any] = {"title": "t", "evaluation": [], "concepts": [], "reproducibility": None}
     show_summary(plain | {"coverage": {"found": 1200, "missing": 300, "unknown": 40, "counts": 0.876}})
     shown = " ".join(capsys.readouterr().out.split())
     assert "in the cells: 1,200 of 1,500 (80%); 88% of the cells' counts lie in them; 40 genes of the cells" in shown
@@ -81,7 +111,7 @@ def test_how_many_genes_meet_is_said(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_comparison_shows_each_way_beside_chance_and_what_is_left_over(capsys: pytest.CaptureFixture[str]) -> None:
-    facts = {"alive": 2, "dictionary": "topk (latents 2)", "cells": 1200, "path": "[b]one[/b]"}
+    facts = {"alive": 5, "findings": 2, "dictionary": "topk (latents 2)", "cells": 1200, "path": "[b]one[/b]"}
     told = [("activations", "matched", 0.625, 0.125), ("activations", "above_0.7", 0.5, 0.0)]
     told += [("directions", "matched", 0.875, 0.375), ("directions", "above_0.7", 1.0, 0.25)]
     names = ("a_latent", "a_concept", "b_latent", "b_concept", "coactivation", "cosine", "partner")
@@ -99,7 +129,7 @@ def test_a_comparison_shows_each_way_beside_chance_and_what_is_left_over(capsys:
         }
     )
     lines = capsys.readouterr().out.splitlines()
-    assert any("[b]one[/b]" in line and "1,200 cells" in line for line in lines)
+    assert any("[b]one[/b]" in line and "2 concepts, topk" in line and "1,200 cells" in line for line in lines)
     assert ["pairs", "with", "at", "least", "0.7", "0.500", "0.000", "1.000", "0.250"] in [
         line.split() for line in lines
     ]

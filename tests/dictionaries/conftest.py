@@ -4,11 +4,19 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
 from cellglass import dictionaries
-from cellglass.dictionaries import CrossLayerConfig, Dictionary, TrainConfig, default_config
+from cellglass.dictionaries import (
+    Consensus,
+    ConsensusConfig,
+    CrossLayerConfig,
+    Dictionary,
+    TrainConfig,
+    default_config,
+)
 from cellglass.dictionaries.sparse import SparseConfig
 from cellglass.vocabulary import JOINT
 
@@ -61,6 +69,36 @@ def positive() -> torch.Tensor:
 @pytest.fixture(scope="session")
 def every_kind(positive) -> dict[str, Dictionary]:
     return {kind: dictionaries.fit(kind, positive, training=QUICK, seed=2) for kind in ALONE}
+
+
+class Crossed(NamedTuple):
+    """Cells of three types, and a state that two fifths of each type are in."""
+
+    x: torch.Tensor
+    kind: np.ndarray
+    state: np.ndarray
+
+
+def cross(n: int, d: int = 4, seed: int = 0) -> Crossed:
+    """Three gaussian clusters in the first dimensions; the last has two modes, in every cluster alike."""
+    rng = np.random.default_rng(seed)
+    kind, state = rng.integers(0, 3, n), rng.random(n) < 0.4
+    x = rng.normal(size=(n, d)) * 0.35
+    x[np.arange(n), kind] += 4
+    x[:, -1] += np.where(state, 1.4, -1.4)
+    return Crossed(torch.from_numpy(x).float(), kind, state)
+
+
+@pytest.fixture(scope="session")
+def crossed() -> Crossed:
+    return cross(600)
+
+
+@pytest.fixture(scope="session")
+def shared_state(crossed) -> Consensus:
+    """A consensus dictionary of those cells, from four pairs of halves."""
+    config = ConsensusConfig(4, 64, 6, pairs=4)
+    return dictionaries.fit("consensus", crossed.x, config=config, training=QUICK, seed=0)
 
 
 @pytest.fixture(params=sorted(ALONE))

@@ -24,7 +24,9 @@ def test_names_cost_no_torch() -> None:
 
 
 def test_an_unknown_kind_names_those_that_there_are(positive, tmp_path) -> None:
-    with pytest.raises(InputError, match=r"there is no kind of dictionary 'umap'; there are: matryoshka, .*topk"):
+    with pytest.raises(
+        InputError, match=r"there is no kind of dictionary 'umap'; there are: consensus, matryoshka, .*topk"
+    ):
         dictionaries.fit("umap", positive)
     dictionaries.fit("neurons", positive).save(tmp_path / "d")
     content = json.loads((tmp_path / "d" / "cfg.json").read_text())

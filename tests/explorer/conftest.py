@@ -1,4 +1,6 @@
-"""Atlases for the explorer's tests: a full one, one of gene tokens, one with hardly anything. None is a result."""
+"""Atlases for the explorer's tests: a full one of a consensus dictionary, one of a plain dictionary and other seeds,
+one of gene tokens, one with hardly anything. None is a result.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,9 @@ from cellglass.atlas import open_atlas, write
 from cellglass.atlas.read import Atlas
 from cellglass.explorer import Tree
 from synthetic import make_atlas
+
+FINDINGS = 18
+"""Concepts of the full atlas; its latents from this one on are residual, and the last, 23, is silent."""
 
 
 def add_pairs(folder: Path, n_cells: int, concepts: list[int], rng: np.random.Generator) -> None:
@@ -89,7 +94,7 @@ def add_foreign(folder: Path) -> None:
     known = {record["metric"]: record for record in records}
     for name, like in {
         "annotation.hallmark.fisher": "annotation.hallmark.gsea",
-        "alignment.cell type.CD19+ B cells.clusters": "alignment.cell type.CD19+ B cells.pca",
+        "alignment.cell type.CD19+ B cells.a-new-one": "alignment.cell type.CD19+ B cells.pca",
     }.items():
         records.append({**known[like], "metric": name})
     write.write_evaluation(folder, records)
@@ -98,9 +103,16 @@ def add_foreign(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = make_atlas(tmp_path_factory.mktemp("explorer") / "full")
-    add_pairs(folder, 700, list(range(23)), np.random.default_rng(1))
+    add_pairs(folder, 700, list(range(FINDINGS)), np.random.default_rng(1))
     add_dictionary(folder, 24)
     add_activations(folder, 700)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def seeds_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain dictionary that was trained from five seeds."""
+    folder: Path = make_atlas(tmp_path_factory.mktemp("explorer") / "seeds", n_cells=300, by="seeds")
     return folder
 
 

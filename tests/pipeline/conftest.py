@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cellglass.cells import Simulated, simulate
 from cellglass.enrichment import GeneSets, write_gmt
-from cellglass.pipeline.config import RunConfig, make_config
+from cellglass.pipeline.config import DictionaryConfig, RunConfig, make_config
 from cellglass.pipeline.explain import run_pipeline
 from cellglass.pipeline.run import Run
 
@@ -36,7 +37,7 @@ def small_config(gmt: Path) -> RunConfig:
         {
             "cells": {"labels": ["cell_type"]},
             "model": {"epochs": 15, "latent": 8, "width": 32},
-            "dictionary": {"seeds": 2, "latents": 24, "k": 4},
+            "dictionary": {"kind": "matryoshka", "seeds": 2, "splits": 0, "latents": 24, "k": 4},
             "attribution": {"prototypes": 6, "partners": 2, "steps": 8},
             "enrichment": {"gene_sets": [str(gmt)], "permutations": 100},
         }
@@ -44,8 +45,17 @@ def small_config(gmt: Path) -> RunConfig:
 
 
 @pytest.fixture(scope="session")
+def default_run(planted: Simulated, small_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a finished run with the dictionary that there is by default, of its default size."""
+    folder = tmp_path_factory.mktemp("default") / "atlas"
+    config = replace(small_config, dictionary=DictionaryConfig(seeds=2))
+    run_pipeline(planted.cells, config, folder)
+    return Run(folder, config, {"cells": planted.cells})
+
+
+@pytest.fixture(scope="session")
 def small_run(planted: Simulated, small_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return a finished run."""
+    """Return a finished run with a plain dictionary from two seeds."""
     folder = tmp_path_factory.mktemp("run") / "atlas"
     run_pipeline(planted.cells, small_config, folder)
     return Run(folder, small_config, {"cells": planted.cells})

@@ -34,7 +34,7 @@ def test_the_loss_of_a_pathway_is_told_by_its_absent_genes(tmp_path: Path) -> No
         {
             "cells": {"labels": ["screen"]},
             "model": {"epochs": 30, "latent": 5, "width": 32},
-            "dictionary": {"seeds": 1, "latents": 12, "k": 3},
+            "dictionary": {"kind": "matryoshka", "seeds": 1, "latents": 12, "k": 3},
             "attribution": {"prototypes": 40, "methods": ["path"]},
             "enrichment": {"gene_sets": [str(tmp_path / "sets.gmt")], "permutations": 200},
         }

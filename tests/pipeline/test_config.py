@@ -73,7 +73,7 @@ def test_a_toml_file_says_everything_of_attribution(tmp_path: Path) -> None:
         ({"model": 3}, "model must be a table, not 3"),
         ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"cells": {"labels": "type"}}, "cells.labels is 'type'; it must be a list of texts"),
-        ({"dictionary": {"kind": "nmf"}}, "it can be matryoshka, matryoshka_batchtopk, topk"),
+        ({"dictionary": {"kind": "nmf"}}, "it can be consensus, matryoshka, matryoshka_batchtopk, topk"),
         ({"dictionary": {"latents": 1}}, "dictionary.latents is 1; it must be at least 2"),
         (
             {"attribution": {"methods": ["swap", "guess"]}},

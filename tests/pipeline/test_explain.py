@@ -17,7 +17,7 @@ import cellglass
 from cellglass.atlas.manifest import artefact_digest
 from cellglass.cells import Simulated
 from cellglass.errors import InputError
-from cellglass.pipeline.config import RunConfig, make_config, merge
+from cellglass.pipeline.config import make_config, merge
 from cellglass.pipeline.explain import STAGES, explain, run_pipeline
 from cellglass.pipeline.run import Run
 from cellglass.pipeline.workspace import open_model
@@ -114,7 +114,7 @@ def test_an_embedding_gets_what_needs_no_model(planted: Simulated, gmt: Path, tm
 
 
 @pytest.mark.slow
-def test_ten_kills_change_nothing(planted: Simulated, small_config: RunConfig, small_run: Run, tmp_path: Path) -> None:
+def test_ten_kills_change_nothing(planted: Simulated, default_run: Run, tmp_path: Path) -> None:
     """Kill the run at ten random moments, each followed by the same command; compare artefact by artefact."""
     planted.cells.to_anndata().write_h5ad(tmp_path / "cells.h5ad")
     code = (
@@ -123,7 +123,7 @@ def test_ten_kills_change_nothing(planted: Simulated, small_config: RunConfig, s
         "from cellglass.pipeline.explain import run_pipeline\n"
         "run_pipeline(Path(sys.argv[1]), make_config(json.loads(sys.argv[2])), sys.argv[3])"
     )
-    settings = json.dumps(small_config.as_dict())
+    settings = json.dumps(default_run.config.as_dict())
 
     def start(out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cells.h5ad"), settings, str(out)])

@@ -68,21 +68,23 @@ def test_an_atlas_is_read_without_what_it_may_lack(part: str, small_run: Run, th
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_counts_that_are_not_kept_are_nowhere_and_the_rest_is_the_same(small_run: Run, tmp_path: Path) -> None:
-    config = make_config(merge(small_run.config.as_dict(), {"cells": {"keep_counts": False}}))
+def test_counts_that_are_not_kept_are_nowhere_and_the_rest_is_the_same(default_run: Run, tmp_path: Path) -> None:
+    config = make_config(merge(default_run.config.as_dict(), {"cells": {"keep_counts": False}}))
     folder = tmp_path / "atlas"
-    shutil.copytree(small_run.folder, folder)
-    run_pipeline(small_run.inputs["cells"], config, folder)
-    kept, left = ({p.name for p in place.iterdir()} for place in (small_run.folder, folder))
+    shutil.copytree(default_run.folder, folder)
+    run_pipeline(default_run.inputs["cells"], config, folder)
+    kept, left = ({p.name for p in place.iterdir()} for place in (default_run.folder, folder))
     assert kept - left == {schema.EXPRESSION}
-    assert {p.name for p in (small_run.folder / "work").iterdir()} - {p.name for p in (folder / "work").iterdir()} == {
+    assert {p.name for p in (default_run.folder / "work").iterdir()} - {
+        p.name for p in (folder / "work").iterdir()
+    } == {
         "cells",
         "explained",
     }
     for name in (schema.GENES, schema.PATHWAYS, schema.EVALUATION):
-        assert (folder / name).read_bytes() == (small_run.folder / name).read_bytes()
+        assert (folder / name).read_bytes() == (default_run.folder / name).read_bytes()
     assert open_atlas(folder).expression is None
     stages = open_atlas(folder).manifest["stages"]
-    run_pipeline(small_run.inputs["cells"], config, folder)
+    run_pipeline(default_run.inputs["cells"], config, folder)
     again = open_atlas(folder).manifest["stages"]
     assert {name for name in again if again[name]["seconds"] != stages[name]["seconds"]} <= {"cells", "model"}

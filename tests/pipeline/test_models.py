@@ -39,7 +39,8 @@ def test_a_fitted_transformer_gets_the_evaluation_of_the_main_job(kind: str, tmp
     assert {"fidelity.variance_explained", "fidelity.l0", "fidelity.dead_share"} <= names
     assert {f"probe.bulk_labels.{of}" for of in ("concepts", "site", "counts")} <= names
     assert {f"alignment.bulk_labels.Dendritic.{basis}" for basis in ("concepts", "neurons", "pca", "ica")} <= names
-    assert {"stability.concepts", "annotation.bundled.gsea", "annotation.bundled.ora"} <= names
+    assert {"reproducibility.concepts", "reproducibility.clusters", "stability.random"} <= names
+    assert {"annotation.bundled.gsea", "annotation.bundled.ora"} <= names
     assert set(atlas.genes()["method"]) == {"swap", "knockout", "de"}
     assert atlas.genes(method="swap", on="activation").groupby("concept").size().max() <= 5
     coverage = summarize(atlas)["coverage"]
@@ -71,7 +72,7 @@ def test_a_network_of_ones_own_is_explained_with_path_effects(planted: Simulated
     cells = planted.cells[:200]
     model = ModuleModel(Autoencoder(cells.n_genes), list(cells.genes.index), {"z": "encoder", "hidden": "encoder.1"})
     config = make_config({
-        "dictionary": {"seeds": 1, "latents": 12, "k": 3},
+        "dictionary": {"kind": "matryoshka", "seeds": 1, "splits": 0, "latents": 12, "k": 3},
         "attribution": FEW | {"steps": 4, "methods": ["path", "swap"]},
         "enrichment": {"gene_sets": [str(gmt)], "permutations": 100, "tests": ["ora"]},
     })  # fmt: skip

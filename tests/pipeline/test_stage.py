@@ -51,13 +51,15 @@ class Kept(Elsewhere):
 
 @pytest.mark.slow
 def test_pickled_units_in_another_process_make_the_same_bytes(
-    planted: Simulated, small_run: Run, tmp_path: Path
+    planted: Simulated, default_run: Run, tmp_path: Path
 ) -> None:
     cells = tmp_path / "cells.h5ad"
     planted.cells.to_anndata().write_h5ad(cells)
     for backend in (Kept(tmp_path / "here"), Elsewhere(tmp_path / "there")):
         backend.folder.mkdir()
-        run_stages(Run(tmp_path / f"{backend.folder.name}-atlas", small_run.config, {"cells": cells}), STAGES, backend)
+        run_stages(
+            Run(tmp_path / f"{backend.folder.name}-atlas", default_run.config, {"cells": cells}), STAGES, backend
+        )
     compared = 0
     for stage in STAGES:
         for unit in sorted((tmp_path / "here" / stage.name).iterdir()):

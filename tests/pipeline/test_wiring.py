@@ -26,6 +26,14 @@ from cellglass.pipeline.explain import run_pipeline
 from cellglass.pipeline.run import Run
 from cellglass.pipeline.runner import run_stages
 from cellglass.pipeline.stage import Stage
+from cellglass.pipeline.stages.reproducibility import ReproducibilityStage
+from cellglass.pipeline.workspace import (
+    cell_of_rows,
+    held_out_rows,
+    open_activations,
+    open_findings,
+    open_halves,
+)
 
 N_GENES, N_HIGH = 400, 50
 GENES = [f"g{i:03d}" for i in range(N_GENES)]
@@ -60,7 +68,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return make_config({
         "cells": {"labels": ["half"]},
         "model": {"path": "obsm:X_half"},
-        "dictionary": {"seeds": 1, "latents": 6, "k": 1},
+        "dictionary": {"kind": "matryoshka", "seeds": 1, "splits": 0, "latents": 6, "k": 1},
         "enrichment": {"gene_sets": [str(path)], "tests": ["ulm"]},
     })  # fmt: skip
 
@@ -146,12 +154,12 @@ class TokenModel(CellModel):
         (folder / "cfg.json").write_text(json.dumps({"kind": self.kind}))
 
 
-def test_consensus_is_looked_for_in_rows_of_all_cells(cells: Cells, config: RunConfig, tmp_path: Path) -> None:
+def test_what_comes_back_is_looked_for_in_rows_of_all_cells(cells: Cells, config: RunConfig, tmp_path: Path) -> None:
     """At a site with one row for each gene of a cell the first rows, as many as cells, would be those of few cells."""
     some = cells[np.r_[0:60, 120:180]]
     tables = config.as_dict()
     tables["model"] = {"site": "tokens", "tokens_per_cell": 12}
-    tables["dictionary"] = {"seeds": 2, "latents": 16, "k": 2}
+    tables["dictionary"] = {"kind": "matryoshka", "seeds": 2, "splits": 0, "latents": 16, "k": 2}
     tables["attribution"]["methods"] = ["de"]
     found = run_pipeline(some, make_config(tables), tmp_path / "atlas", model=TokenModel(some), report=False)
     x = open_store(tmp_path / "atlas" / "work" / "activations").read("tokens")
@@ -159,9 +167,39 @@ def test_consensus_is_looked_for_in_rows_of_all_cells(cells: Cells, config: RunC
     held = [dictionaries.load(tmp_path / "atlas" / "dictionaries" / f"concepts{i}") for i in ("", "-1")]
     expected, few = (consensus([one.encode(rows).to_csr().tocsc() for one in held]) for rows in (x, x[: some.n_cells]))
     var = found.concepts.var
-    assert not np.allclose(expected["stability"], few["stability"], atol=0.02, equal_nan=True)  # else it would not show
-    np.testing.assert_allclose(var["stability"], expected["stability"], atol=1e-4)
-    np.testing.assert_array_equal(var["found_in"], expected["found_in"])
+    assert not expected["found_in"].equals(few["found_in"])  # else it would not show
+    np.testing.assert_array_equal(var["reproducibility"], expected["found_in"])
+
+
+def test_the_default_takes_whole_cells_apart_where_each_gene_has_a_row(
+    cells: Cells, config: RunConfig, tmp_path: Path
+) -> None:
+    """Rows of one cell say much the same: a half that held some of them would know what the other half holds."""
+    some = cells[np.r_[0:60, 120:180]]
+    tables = config.as_dict()
+    tables["model"] = {"site": "tokens", "tokens_per_cell": 12}
+    tables["dictionary"] = {"seeds": 1, "latents": 48, "k": 4}
+    tables["attribution"]["methods"] = ["de"]
+    made = make_config(tables)
+    found = run_pipeline(some, made, tmp_path / "atlas", model=TokenModel(some), report=True)
+    run = Run(tmp_path / "atlas", made)
+    store, site = open_activations(run)
+    seen = held_out_rows(run, store, site)[0]
+    cell = cell_of_rows(store, site, seen)
+    sides = ReproducibilityStage(run)._sides(0, cell)
+    assert len(np.unique(cell)) < len(seen)
+    assert not set(cell[sides == 0]) & set(cell[sides == 1])
+    for side, half in enumerate(open_halves(run, 0, "concepts")):
+        mean = store.read(site, seen[sides == side]).double().mean(0)
+        assert torch.allclose(half.centre.double(), mean, atol=1e-4)
+    findings = open_findings(run)
+    var = found.concepts.var
+    assert 3 <= len(findings) == (~var["residual"]).sum() < 48
+    assert set(found.genes()["concept"]) <= set(findings)
+    assert set(found.tokens()["concept"]) - set(findings)  # genes of tokens cost nothing: those of all latents are kept
+    assert found.evaluation.loc["reproducibility.concepts", "value"] > 0.5
+    assert "gene_identity" in var
+    np.testing.assert_allclose(var["density"], np.diff(found.concepts.X.tocsc().indptr) / some.n_cells, rtol=1e-6)
 
 
 def test_a_stage_of_another_revision_is_run_again_and_with_it_what_reads_it(tmp_path: Path) -> None:

@@ -114,14 +114,27 @@ def named_gene(var: pd.DataFrame) -> pd.DataFrame:
 
 
 def leading_order(var: pd.DataFrame) -> Array:
-    """Return the places of concepts in the order of a list: what most other seeds find, then what some find, then F1.
+    """Return the places of latents in the order of a list: concepts by reproducibility and then F1, then residual ones.
 
-    A concept that no other seed finds may be an accident of one training, however well it fits a label. Where one seed
-    ran, F1 alone decides; silent concepts come last.
+    What does not come back may be an accident of one fit, however well it fits a label. Reproducibility counts in steps
+    of a tenth, as finely as it is known; where it is not, F1 alone decides. Silent latents come last.
     """
     f1 = np.nan_to_num(var["best_label_f1"].to_numpy(dtype=np.float64), nan=-1.0)
-    found = np.zeros(len(var))
-    if "consensus" in var:
-        found = np.where(var["consensus"], 2, np.minimum(var["found_in"].to_numpy(), 1))
-    order: Array = np.lexsort([-f1, -found, var["density"].to_numpy() <= 0])
+    share = np.zeros(len(var))
+    if "reproducibility" in var:
+        share = np.floor(10 * np.nan_to_num(var["reproducibility"].to_numpy(dtype=np.float64)) + 1e-6)
+    order: Array = np.lexsort([-f1, -share, residual(var), var["density"].to_numpy() <= 0])
     return order
+
+
+def residual(var: pd.DataFrame) -> Array:
+    """Say of each latent whether it is residual, and so no finding; none is where the atlas does not say."""
+    return var["residual"].to_numpy(dtype=bool) if "residual" in var else np.zeros(len(var), dtype=bool)
+
+
+def comes_back(var: pd.DataFrame, rule: Mapping[str, Any] | None) -> Array:
+    """Say of each latent whether it is a concept that comes back by the `rule` of ``uns``; none where there is none."""
+    if not rule or "reproducibility" not in var:
+        return np.zeros(len(var), dtype=bool)
+    share = np.nan_to_num(var["reproducibility"].to_numpy(dtype=np.float64))
+    return np.asarray((share >= float(rule["least"]) - 1e-6) & ~residual(var))

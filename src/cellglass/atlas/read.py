@@ -19,6 +19,7 @@ import pandas as pd
 
 from cellglass.atlas import schema
 from cellglass.atlas.checks import check_concept_table, check_encoding, check_records
+from cellglass.atlas.evidence import residual
 from cellglass.atlas.manifest import artefact_digest, outputs_of, read_manifest, stated_encoding, unfinished_stages
 from cellglass.atlas.reading import AGAIN, reading
 from cellglass.atlas.tables import Tables, plain
@@ -246,7 +247,7 @@ class Atlas:
             "cells": int(concepts.n_obs),
             "concepts": int(concepts.n_vars),
             "alive": int((concepts.var["density"] > 0).sum()),
-            "consensus": int(concepts.var["consensus"].sum()) if "consensus" in concepts.var else None,
+            "findings": int(((concepts.var["density"] > 0) & ~residual(concepts.var)).sum()),
             "labels": [name for name in concepts.obs if isinstance(concepts.obs[name].dtype, pd.CategoricalDtype)],
             "expression": (self.path / schema.EXPRESSION).exists(),
         }
@@ -257,7 +258,7 @@ class Atlas:
         except InputError as error:
             return f"Atlas({str(self.path)!r}: {error})"
         return (
-            f"Atlas({str(self.path)!r}: {facts['alive']} live concepts of {facts['concepts']} "
+            f"Atlas({str(self.path)!r}: {facts['findings']} concepts, {facts['concepts']} latents, "
             f"in {facts['cells']:,} cells; {facts['model']}, site {facts['site']})"
         )
 

@@ -177,10 +177,15 @@ LABEL_CONCEPT_COLUMNS: Mapping[str, str] = {
     "threshold": "float32",
 }
 """Columns that ``var`` has beside, all or none: the obs column of ``best_label``, its F1 under permuted labels, its q,
-cells of that value on the scoring half; and the activation from which on the concept counts as on."""
+cells of that value on the scoring half; and the activation from which on the concept is on."""
 
-CONSENSUS_COLUMNS: Mapping[str, str] = {"found_in": "int32", "stability": "float32", "consensus": "bool"}
-"""Columns that ``var`` has beside, all or none: none where one seed ran, so that nothing is known."""
+REPRODUCIBILITY_COLUMNS: Mapping[str, str] = {"reproducibility": "float32", "residual": "bool"}
+"""Columns that ``var`` has beside, all or none (none where nothing is known): how often the concept comes back, 0 to 1,
+as `UNS_REPRODUCIBILITY` says; and whether the latent is residual: it helps to reconstruct, and is no finding."""
+
+READOUT_CONCEPT_COLUMNS: Mapping[str, str] = {"cluster_correlation": "float32", "agreement": "float32"}
+"""Columns that ``var`` has beside, all or none, of a consensus dictionary: correlation of the concept with the cluster
+of a half of the cells that is most like it, mean over halves; and how far its latent agrees with the consensus (F1)."""
 
 TOKEN_CONCEPT_COLUMNS: Mapping[str, str] = {"gene_identity": "float32"}
 """Column that ``var`` has beside where the site has one row for each gene of a cell."""
@@ -189,7 +194,8 @@ OPTIONAL_CONCEPT_COLUMNS = (
     TERM_CONCEPT_COLUMNS,
     SIGNED_CONCEPT_COLUMNS,
     LABEL_CONCEPT_COLUMNS,
-    CONSENSUS_COLUMNS,
+    REPRODUCIBILITY_COLUMNS,
+    READOUT_CONCEPT_COLUMNS,
     TOKEN_CONCEPT_COLUMNS,
 )
 
@@ -214,8 +220,9 @@ UNS_CELLS = "cells"
 UNS_GENE_SETS = "gene_sets"
 """``sources``, the names of the gene sets that were tested (there may be none), and ``mapped``, those whose human genes
 were taken by their one-to-one orthologs in mouse."""
-UNS_CONSENSUS = "consensus"
-"""Where several seeds ran: ``others``, how many beside the one that is shown; ``needed``, in how many of them a
-consensus concept is found at least; ``threshold``, from which correlation on it counts as found."""
+UNS_REPRODUCIBILITY = "reproducibility"
+"""What `REPRODUCIBILITY_COLUMNS` say: ``by``, ``halves`` (share of pairs of halves of the cells in both of which the
+concept is found) or ``seeds`` (share of the other seeds' dictionaries); ``n``, the number of those; ``least``, the
+share from which on a concept counts as one that comes back; ``correlation``, from which on it counts as found."""
 
 STAGE_STATES = ("done", "running")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from cellglass.atlas.evidence import label_evidence, label_sizes, leading_order
-from cellglass.atlas.schema import COVERAGE_FIELDS, GENES, UNS_CONSENSUS, UNS_COVERAGE, UNS_GENE_SETS, UNS_MODEL
+from cellglass.atlas.evidence import label_evidence, label_sizes, leading_order, residual
+from cellglass.atlas.schema import COVERAGE_FIELDS, GENES, UNS_COVERAGE, UNS_GENE_SETS, UNS_MODEL, UNS_REPRODUCIBILITY
 from cellglass.atlas.tables import Tables, plain
 from cellglass.attribution.registry import gene_rankings
 from cellglass.evaluation.metric import finite_or_none
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
 
 TOP_GENES = 10
+BEYOND = 0.7
+"""Correlation with the most similar cluster below which a concept is more than a cluster."""
 
 
 def summarize(atlas: Atlas) -> dict[str, Any]:
@@ -28,17 +30,18 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
     -------
     dict
         The keys of `Atlas.summary`; ``title``, one line; ``evaluation``, the metric records; ``concepts``, the live
-        ones, those that most other seeds find first and then by how well they mark a label (`leading_order`), each
+        ones that are not residual, by reproducibility and then by how well they mark a label (`leading_order`), each
         with ``name``, ``latent``, ``density``, ``best_label``, ``best_label_f1`` and what is known of that F1
         (``best_label_null``, ``best_label_q``, ``best_label_threshold``, ``best_label_n``; see `label_evidence`),
-        ``best_term``, ``best_term_q`` and ``best_term_statistic`` (below 0: depleted), ``found_in`` and ``consensus``
-        (None where one seed ran) and ``genes``, each with ``symbol``, ``score`` (below 0: its absence drives the
-        concept) and ``q`` (`strongest`); ``other_seeds``, how many dictionaries of
-        other seeds the concepts were looked for in; ``coverage``, see `coverage`; ``gene_sets``, see `gene_sets`.
+        ``best_term``, ``best_term_q`` and ``best_term_statistic`` (below 0: depleted), ``reproducibility`` (None where
+        it is not known), ``beyond_clusters`` (see `beyond_clusters`) and ``genes``, each with ``symbol``, ``score``
+        (below 0: its absence drives the concept) and ``q`` (`strongest`); ``reproducibility``, by which rule concepts
+        come back, or None (see `schema.UNS_REPRODUCIBILITY`); ``coverage``, see `coverage`; ``gene_sets``, see
+        `gene_sets`.
     """
     facts = atlas.summary()
     facts["title"] = (
-        f"{facts['alive']} concepts of {facts['model']} at site {facts['site']}, "
+        f"{facts['findings']} concepts of {facts['model']} at site {facts['site']}, "
         f"in {facts['cells']:,} cells: {facts['path']}"
     )
     evaluation = atlas.evaluation.reset_index()
@@ -48,12 +51,12 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
     ]
     facts["coverage"] = coverage(atlas.concepts.uns)
     facts["gene_sets"] = gene_sets(atlas.concepts.uns)
-    facts["other_seeds"] = int(dict(atlas.concepts.uns.get(UNS_CONSENSUS, {})).get("others", 0))
+    facts["reproducibility"] = rule_of(atlas.concepts.uns)
     genes = {concept: strongest(*ends) for concept, ends in extreme_genes(atlas.path / GENES).items()}
     var = atlas.concepts.var
     var = var.join(label_evidence(var, label_sizes(atlas.concepts.obs)), rsuffix="_")
     var = var.iloc[leading_order(var)]
-    alive = var[var["density"] > 0]
+    alive = var[(var["density"] > 0) & ~residual(var)]
     facts["concepts"] = [
         {
             "name": str(name),
@@ -64,13 +67,31 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
             **{f"best_label_{key}": finite_or_none(row[key]) for key in ("null", "q", "threshold", "n")},
             "best_term": str(row["best_term"]),
             **{key: finite_or_none(row.get(key)) for key in ("best_term_q", "best_term_statistic")},
-            "found_in": int(row["found_in"]) if "found_in" in row else None,
-            "consensus": bool(row["consensus"]) if "consensus" in row else None,
+            "reproducibility": finite_or_none(row.get("reproducibility")),
+            "beyond_clusters": beyond_clusters(row.get("cluster_correlation")),
             "genes": genes.get(int(row["latent"]), []),
         }
         for name, row in alive.iterrows()
     ]
     return facts
+
+
+def rule_of(uns: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return `schema.UNS_REPRODUCIBILITY` from ``uns`` of concepts.zarr as plain values; None where it is unsaid."""
+    held = uns.get(UNS_REPRODUCIBILITY)
+    if not isinstance(held, Mapping):
+        return None
+    return {
+        "by": str(held["by"]),
+        "n": int(held["n"]),
+        "least": float(held["least"]),
+        "correlation": float(held["correlation"]),
+    }
+
+
+def beyond_clusters(correlation: float | None) -> bool | None:
+    """Say whether no clustering at any level gives a concept: `cluster_correlation` below 0.7; None where unknown."""
+    return None if correlation is None or correlation != correlation else bool(correlation < BEYOND)
 
 
 def coverage(uns: Mapping[str, Any]) -> dict[str, float] | None:

@@ -47,6 +47,8 @@ class AttributionConfig:
     """Of more cells than this, a seeded sample of this size is searched for partners."""
     max_cells: int = 5_000
     """Cells a side in differential expression; of more, a seeded sample."""
+    residual: bool = False
+    """Whether a run attributes residual latents too, which are no findings; each costs as much as a concept."""
     match_depth: bool = True
     """Bring a partner to its prototype's depth before a path starts."""
 

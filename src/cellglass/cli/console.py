@@ -118,15 +118,10 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         if _is_shown(record["metric"]):
             metrics.add_row(escape(record["metric"]), *(_number(record[key]) for key in ("value", "spread", "null")))
     console.print(metrics)
-    if summary.get("consensus") is not None:
-        console.print(
-            f"\n{summary['consensus']} of {len(summary['concepts'])} concepts are found in most of the "
-            f"{summary['other_seeds']} other seeds' dictionaries.",
-            highlight=False,
-        )
     console.print(_heading(summary), highlight=False)
-    console.print(_concepts(summary))
-    for line in _LEGEND:
+    if summary["concepts"]:
+        console.print(_concepts(summary))
+    for line in _LEGEND if summary["concepts"] else _LEGEND[-1:]:
         console.print(line, style="dim", highlight=False)
 
 
@@ -140,29 +135,49 @@ _LEGEND = (
 
 def _heading(summary: Mapping[str, Any]) -> str:
     """Return what the list of concepts says of its order."""
-    n = len(summary["concepts"])
-    if not summary["other_seeds"]:
+    n, rule = len(summary["concepts"]), summary["reproducibility"]
+    if rule is None:
         return (
-            f"\nThe {min(n, 10)} concepts that fit a label best, of {n} (one seed ran: nothing says which come back):"
+            f"\nThe {min(n, 10)} concepts that fit a label best, of {n} (one dictionary was fitted: nothing says which "
+            "come back):"
         )
+    if rule["by"] == "halves":
+        rest = summary["alive"] - n
+        if not n:
+            return (
+                f"\nNo concept comes back: nothing is found in both halves of at least {rule['least']:.0%} of "
+                f"{rule['n']} pairs of disjoint halves of the cells. {rest} residual latents help to reconstruct and "
+                "are no findings. More cells, or another model or site, may show some; --dictionary topk shows all "
+                "latents of one dictionary, of which nothing says that they come back."
+            )
+        return (
+            f"\n{n} concepts come back: each is found in both halves of at least {rule['least']:.0%} of {rule['n']} "
+            f"pairs of disjoint halves of the cells. {rest} residual latents help to reconstruct and are no findings. "
+            f"{'All' if n <= 10 else 'The first 10'}, by reproducibility and then by F1:"
+        )
+    found = sum((concept["reproducibility"] or 0) >= rule["least"] - 1e-6 for concept in summary["concepts"])
     return (
-        f"\n{min(n, 10)} of {n} concepts: first those that most other seeds find, since a concept that no other seed "
-        "finds may be an accident of one training; then by F1:"
+        f"\n{found} of {n} concepts are found in most of the {rule['n']} other seeds' dictionaries. {min(n, 10)} of "
+        "them, by reproducibility, since what no other seed finds may be an accident of one training, and then by F1:"
     )
 
 
 def _concepts(summary: Mapping[str, Any]) -> Table:
     """Return the first concepts, each figure with its null and its count."""
-    seeds = summary["other_seeds"]
-    heads = ["concept", "cells", *(["seeds"] if seeds else []), "best label: F1 / null", "its strongest genes"]
+    known = summary["reproducibility"] is not None
+    heads = ["concept", "cells", *(["comes back"] if known else []), "best label: F1 / null", "its strongest genes"]
     table = Table(*heads, box=None, pad_edge=False, header_style="dim")
     for concept in summary["concepts"][:10]:
-        found = [f"{concept['found_in']} of {seeds}"] if seeds else []
+        found = [_share(concept["reproducibility"])] if known else []
         genes = ", ".join(map(_gene, concept["genes"][:6]))
         table.add_row(
             escape(concept["name"]), f"{concept['density']:.1%}", *found, escape(_label(concept)), escape(genes)
         )
     return table
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
 
 
 def _label(concept: Mapping[str, Any]) -> str:
@@ -199,7 +214,7 @@ def show_comparison(found: Mapping[str, Any]) -> None:
     console = Console()
     for side in "ab":
         facts = found[side]
-        what = f"{facts['alive']} concepts, {facts['dictionary']}, in {facts['cells']:,} cells"
+        what = f"{facts['findings']} concepts, {facts['dictionary']}, in {facts['cells']:,} cells"
         console.print(escape(f"{side.upper()}  {what}: {facts['path']}"), style="bold", highlight=False)
     for line in (f"Site: {found['site']}", f"Cells in both: {found['cells']}", *found["notes"]):
         console.print(escape(line), style="dim", highlight=False)
@@ -287,23 +302,16 @@ def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
     Console().print(table)
 
 
-_SHOWN = (
-    "stability.concepts.coactivation.above_0.7",
-    "stability.concepts.consensus",
-    "stability.random.consensus",
-)
-
-
 def _is_shown(metric: str) -> bool:
     """Say whether a metric is worth a line here.
 
-    Of alignment that of concepts; of stability the means over matched pairs and the shares that are found again; of
-    annotation that of path effects.
+    Of alignment that of concepts and of clusters; of stability what is left where reproducibility is not measured: the
+    means over matched pairs; of annotation that of path effects.
     """
     if metric.startswith("alignment."):
-        return metric.endswith(".concepts")
+        return metric.endswith((".concepts", ".clusters"))
     if metric.startswith("stability."):
-        return metric in _SHOWN or bool(re.search(r"^stability\.[^.]+(\.coactivation)?$", metric))
+        return bool(re.search(r"^stability\.concepts(\.coactivation)?$", metric))
     return not re.search(r"^annotation\..*\.(swap|de)(\.calibrated)?$", metric)
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cellglass.dictionaries.kind import DictionaryKind
     from cellglass.dictionaries.kinds.archetypal import Archetypal, ArchetypalConfig
     from cellglass.dictionaries.kinds.batchtopk import BatchTopK, BatchTopKConfig
+    from cellglass.dictionaries.kinds.consensus import Consensus, ConsensusConfig
     from cellglass.dictionaries.kinds.crosslayer import CrossLayerConfig, CrossLayerTranscoder
     from cellglass.dictionaries.kinds.gated import Gated, GatedConfig
     from cellglass.dictionaries.kinds.jumprelu import JumpReLU, JumpReLUConfig
@@ -28,6 +29,8 @@ __all__ = [
     "BatchTopK",
     "BatchTopKConfig",
     "Codes",
+    "Consensus",
+    "ConsensusConfig",
     "CrossLayerConfig",
     "CrossLayerTranscoder",
     "Dictionary",
@@ -58,6 +61,8 @@ _WHERE = {
     "BatchTopK": "cellglass.dictionaries.kinds.batchtopk",
     "BatchTopKConfig": "cellglass.dictionaries.kinds.batchtopk",
     "Codes": "cellglass.dictionaries.base",
+    "Consensus": "cellglass.dictionaries.kinds.consensus",
+    "ConsensusConfig": "cellglass.dictionaries.kinds.consensus",
     "CrossLayerConfig": "cellglass.dictionaries.kinds.crosslayer",
     "CrossLayerTranscoder": "cellglass.dictionaries.kinds.crosslayer",
     "Dictionary": "cellglass.dictionaries.base",

@@ -74,5 +74,7 @@ def fit(
         config = default_config(rows.width, n_rows, kind=kind)
         if target is not None:
             config = replace(config, d_out=as_rows(target).width)
+    if entry.learn is not None:
+        return entry.learn(rows, config, training or default_training(config.n_latents), **options)
     assert issubclass(entry.cls, SparseDictionary), "what is trained is sparse"  # noqa: S101
     return train(entry.cls(config), rows, training or default_training(config.n_latents), **options)

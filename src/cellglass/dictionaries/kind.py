@@ -32,13 +32,22 @@ class DictionaryKind:
         Of a trained kind: its config for a site of that width, so many rows to train on, and these sizes.
     fit : callable, (rows, chosen rows, number of components, seed) -> Dictionary, optional
         Of a baseline.
+    more : (int, int)
+        Latents, and active latents, that its default has beside what the width of the site asks for.
+    learn : callable, (rows, config, training, **options) -> Dictionary, optional
+        How a kind comes to be that is trained in more than one step; the options are `TrainOptions`.
     selection : {"topk", "threshold", "gated"}, optional
         How active latents are picked once it is trained, where that is all that sets it apart from an encoder and a
         decoder: then other libraries can hold it (``exchange/``). None: they cannot.
+    exchanged_as : str, optional
+        The kind as which other libraries hold it, where that is another one with the same encoding and decoding.
     """
 
     cls: type[Dictionary]
     family: Literal["trained", "joint", "baseline"]
     default_config: Callable[[int, int, int, int], SparseConfig] | None = None
     fit: Callable[[Rows, Ints, int | None, int], Dictionary] | None = None
+    more: tuple[int, int] = (0, 0)
+    learn: Callable[..., Dictionary] | None = None
     selection: Selection | None = None
+    exchanged_as: str | None = None

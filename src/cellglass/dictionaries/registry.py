@@ -12,6 +12,6 @@ KINDS: Registry[DictionaryKind] = Registry(
 
 
 def trained() -> list[str]:
-    """Return the names of the kinds that are trained by gradient on one site: what a run can explain."""
+    """Return the names of the kinds that are learned from one site: what a run can explain."""
     others = [name for name in KINDS if name not in KINDS.built_in]
     return [*DICTIONARIES, *(name for name in others if KINDS[name].family == "trained")]

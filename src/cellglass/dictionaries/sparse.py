@@ -281,6 +281,10 @@ class SparseDictionary(nn.Module, Dictionary):
         """Return u of the module's docstring."""
         return x.sub(self.centre).div_(self.scale) if not x.requires_grad else (x - self.centre) / self.scale
 
+    def wanted(self, u: torch.Tensor) -> torch.Tensor:
+        """Return what an autoencoder is to reconstruct of scaled rows `u`: those rows."""
+        return u
+
     def normalise_target(self, y: torch.Tensor) -> torch.Tensor:
         """Return the target of a transcoder in scaled units."""
         return (y - self.centre_out) / self.scale_out

@@ -12,6 +12,7 @@ LONGEST = 60
 LABEL_F1 = 0.5
 ABSENT = "low"
 """What stands before a gene, or gene set, whose absence drives a concept."""
+RESIDUAL = "residual"
 _MISSING = {"", "nan", "none", "<na>"}
 
 
@@ -27,14 +28,16 @@ def machine_names(
     best_term_statistic: Sequence[float] | None = None,
     top_gene_q: Sequence[float] | None = None,
     top_gene_score: Sequence[float] | None = None,
+    residual: Sequence[bool] | None = None,
 ) -> list[str]:
     """Name each concept ``cLATENT label | term | gene``.
 
     The label is named only if the concept marks it with F1 >= 0.5 and q < 0.05, term and gene only if q < 0.05. What
     drives the concept by its absence, a depleted term or a gene with a score below 0, is named as ``low TERM`` or
-    ``low GENE``. The latent's number makes every name unique, and unlike a gene or an obs column. Prefixes and numbers
-    of the collections are left off terms (``HALLMARK_``, ``(GO:...)``, ``R-HSA-...``), and so are slashes and tabs; a
-    long term, then a long label, is cut at an ellipsis so that no name is longer than 60 characters.
+    ``low GENE``. A residual latent, which is no finding, is ``cLATENT residual``. The latent's number makes every name
+    unique, and unlike a gene or an obs column. Prefixes and numbers of the collections are left off terms
+    (``HALLMARK_``, ``(GO:...)``, ``R-HSA-...``), and so are slashes and tabs; a long term, then a long label, is cut at
+    an ellipsis so that no name is longer than 60 characters.
 
     Parameters
     ----------
@@ -48,6 +51,8 @@ def machine_names(
         NaN where nothing was tested, so that nothing is named. By default all are significant.
     best_term_statistic, top_gene_score : sequences of float, optional
         Below 0: by absence. By default by presence.
+    residual : sequence of bool, optional
+        By default none is.
 
     Raises
     ------
@@ -55,8 +60,9 @@ def machine_names(
         If the lengths differ or a latent comes twice.
     """
     n = len(latent)
-    given = (best_label_q, best_term_statistic, top_gene_q, top_gene_score)
-    signs = [[default] * n if column is None else column for column, default in zip(given, (0, 1, 0, 1), strict=True)]
+    given = (best_label_q, best_term_statistic, top_gene_q, top_gene_score, residual)
+    usual = (0, 1, 0, 1, False)
+    signs = [[default] * n if column is None else column for column, default in zip(given, usual, strict=True)]
     columns = (best_label, best_label_f1, best_term, best_term_q, top_gene, *signs)
     if any(len(column) != n for column in columns):
         raise InputError(
@@ -65,7 +71,10 @@ def machine_names(
     if len(set(latent)) != n:
         raise InputError("names: a latent comes twice; name each concept once")
     named = []
-    for label, f1, term, q, gene, label_q, statistic, gene_q, score, number in zip(*columns, latent, strict=True):
+    for label, f1, term, q, gene, label_q, statistic, gene_q, score, rest, number in zip(*columns, latent, strict=True):
+        if rest:
+            named.append(f"c{number} {RESIDUAL}")
+            continue
         parts = (
             _clean(label) if f1 >= LABEL_F1 and label_q < SIGNIFICANT else "",
             _signed(_short(_clean(term)), statistic) if q < SIGNIFICANT else "",

@@ -117,12 +117,14 @@ def alignment_metrics(codes: sp.csc_matrix, labels: Labels, seed: int, *, name: 
     ]
 
 
-def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> pd.DataFrame:
+def label_of_concepts(
+    codes: sp.csc_matrix, labels: pd.DataFrame, seed: int, thresholds: Array | None = None
+) -> pd.DataFrame:
     """Return the label value that each concept marks best, over all columns of `labels`, and whether it does.
 
-    Value and threshold are chosen on one half of the cells, by how far F1 exceeds that of calling every cell,
-    2 s / (1 + s) with s the value's share: a concept that is on in half of the cells has a high F1 for a value that
-    most cells have, and tells nothing about it. The figures are those of the other half. There
+    The value (and the threshold, where none is given) is chosen on one half of the cells, by how far F1 exceeds that of
+    calling every cell, 2 s / (1 + s) with s the value's share: a concept that is on in half of the cells has a high F1
+    for a value that most cells have, and tells nothing about it. The figures are those of the other half. There
 
         p = P(TP' >= TP),  TP' ~ hypergeometric(cells, cells of the value, cells at or above the threshold)
 
@@ -139,6 +141,8 @@ def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> 
         passed over.
     seed : int
         Of the halves.
+    thresholds : numpy.ndarray, shape (n_latents,), optional
+        Activation from which on each concept is on, NaN of a silent one. None: that of the best F1 on the first half.
 
     Returns
     -------
@@ -161,7 +165,7 @@ def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> 
     table["n"] = np.int32(0)
     best = np.zeros(n_latents)
     for name, of in encoded.items():
-        found, lift = _best_values(codes, of, seed, name)
+        found, lift = _best_values(codes, of, seed, name, thresholds)
         better = lift > best
         best[better] = lift[better]
         table.loc[better, found.columns] = found.loc[better].astype(table.dtypes[found.columns])
@@ -178,12 +182,14 @@ def label_of_concepts(codes: sp.csc_matrix, labels: pd.DataFrame, seed: int) -> 
     return table
 
 
-def _best_values(codes: sp.csc_matrix, labels: Labels, seed: int, name: str) -> tuple[pd.DataFrame, Array]:
+def _best_values(
+    codes: sp.csc_matrix, labels: Labels, seed: int, name: str, thresholds: Array | None
+) -> tuple[pd.DataFrame, Array]:
     """Return, for each latent, the value of one column that it marks best, with its figures; and by how much (lift)."""
     from scipy.stats import hypergeom
 
     first, choose, score = _halves(codes, labels, seed, name)
-    result = _align(labels, first, choose, score)
+    result = _align(labels, first, choose, score, thresholds)
     share = np.bincount(labels.code[labels.code >= 0], minlength=len(labels.names)) / (labels.code >= 0).sum()
     lift = result.chosen - 2 * share / (1 + share)  # (n_latents, n_values)
     latent, j = np.arange(len(lift)), lift.argmax(axis=1)
@@ -218,14 +224,18 @@ def _halves(codes: sp.csc_matrix, labels: Labels, seed: int, name: str) -> tuple
     return first, _sorted_entries(codes, first), _sorted_entries(codes, ~first & (labels.code >= 0))
 
 
-def _align(labels: Labels, first: Array, choose: _Sorted, score: _Sorted) -> Alignment:
+def _align(labels: Labels, first: Array, choose: _Sorted, score: _Sorted, thresholds: Array | None = None) -> Alignment:
     second = ~first & (labels.code >= 0)
     n = np.bincount(labels.code[second], minlength=len(labels.names))
     shape = (len(choose.start) - 1, len(labels.names))
     chosen, threshold, f1, ap = (np.zeros(shape) for _ in range(4))
     for j in range(len(labels.names)):
         positive = labels.code == j
-        chosen[:, j], threshold[:, j] = _best_f1(choose, positive, int(positive[first].sum()))
+        if thresholds is None:
+            chosen[:, j], threshold[:, j] = _best_f1(choose, positive, int(positive[first].sum()))
+        else:
+            threshold[:, j] = np.where(np.isnan(thresholds), np.inf, thresholds)
+            chosen[:, j] = _f1_at(choose, threshold[:, j], positive, int(positive[first].sum()))
         f1[:, j] = _f1_at(score, threshold[:, j], positive, int(n[j]))
         ap[:, j] = _average_precision(score, positive, int(n[j]), int(second.sum()))
     return Alignment(labels.names, chosen, threshold, f1, ap, n)

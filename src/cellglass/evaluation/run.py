@@ -98,6 +98,9 @@ class Evaluation:
         ``fit("random", x, n_components=k)``. Not the basis ``random``, whose axes may span the whole site.
     view : CellView, optional
         How rows become rows of cells, where the site has one for each gene of a cell; by default a row is a cell.
+    findings : numpy.ndarray, optional
+        The latents of ``concepts`` that are findings: alignment and stability look at these alone, fidelity and probes
+        at all latents. By default all.
     counts : callable, optional
         ``counts(cells)`` returns raw counts of the cells at ascending positions, CSR: labels are then probed from their
         principal components too, which need no model.
@@ -114,6 +117,7 @@ class Evaluation:
         seed: int,
         control: Sequence[Dictionary] = (),
         view: CellView | None = None,
+        findings: Array | None = None,
         counts: Callable[[Array], sp.csr_matrix] | None = None,
     ) -> None:
         if CONCEPTS not in dictionaries or not all(dictionaries.values()):
@@ -128,6 +132,7 @@ class Evaluation:
                 "same cells"
             )
         self.heldout, self._table, self._counts = np.sort(np.asarray(heldout)), labels, counts
+        self.findings = findings
         self.rows = sample_rows(self.view.n_cells, seed)
 
     @property
@@ -154,6 +159,8 @@ class Evaluation:
         kept = _Kept(self.seed)
         for dictionary in self.dictionaries[basis]:
             kept.add(dictionary, self.view.codes(dictionary, self.rows))
+        if basis == CONCEPTS and self.findings is not None:
+            kept.latents = [Latents(one.directions[self.findings], one.codes[:, self.findings]) for one in kept.latents]
         return stability_metrics(kept.latents, self.seed, basis=basis)
 
     @cached_property
@@ -195,7 +202,10 @@ class Evaluation:
                 for what, values in of.items():
                     if values is not None:
                         metrics.append(probe_metric(probe(values, labels, seed, name=name), name=name, of=what))
-            metrics += alignment_metrics(codes, labels, seed, name=name, basis=basis)
+            of_findings = basis == CONCEPTS and self.findings is not None
+            shown = codes[:, self.findings] if of_findings else codes
+            if shown.shape[1]:
+                metrics += alignment_metrics(shown, labels, seed, name=name, basis=basis)
         return metrics
 
 

@@ -77,20 +77,23 @@ class ModelConfig:
 class DictionaryConfig:
     """The dictionary that becomes the atlas's concepts."""
 
-    kind: str = "matryoshka"
-    """``matryoshka`` (nested), ``matryoshka_batchtopk``, ``topk``, ``batchtopk``, ``jumprelu``, ``gated``,
-    ``archetypal``."""
+    kind: str = "consensus"
+    """``consensus``, what many fits on halves of the cells have in common; or one plain dictionary: ``matryoshka``
+    (nested), ``matryoshka_batchtopk``, ``topk``, ``batchtopk``, ``jumprelu``, ``gated``, ``archetypal``."""
     latents: int | None = None
     """Number of latents; by default what suits the width of the site."""
     k: int | None = None
     """Active latents of a cell; by default what suits the width of the site."""
     seeds: int = 3
-    """Dictionaries trained, from seeds 0, 1, ...: the first is shown, all give the spread of each metric."""
+    """Dictionaries and baselines fitted, from seeds 0, 1, ...: the first is shown, all give the spread of each metric.
+    A consensus dictionary is fitted once."""
+    splits: int = 1
+    """Splits of the cells into two halves, to each of which the dictionary is fitted anew, to see what comes back."""
 
     def __post_init__(self) -> None:
         if self.kind not in DICTIONARIES and self.kind not in trained():
             raise InputError(f"dictionary.kind is {self.kind!r}; it can be {', '.join(trained())}")
-        _at_least("dictionary", self, seeds=1, latents=2, k=1)
+        _at_least("dictionary", self, seeds=1, splits=0, latents=2, k=1)
         if self.k is not None and self.latents is not None and self.k > self.latents:
             raise InputError(f"dictionary.k is {self.k}, but there are {self.latents} latents; k can be at most that")
 

@@ -17,7 +17,6 @@ from cellglass.pipeline.stages.activations import ActivationsStage
 from cellglass.pipeline.stages.atlas import AtlasStage
 from cellglass.pipeline.stages.cells import CellsStage
 from cellglass.pipeline.stages.codes import CodesStage
-from cellglass.pipeline.stages.consensus import ConsensusStage
 from cellglass.pipeline.stages.dictionaries import DictionariesStage
 from cellglass.pipeline.stages.evaluation import EvaluationStage
 from cellglass.pipeline.stages.genes import GenesStage
@@ -25,6 +24,7 @@ from cellglass.pipeline.stages.layout import LayoutStage
 from cellglass.pipeline.stages.model import ModelStage, needs_counts
 from cellglass.pipeline.stages.pathways import PathwaysStage
 from cellglass.pipeline.stages.report import ReportStage
+from cellglass.pipeline.stages.reproducibility import ReproducibilityStage
 from cellglass.pipeline.workspace import CELLS, EXPLAINED
 from cellglass.progress import Progress, silent
 
@@ -42,10 +42,10 @@ STAGES: tuple[type[Stage], ...] = (
     LayoutStage,
     DictionariesStage,
     CodesStage,
+    ReproducibilityStage,
     GenesStage,
     PathwaysStage,
     EvaluationStage,
-    ConsensusStage,
     AtlasStage,
 )
 

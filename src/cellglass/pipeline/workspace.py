@@ -38,15 +38,18 @@ TOKENS = "work/tokens"
 TOKEN_SUMS, TOKEN_MEANS, TOKEN_IDENTITY = "genes.parquet", "means.npz", "identity.npy"
 ATTRIBUTION = "work/attribution"
 RATES = "work/rates.json"
-CONSENSUS = "work/consensus.parquet"
+REPRODUCIBILITY = "work/reproducibility.parquet"
+HALVES = "work/halves"
 DICTIONARIES = "dictionaries"
 REPORT = "report.html"
 
-BASES = ("concepts", "neurons", "pca", "ica", "random")
+BASES = ("concepts", "neurons", "clusters", "pca", "ica", "random")
 """The dictionary that is explained, and what single latents are compared with."""
+RIVALS = ("clusters", "pca", "ica", "random")
+"""Bases that are fitted, so that it can be asked what of them comes back in other cells."""
 CONTROL = "random_k"
 """Random directions, as many as a cell has active concepts: the control of fidelity."""
-SEEDED = ("concepts", "ica", "random", CONTROL)
+SEEDED = ("concepts", "clusters", "ica", "random", CONTROL)
 """Bases that depend on a seed, and so are made once for each."""
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -91,20 +94,49 @@ def open_labels(run: Run) -> pd.DataFrame:
 
 
 def open_best_labels(run: Run) -> pd.DataFrame:
-    """Return the label that each concept marks, with its q, and ``threshold``, from which on the concept is on.
-
-    That is the threshold of its F1 where it marks a label, and else that of `cellglass.attribution.work.much`; NaN for
-    a silent concept. See `label_of_concepts`; one row for each concept.
-    """
-    from cellglass.attribution.work import much
+    """Return the label that each latent marks with its cells, those in which it is on; see `label_of_concepts`."""
     from cellglass.evaluation import label_of_concepts
 
-    codes = open_codes(run)
-    table = label_of_concepts(codes, open_labels(run), derive(run.config.seed, "evaluation", 0)).set_index("latent")
-    values = (codes.data[codes.indptr[i] : codes.indptr[i + 1]] for i in range(codes.shape[1]))
-    own = np.array([much(value) if len(value) else np.nan for value in values])
-    table["threshold"] = np.where(table["value"] != "", table["threshold"], own)
-    return table
+    seed = derive(run.config.seed, "evaluation", 0)
+    return label_of_concepts(open_codes(run), open_labels(run), seed, open_thresholds(run)).set_index("latent")
+
+
+def open_thresholds(run: Run) -> np.ndarray[Any, Any]:
+    """Return the activation from which on each latent is on, float64 (n_latents,); NaN of a silent one.
+
+    A latent with a threshold of its own is active nowhere below it; of others it is that of
+    `cellglass.attribution.work.much`: half of the 99th percentile of the activations above 0.
+    """
+    from cellglass.attribution.work import much
+    from cellglass.dictionaries.kinds.consensus import Consensus
+
+    codes, shown = open_codes(run), open_concepts(run)
+    values = [codes.data[codes.indptr[i] : codes.indptr[i + 1]] for i in range(codes.shape[1])]
+    if isinstance(shown, Consensus):
+        own = shown.bar().double().numpy()
+        return np.array([bar if len(value) else np.nan for bar, value in zip(own, values, strict=True)])
+    return np.array([much(value) if len(value) else np.nan for value in values])
+
+
+def open_reproducibility(run: Run) -> pd.DataFrame:
+    """Return how often each latent comes back, whether it is residual, and the rule; one row for each latent."""
+    return pd.read_parquet(run.path(REPRODUCIBILITY))
+
+
+def open_findings(run: Run) -> Rows:
+    """Return the latents that are concepts, ascending: those of the dictionary that is shown that are not residual."""
+    from cellglass.dictionaries.kinds.consensus import Consensus
+
+    shown = open_concepts(run)
+    return np.arange(shown.config.n_concepts if isinstance(shown, Consensus) else shown.n_latents)
+
+
+def open_halves(run: Run, split: int, basis: str) -> list[Dictionary]:
+    """Return the two dictionaries of a basis that were fitted to the halves of a split; none where one is missing."""
+    from cellglass import dictionaries
+
+    folders = [run.path(HALVES, f"split-{split}-{side}", basis) for side in ("a", "b")]
+    return [dictionaries.load(folder) for folder in folders] if all(folder.is_dir() for folder in folders) else []
 
 
 def choose_gene_sets(run: Run) -> Chosen:
@@ -164,6 +196,11 @@ def held_out_rows(run: Run, store: Store, site: str) -> tuple[Rows, Rows, Rows]:
     cell = store.rows(site).cells()
     seen, test, valid = (np.flatnonzero(np.isin(cell, part)) for part in parts)
     return seen, test, valid
+
+
+def cell_of_rows(store: Store, site: str, rows: Rows) -> Rows:
+    """Return the cell of each of the rows."""
+    return store.rows(site).cells()[rows] if of_tokens(store, site) else rows
 
 
 def dictionary_name(basis: str, seed: int) -> str:

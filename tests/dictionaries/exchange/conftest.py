@@ -58,10 +58,19 @@ def kind(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=sorted(FORMS))
-def form(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+@pytest.fixture(
+    params=[
+        (kind, form)
+        for kind in sorted(exchangeable())
+        for form in sorted(FORMS)
+        if form == "autoencoder" or KINDS[kind].learn is None
+    ],
+    ids="-".join,
+)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Each kind in each form that it has; what is fitted in several steps is no transcoder."""
+    pair: tuple[str, str] = request.param
+    return pair
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.errors import InputError
 from cellglass.vocabulary import JOINT
 
-MADE = [*trained(), *JOINT]
+MADE = [*(kind for kind in trained() if KINDS[kind].learn is None), *JOINT]
 TRAINING = TrainConfig(
     steps=50,
     batch_size=32,

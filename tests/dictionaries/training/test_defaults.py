@@ -5,12 +5,24 @@ from dataclasses import replace
 import pytest
 
 from cellglass.dictionaries import MatryoshkaConfig, TrainConfig, default_config, default_training
+from cellglass.dictionaries.kinds.consensus import ConsensusConfig
 from cellglass.dictionaries.registry import KINDS, trained
 from cellglass.errors import InputError
 
 
 def test_the_measured_default() -> None:
-    assert default_config(20, 3486) == MatryoshkaConfig(20, 128, 12, (5, 10, 20, 40, 128), (1, 1, 1, 1, 12))
+    nested = default_config(20, 3486, kind="matryoshka")
+    assert nested == MatryoshkaConfig(20, 128, 12, (5, 10, 20, 40, 128), (1, 1, 1, 1, 12))
+
+
+def test_the_default_kind_has_room_for_what_comes_back_beside() -> None:
+    """64 latents more than a plain kind, at any width; 4 active ones more than a plain kind of as many latents."""
+    assert default_config(20, 3486) == ConsensusConfig(20, 192, 16)
+    for width, n in ((5, 40), (30, 560), (512, 5000)):
+        plain, ours = default_config(width, n, kind="topk"), default_config(width, n)
+        assert ours.n_latents == plain.n_latents + 64
+        assert ours.k == default_config(width, n, kind="topk", n_latents=ours.n_latents).k + 4
+        assert default_config(width, n, n_latents=40, k=9).n_latents == 40
 
 
 @pytest.mark.parametrize("width", [1, 5, 10, 30, 64, 65, 512, 2048])
@@ -19,7 +31,7 @@ def test_the_measured_default() -> None:
 def test_any_site_gets_a_valid_config(width: int, n: int, kind: str) -> None:
     config = default_config(width, n, kind=kind)
     assert config.kind == kind
-    assert config.n_latents <= max(32, n / 12)
+    assert config.n_latents <= max(32, n / 12) + KINDS[kind].more[0]
     assert 1 <= config.k <= config.n_latents / 2
     assert isinstance(config, KINDS[kind].cls.config_class)
 
@@ -34,12 +46,14 @@ def test_training_sees_enough_rows_for_each_latent() -> None:
 
 
 def test_what_is_asked_for_is_given() -> None:
-    config = default_config(20, 5000, n_latents=512, k=24)
+    ours = default_config(20, 5000, n_latents=512, k=24)
+    assert (ours.kind, ours.n_latents, ours.k) == ("consensus", 512, 24)
+    config = default_config(20, 5000, kind="matryoshka", n_latents=512, k=24)
     assert (config.n_latents, config.k) == (512, 24)
     assert isinstance(config, MatryoshkaConfig)
     assert config.prefixes == (5, 10, 20, 40, 128, 512)
     assert config.prefix_k == (1, 1, 1, 1, 12, 24)
-    assert default_config(20, 5000, n_latents=2).prefixes == (2,)
+    assert default_config(20, 5000, kind="matryoshka", n_latents=2).prefixes == (2,)
 
 
 def test_what_cannot_be_is_named() -> None:

@@ -20,7 +20,7 @@ def card(read: Any) -> Any:
     return lambda latent: read(f"data/cards/{latent // CARD_SHARD}.json")[str(latent)]
 
 
-@pytest.mark.parametrize("latent", [0, 9, 22])
+@pytest.mark.parametrize("latent", [0, 9, 17])
 def test_genes_are_the_first_of_each_method_and_those_whose_absence_drives_it(
     card: Any, atlas: Atlas, genes: pd.DataFrame, latent: int
 ) -> None:
@@ -37,7 +37,7 @@ def test_genes_are_the_first_of_each_method_and_those_whose_absence_drives_it(
         np.testing.assert_allclose(numbers, table[list(numbers)], rtol=6e-4)
 
 
-@pytest.mark.parametrize("latent", [0, 9, 22])
+@pytest.mark.parametrize("latent", [0, 9, 17])
 def test_ranks_are_those_of_each_method(card: Any, atlas: Atlas, genes: pd.DataFrame, latent: int) -> None:
     compared = card(latent)["compare"]
     orders = {method: atlas.genes(latent, method=method)["gene"].tolist() for method in compared["methods"]}
@@ -50,7 +50,7 @@ def test_ranks_are_those_of_each_method(card: Any, atlas: Atlas, genes: pd.DataF
     assert worth == sorted(worth)
 
 
-@pytest.mark.parametrize("latent", [0, 9, 22])
+@pytest.mark.parametrize("latent", [0, 9, 17])
 def test_pathways_by_source_test_and_ranking(
     card: Any, read: Any, atlas: Atlas, genes: pd.DataFrame, latent: int
 ) -> None:

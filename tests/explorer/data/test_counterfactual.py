@@ -12,7 +12,7 @@ from cellglass.explorer import Tree
 from cellglass.explorer.data import counterfactual
 
 
-@pytest.mark.parametrize("latent", [0, 22])
+@pytest.mark.parametrize("latent", [0, 17])
 def test_genes_that_differ_between_a_prototype_and_its_partners(
     read: Any, atlas: Atlas, full_folder: Path, latent: int
 ) -> None:

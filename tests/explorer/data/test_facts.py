@@ -14,7 +14,7 @@ from cellglass.atlas import open_atlas, write
 from cellglass.atlas.read import Atlas
 from cellglass.explorer import Tree
 from cellglass.explorer.data import facts
-from explorer.conftest import add_foreign
+from explorer.conftest import FINDINGS, add_foreign
 
 
 def test_the_manifest_says_what_the_atlas_is(read: Any, atlas: Atlas) -> None:
@@ -23,8 +23,9 @@ def test_the_manifest_says_what_the_atlas_is(read: Any, atlas: Atlas) -> None:
     assert manifest["atlas"]["model"] == "scvi"
     assert manifest["atlas"]["site"] == "z"
     assert manifest["live"] is False
-    assert manifest["consensus"] == {
-        "others": 4, "needed": 3, "threshold": 0.7, "concepts": int(atlas.concepts.var["consensus"].sum()),
+    assert (manifest["n_findings"], manifest["title"]) == (FINDINGS, "18 concepts of scvi, site z, in 700 cells")
+    assert manifest["reproducibility"] == {
+        "by": "halves", "n": 16, "least": 0.8, "correlation": 0.7, "concepts": FINDINGS,
     }  # fmt: skip
     assert [(label["name"], label["kind"]) for label in manifest["labels"]] == [
         ("cell type", "category"), ("phase", "category"), ("n_counts", "number"),
@@ -91,14 +92,20 @@ def test_concepts_by_column(read: Any, atlas: Atlas) -> None:
     columns, var = read("data/concepts.json"), atlas.concepts.var
     assert columns["name"] == var.index.tolist()
     assert columns["latent"] == var["latent"].tolist()
-    assert columns["consensus"] == var["consensus"].tolist()
+    assert columns["residual"] == var["residual"].tolist() == [latent >= FINDINGS for latent in range(24)]
+    assert columns["beyond_clusters"] == (var["cluster_correlation"] < 0.7).tolist()
+    assert len(set(columns["beyond_clusters"])) == 2
     assert columns["n_active"] == np.asarray((atlas.concepts.X > 0).sum(axis=0)).ravel().tolist()
     assert columns["identity"] is None
     for name, of in {
         "density": "density",
         "mean": "mean_activation",
         "f1": "best_label_f1",
-        "stability": "stability",
+        "reproducibility": "reproducibility",
+        "threshold": "threshold",
+        "label_threshold": "threshold",
+        "label_null": "best_label_null",
+        "label_q": "best_label_q",
     }.items():
         np.testing.assert_allclose(pd.to_numeric(pd.Series(columns[name])), var[of], rtol=1e-4)
     np.testing.assert_allclose(
@@ -115,13 +122,9 @@ def test_concepts_by_column(read: Any, atlas: Atlas) -> None:
         assert score == pytest.approx(getattr(row, f"{end}_gene_score"), rel=1e-4) or score is None
         assert q == pytest.approx(getattr(row, f"{end}_gene_q"), rel=1e-4) or q is None
     assert any(score is not None and score < 0 for score in columns["gene_score"])
-    cells = atlas.concepts.obs["cell type"].value_counts()
     for place, label in enumerate(columns["label"]):
-        share = cells[label] / cells.sum() if label else 0
-        told = [columns[f"label_{name}"][place] for name in ("of", "n", "null", "every")]
-        assert told[:2] == (["cell type", cells[label]] if label else ["", None])
-        assert told[2] == (pytest.approx(2 * share / (1 + share), rel=1e-4) if label else None)
-        assert told[3], "the atlas states no null of its own"
+        told = [columns[f"label_{name}"][place] for name in ("of", "n", "every")]
+        assert told == (["cell type", var["best_label_n"].iloc[place], False] if label else ["", 0, True])
     table = atlas.pathways()
     for latent, term, q in zip(columns["latent"], columns["term"], columns["term_q"], strict=True):
         rows = table[(table["concept"] == latent) & (table["term"] == term) & (table["ranking"] == "path")]
@@ -155,11 +158,41 @@ def test_names_of_cells_come_in_parts(atlas: Atlas, monkeypatch: pytest.MonkeyPa
 def test_one_seed_and_no_tables_are_said_to_be_unknown(bare_folder: Path) -> None:
     tree = Tree(open_atlas(bare_folder))
     manifest, columns = (json.loads(tree.get(f"data/{name}.json")) for name in ("manifest", "concepts"))
-    assert manifest["consensus"] is None
+    assert manifest["reproducibility"] is None
+    assert (manifest["n_findings"], manifest["n_alive"]) == (23, 23)
     assert manifest["has_expression"] is manifest["has_pairs"] is False
     assert manifest["n_genes"] == manifest["n_terms"] == 0
-    assert columns["found_in"] is columns["stability"] is columns["consensus"] is None
+    assert columns["reproducibility"] is columns["beyond_clusters"] is columns["threshold"] is None
+    assert columns["residual"] == [False] * 24
     assert columns["name"] == open_atlas(bare_folder).concepts.var_names.tolist()  # markup stays text
+
+
+def test_the_null_of_a_label_that_the_atlas_does_not_state_is_calling_every_cell(bare_folder: Path) -> None:
+    atlas = open_atlas(bare_folder)
+    columns = json.loads(Tree(atlas).get("data/concepts.json"))
+    cells = atlas.concepts.obs["cell type"].value_counts()
+    known = 0
+    for place, label in enumerate(columns["label"]):
+        share = cells[label] / cells.sum() if label in cells else 0
+        told = [columns[f"label_{name}"][place] for name in ("of", "n", "null", "every")]
+        assert told[:2] == (["cell type", cells[label]] if share else ["", None])
+        assert told[2] == (pytest.approx(2 * share / (1 + share), rel=1e-4) if share else None)
+        assert told[3], "the atlas states no null of its own"
+        known += share > 0
+    assert known
+
+
+def test_a_plain_dictionary_comes_back_by_seeds_and_has_no_residual_latents(seeds_folder: Path) -> None:
+    atlas = open_atlas(seeds_folder)
+    tree, var = Tree(atlas), atlas.concepts.var
+    manifest, columns = (json.loads(tree.get(f"data/{name}.json")) for name in ("manifest", "concepts"))
+    back = int(((var["reproducibility"] >= 0.75) & (var["density"] > 0)).sum())
+    assert 0 < back < 23
+    assert manifest["reproducibility"] == {"by": "seeds", "n": 4, "least": 0.75, "correlation": 0.7, "concepts": back}
+    assert (manifest["n_findings"], manifest["n_alive"]) == (23, 23)
+    assert columns["residual"] == [False] * 24
+    assert columns["beyond_clusters"] is None
+    np.testing.assert_allclose(columns["reproducibility"], var["reproducibility"], rtol=1e-4)
 
 
 def test_the_manifest_says_how_genes_meet_and_which_sets_were_tested(read: Any) -> None:

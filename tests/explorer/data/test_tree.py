@@ -20,6 +20,7 @@ from cellglass.explorer.data import facts
 from cellglass.explorer.data import tree as module
 from cellglass.explorer.data.columns import from_bytes
 from cellglass.explorer.data.search_index import GENE_SHARD
+from explorer.conftest import FINDINGS
 
 
 @pytest.fixture(params=["full_folder", "token_folder", "bare_folder"])
@@ -82,7 +83,7 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         "data/cells/0.json",
         *(f"data/activations/{i}.bin" for i in range(24)),
         *(f"data/cards/{i}.json" for i in range(-(-24 // facts.CARD_SHARD))),
-        *(f"data/pairs/{i}.json" for i in range(23)),
+        *(f"data/pairs/{i}.json" for i in range(FINDINGS)),
         *(f"data/expression/{i}.bin" for i in range(124)),
         *(f"data/gene-concepts/{i}.json" for i in range(-(-124 // GENE_SHARD))),
         "data/term-concepts/0.json",

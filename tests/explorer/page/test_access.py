@@ -13,7 +13,9 @@ AXE = Path(__file__).parents[3] / "web" / "node_modules" / "axe-core" / "axe.min
 VIEWS = (
     "#/",
     "#/concepts?f1=0.1",
+    "#/concepts?residual=1",
     "#/c/3",
+    "#/c/18",
     "#/cells",
     "#/cells?colour=c:3&colour2=label:phase&pick=phase~1",
     "#/search?q=cell",
@@ -71,7 +73,7 @@ def test_a_reader_without_a_mouse_gets_from_home_to_a_card_to_the_cells(live: An
     assert focused(page) == "To the content"
     tab_to(page, "Filter the list by words")
     page.keyboard.type("monocytes")
-    page.locator(".row .note", has_text="of 24").wait_for()
+    page.locator(".row .note", has_text="of 18").wait_for()
     tab_to(page, "Concepts")
     page.keyboard.press("ArrowDown")
     first = focused(page)

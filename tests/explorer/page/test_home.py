@@ -26,10 +26,13 @@ def settle(page: Any, says: str) -> None:
 
 def test_it_says_what_model_and_cells_these_are(site: Any, visit: Any, keep: Any) -> None:
     page = visit(site)
-    page.locator("h1", has_text="23 concepts inside scVI").wait_for()
+    page.locator("h1", has_text="18 concepts inside scVI").wait_for()
+    told = page.locator(".hero .back").inner_text()
+    assert "18 concepts come back: each was found in both halves of at least 80 % of 16 pairs of disjoint" in told
+    assert "5 residual latents help to reconstruct and are not findings." in told
     facts = page.locator(".facts").inner_text()
     assert "700 from synthetic cells" in facts
-    assert "Matryoshka sparse autoencoder" in facts
+    assert "consensus dictionary, 24 latents" in facts
     assert "_" not in facts, "names of fields are no words"
     assert page.locator(".glimpses li").count() == 6
     shown = page.locator("#list-title + p + .tools")
@@ -48,6 +51,7 @@ def test_quality_stands_beside_its_nulls(live: Any, visit: Any, tmp_path: Path) 
     assert f"its null: {explained['null']:.2f}" in tile.inner_text() or explained["null"] is None
     plot = page.locator(".plot", has_text="Does one concept stand for one kind of cell?")
     assert plot.get_by_role("listitem").all_inner_texts()[:2] == ["concepts", "neurons"]
+    assert "k-means clusters" in plot.get_by_role("listitem").all_inner_texts()
     row = plot.get_by_role("img", name="CD19+ B cells: concepts")
     best = records["alignment.cell type.CD19+ B cells.concepts"]["value"]
     assert f"concepts {best:.2f}" in row.get_attribute("aria-label")
@@ -64,36 +68,37 @@ def test_the_list_is_sorted_by_what_is_asked(site: Any, visit: Any) -> None:
     page = visit(site, "#/concepts")
     var = open_atlas(site.atlas).concepts.var
     alive = var[var["density"] > 0]
-    assert latents(page) == alive["latent"].iloc[leading_order(alive)].tolist(), "what other seeds find leads"
-    for name, column in (("Cells", "density"), ("Seeds", "found_in")):
+    alive = alive[~alive["residual"]]
+    assert latents(page) == alive["latent"].iloc[leading_order(alive)].tolist(), "what comes back leads"
+    for name, column in (("Cells", "density"), ("Comes back", "reproducibility")):
         page.get_by_role("button", name=name, exact=True).click()
         page.locator(f".head [aria-sort=descending]:has-text('{name}')").wait_for()
         values = alive.set_index("latent")[column]
         shown = values.loc[latents(page)].to_numpy()
         assert (np.diff(shown) <= 0).all(), name
-    page.get_by_role("button", name="Seeds").click()
-    page.locator(".head [aria-sort=ascending]:has-text('Seeds')").wait_for()
-    assert (np.diff(alive.set_index("latent")["found_in"].loc[latents(page)].to_numpy()) >= 0).all()
+    page.get_by_role("button", name="Comes back").click()
+    page.locator(".head [aria-sort=ascending]:has-text('Comes back')").wait_for()
+    assert (np.diff(alive.set_index("latent")["reproducibility"].loc[latents(page)].to_numpy()) >= 0).all()
     page.go_back()
-    page.locator(".head [aria-sort=descending]:has-text('Seeds')").wait_for()
+    page.locator(".head [aria-sort=descending]:has-text('Comes back')").wait_for()
 
 
 def test_the_list_is_filtered_by_anything(live: Any, visit: Any, tmp_path: Path) -> None:
     page = visit(live, "#/concepts")
     var = open_atlas(live.atlas).concepts.var
-    alive = var[var["density"] > 0]
+    alive = var[(var["density"] > 0) & ~var["residual"]]
     page.get_by_label("Filter the list by words").fill("cd79a b cells")
     wanted = alive[(alive["top_gene"] == "CD79A") & (alive["best_label"] == "CD19+ B cells")]["latent"]
-    settle(page, f"{len(wanted)} of 24")
+    settle(page, f"{len(wanted)} of 18")
     assert set(latents(page)) == set(wanted)
     page.get_by_role("button", name="Clear the filters").click()
     page.get_by_role("combobox", name="Label", exact=True).select_option("CD56+ NK cells")
-    settle(page, f"{(alive['best_label'] == 'CD56+ NK cells').sum()} of 24")
+    settle(page, f"{(alive['best_label'] == 'CD56+ NK cells').sum()} of 18")
     assert set(latents(page)) == set(alive[alive["best_label"] == "CD56+ NK cells"]["latent"])
-    page.goto(f"{live.url}#/concepts?least=15&most=19.5&found=2")
-    kept = alive[(alive["density"] >= 0.15) & (alive["density"] <= 0.195) & (alive["found_in"] >= 2)]["latent"]
+    page.goto(f"{live.url}#/concepts?least=15&most=19.5&found=90")
+    kept = alive[(alive["density"] >= 0.15) & (alive["density"] <= 0.195) & (alive["reproducibility"] >= 0.9)]["latent"]
     assert 0 < len(kept) < len(alive)
-    settle(page, f"{len(kept)} of 24")
+    settle(page, f"{len(kept)} of 18")
     assert set(latents(page)) == set(kept)
     rows = read_csv(page, page.get_by_label("Save the list as CSV").click, tmp_path)
     assert {int(row["latent"]) for row in rows} == set(kept)
@@ -101,8 +106,8 @@ def test_the_list_is_filtered_by_anything(live: Any, visit: Any, tmp_path: Path)
     assert all(abs(float(row["density"]) - density[int(row["latent"])]) < 1e-4 for row in rows)
     page.goto(f"{live.url}#/concepts?q=no+such+thing")
     page.get_by_text("No concept fits").wait_for()
-    page.goto(f"{live.url}#/concepts?silent=1")
-    settle(page, "24 concepts")
+    page.goto(f"{live.url}#/concepts?silent=1&residual=1")
+    settle(page, "24 latents")
 
 
 def test_what_was_noted_and_rated_is_found(live: Any, visit: Any) -> None:
@@ -111,7 +116,7 @@ def test_what_was_noted_and_rated_is_found(live: Any, visit: Any) -> None:
     write = """async ([path, body]) => (await fetch(path, {
         method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body)})).json()"""
     note = {
-        "latent": 21,
+        "latent": 12,
         "who": "Ada",
         "label": "a name by hand",
         "text": "",
@@ -124,9 +129,9 @@ def test_what_was_noted_and_rated_is_found(live: Any, visit: Any) -> None:
         page.goto(f"{live.url}#/concepts?rated=yes&status=agreed")
         page.reload()
         page.get_by_role("link", name="a name by hand").wait_for()
-        assert 21 in latents(page)
+        assert 12 in latents(page)
         page.goto(f"{live.url}#/concepts?noted=no")
         page.get_by_role("link", name="a name by hand").wait_for(state="detached")
-        assert 21 not in latents(page)
+        assert 12 not in latents(page)
     finally:
-        page.evaluate(write, ["api/notes/undo", {"latent": 21, "who": "Ada", "base": made["person"]["id"]}])
+        page.evaluate(write, ["api/notes/undo", {"latent": 12, "who": "Ada", "base": made["person"]["id"]}])

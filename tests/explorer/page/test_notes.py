@@ -61,7 +61,7 @@ def test_a_note_is_kept_shown_listed_and_taken_back(site: Any, visit: Any, keep:
     write(page, "plasma cells", text="High IGKC.\nSecretory.", who="Ada")
     page.get_by_text("Saved." if site.live else "Saved in this browser.").wait_for()
     assert page.locator("h1").inner_text() == "plasma cells"
-    page.get_by_text("named by Ada").wait_for()
+    page.locator(".badge.person", has_text="named by Ada").wait_for()
     assert machine in page.locator(".meta").inner_text()
     assert page.get_by_label("Tags").input_value() == "B lineage, secretory"
     page.get_by_label("Text", exact=True).fill("Second thoughts.")

@@ -13,6 +13,7 @@ import pytest
 
 from cellglass.atlas import open_atlas
 from cellglass.explorer import write_report
+from explorer.conftest import FINDINGS
 from explorer.page.conftest import Site, frames, settle
 
 VIEWS = (
@@ -79,7 +80,7 @@ def test_every_card_says_what_the_live_page_says(live: Site, report: Site, visit
             told.append((heads, page.evaluate(PANELS), page.evaluate(EFFECTS)))
         assert told[0] == told[1], latent
         effects += sum(map(len, told[1][2].values()))
-    assert effects == 23 * 4 * (50 + 3), "and three whose absence drives it"
+    assert effects == FINDINGS * 4 * (50 + 3), "and three whose absence drives it"
 
 
 def test_quality_and_list_say_what_the_live_page_says(live: Site, report: Site, visit: Any) -> None:
@@ -129,17 +130,6 @@ def test_a_link_from_outside_leads_to_its_card(report: Site, visit: Any) -> None
     assert page.title().startswith(page.locator("h1").inner_text())
     page.get_by_role("link", name="See it on the cells").click()
     page.locator(".scale").wait_for()
-
-
-def test_what_other_seeds_found_is_marked_and_filtered(report: Site, visit: Any) -> None:
-    page = visit(report, "#/concepts")
-    var = open_atlas(report.atlas).concepts.var
-    again = var[(var["found_in"] >= 3) & (var["density"] > 0)]
-    assert 0 < len(again) < 23
-    page.get_by_label("found in most other seeds").check()
-    page.get_by_text(f"{len(again)} of 24 concepts").wait_for()
-    page.locator(".list .line a").first.click()
-    page.locator(".badge.again").wait_for()
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +228,7 @@ def colours() -> Iterator[tuple[tuple[str, str], float]]:
         yield from (((text, on), 4.5) for on in ("paper", "card", "track"))
     for pair in (("ink", "tint"), ("warn", "warn-tint"), ("warn", "card"), ("card", "accent")):
         yield pair, 4.5
-    for basis in ("concepts", "neurons", "pca", "ica", "random"):
+    for basis in ("concepts", "neurons", "clusters", "pca", "ica", "random"):
         yield (f"b-{basis}", "paper"), 3
 
 

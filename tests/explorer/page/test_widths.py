@@ -11,7 +11,9 @@ from explorer.page.conftest import frames, settle
 VIEWS = {
     "home": "#/",
     "concepts": "#/concepts",
+    "concepts-residual": "#/concepts?residual=1&sort=-f1",
     "card": "#/c/3",
+    "card-residual": "#/c/18",
     "cells": "#/cells",
     "cells-two": "#/cells?colour=c:3&colour2=label:cell+type&pick=phase~1",
     "search": "#/search?q=cell",

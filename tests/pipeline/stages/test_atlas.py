@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from cellglass.atlas import open_atlas
 from cellglass.pipeline import workspace
@@ -16,11 +17,26 @@ def test_concepts_are_named_once_each_and_described_by_their_codes(small_run: Ru
     assert (codes != concepts.X).nnz == 0
     assert var.index.is_unique
     assert set(var["name_by"]) == {"machine"}
-    np.testing.assert_allclose(var["density"], (codes > 0).toarray().mean(axis=0), rtol=1e-5)
+    dense = codes.toarray()
+    on = (dense > 0) & (dense >= np.nan_to_num(var["threshold"].to_numpy(dtype=np.float64) - 1e-6))
+    np.testing.assert_allclose(var["density"], on.mean(axis=0), atol=1e-6)
+    for latent in np.flatnonzero(dense.any(axis=0)):
+        above = dense[dense[:, latent] > 0, latent]
+        assert var["threshold"].iloc[latent] == pytest.approx(np.quantile(above, 0.99) / 2, rel=1e-5)
     np.testing.assert_allclose(var["max_activation"], codes.toarray().max(axis=0), rtol=1e-5)
-    named = var[var["best_label_f1"] >= 0.5]
-    assert len(named)
-    assert all(label in name for name, label in zip(named.index, named["best_label"], strict=True))
+
+
+def test_a_label_names_a_concept_that_marks_it_at_its_own_threshold(default_run: Run) -> None:
+    concepts = open_atlas(default_run.folder).concepts
+    var, on = concepts.var, concepts.X.toarray() > 0  # nothing is active below its threshold
+    named = var[(var["best_label_f1"] >= 0.5) & (var["best_label_q"] < 0.05) & ~var["residual"]]
+    assert len(named) >= 2
+    for name, row in named.iterrows():
+        assert row["best_label"] in name
+        is_of = (concepts.obs[row["best_label_column"]].astype(str) == row["best_label"]).to_numpy()
+        mine = on[:, row["latent"]]
+        f1 = 2 * (mine & is_of).sum() / (mine.sum() + is_of.sum())
+        assert row["best_label_f1"] == pytest.approx(f1, abs=0.12)  # that of half of the cells
 
 
 def test_the_atlas_says_which_model_it_explains(small_run: Run) -> None:

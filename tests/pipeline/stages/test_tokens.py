@@ -35,7 +35,7 @@ def config(gmt: Path) -> RunConfig:
     return make_config({
         "cells": {"labels": ["cell_type"]},
         "model": {"path": "scgpt", "site": SITE, "layers": 2, "width": 32, "epochs": 2, "tokens_per_cell": 20},
-        "dictionary": {"seeds": 2, "latents": 24, "k": 3},
+        "dictionary": {"kind": "matryoshka", "seeds": 2, "splits": 0, "latents": 24, "k": 3},
         "attribution": {"prototypes": 4, "partners": 1, "genes": 4, "methods": ["swap", "de"]},
         "enrichment": {"gene_sets": [str(gmt)], "permutations": 100, "tests": ["ora"]},
     })  # fmt: skip

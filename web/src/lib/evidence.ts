@@ -67,23 +67,3 @@ export function nameSaid(c: Concepts, i: number): Said {
     sure: there.some((part) => part.sure),
   };
 }
-
-/** 0: most other seeds find the concept; 1: some do; 2: none does. Where one seed ran nothing is known, and all are 0. */
-export function leads(c: Concepts, i: number): number {
-  if (!c.consensus) return 0;
-  return c.consensus[i] ? 0 : (c.found_in?.[i] ?? 0) > 0 ? 1 : 2;
-}
-
-/** Places of the live concepts in the order of a list: by how many seeds find them, and then by F1. */
-export function leading(c: Concepts): number[] {
-  const alive = c.latent.map((_, i) => i).filter((i) => c.density[i]);
-  return alive.sort((a, b) => leads(c, a) - leads(c, b) || (c.f1[b] ?? -1) - (c.f1[a] ?? -1) || c.latent[a] - c.latent[b]);
-}
-
-/** Rows in their order, but what is significant and found by most other seeds before all else. */
-export function leadFirst<T>(rows: T[], place: (row: T) => number, sure: (row: T) => boolean, c: Concepts): T[] {
-  const first = (row: T): number => Number(!(c.consensus?.[place(row)] && sure(row)));
-  return c.consensus ? rows.map((row, at) => ({ row, at })).sort((a, b) => first(a.row) - first(b.row) || a.at - b.at).map(({ row }) => row) : rows;
-}
-
-export const WHY_FIRST = "Concepts that most other seeds find come first: one that no other seed finds may be an accident of one training.";

@@ -1,8 +1,9 @@
 // The search: concepts, genes (symbol, other names, Ensembl id with or without version), gene sets and labels. Hyphens, underscores
 // and blanks are alike, “cells” is “cell”, and a word of one or two letters must stand by itself: “B-cell” finds “CD19+ B”.
 
-import { leads, significant } from "./evidence";
+import { significant } from "./evidence";
 import { known } from "./format";
+import { inOrder, residual } from "./reproducibility";
 import type { Concepts, Genes, Label, Revision, Term } from "./types";
 
 const MOST = 50;
@@ -49,7 +50,9 @@ export function has(text: string, words: string[]): boolean {
 
 export const wordsOf = (q: string): string[] => plainWords(q);
 
-export function findConcepts(c: Concepts, q: string, note: (latent: number) => Revision | null): number[] {
+/** Places of the concepts that a text finds, and after them of residual latents where `all` are wanted. By its number each is found. */
+export function findConcepts(c: Concepts, q: string, note: (latent: number) => Revision | null, all = false): number[] {
+  const places = new Map(c.latent.map((_, i) => i).sort(inOrder(c)).map((i, at) => [i, at / c.latent.length]));
   const words = wordsOf(q);
   if (!words.length) return [];
   const number = /^#?(\d+)$/.exec(q.trim())?.[1];
@@ -60,9 +63,9 @@ export function findConcepts(c: Concepts, q: string, note: (latent: number) => R
       const [term, gene] = [known(c.term_q[i]) && !significant(c.term_q[i]) ? "" : c.term[i], known(c.gene_q?.[i]) && !significant(c.gene_q![i]) ? "" : c.gene[i]];
       const text = [`#${latent} ${latent}`, mine?.label ?? "", c.name[i], c.label[i], term, gene, mine?.text ?? "", ...(mine?.tags ?? [])].join("\n");
       if (String(latent) === number) return [{ item: i, rank: -1 }];
-      if (!has(text, words)) return [];
+      if ((residual(c, i) && !all) || !has(text, words)) return [];
       const named = mine && has(mine.label, words) ? 0 : c.label[i] && has(c.label[i], words) ? 1 : 2;
-      return [{ item: i, rank: named * 10 + 2 * leads(c, i) - (c.f1[i] ?? 0) + (c.density[i] ? 0 : 100) }];
+      return [{ item: i, rank: named + places.get(i)! + (residual(c, i) ? 10 : 0) + (c.density[i] ? 0 : 100) }];
     }),
   );
 }

@@ -1,6 +1,6 @@
 // The measurements of the atlas, grouped for the pictures of the home page.
 
-import { known } from "./format";
+import { count, known, number as format, percent } from "./format";
 import type { Label, Metric } from "./types";
 import { BASES, baseColour, title } from "./words";
 
@@ -66,6 +66,8 @@ export interface BarRow {
   label: string;
   record: Metric;
   colour?: string;
+  /** what stands beside the value */
+  more?: string;
 }
 
 /** A source may have dots in its name (a file's version), so the test is what the name is split at. */
@@ -78,6 +80,34 @@ export function annotations(metrics: Metric[], tests: string[]): BarRow[] {
     const rest = parts[3].split(".").filter(Boolean);
     return [{ label: [parts[1], title(parts[2]), ...rest.map(title)].join(", "), record }];
   });
+}
+
+/** Which share of each basis comes back in the other half of the cells; `more` says how many these are, of how many. */
+export function reproducibility(metrics: Metric[]): (BarRow & { basis: string; number: number | null })[] {
+  const rows = under(metrics, "reproducibility").filter(({ metric, value }) => /^reproducibility\.[^.]+$/.test(metric) && known(value));
+  const bases = basesOf(rows.map(({ metric }) => ({ [metric.split(".")[1]]: true })));
+  return bases.map((basis) => {
+    const record = find(rows, `reproducibility.${basis}`)!;
+    const number = find(metrics, `reproducibility.${basis}.count`)?.value ?? null;
+    const more = known(number) ? `${tenth(number)}${known(record.n) ? ` of ${count(record.n)}` : ""}` : "";
+    return { basis, number, label: title(basis), record, colour: baseColour(basis), more };
+  });
+}
+/** A mean number of latents: whole where it is. */
+const tenth = (value: number): string => (Number.isInteger(value) ? count(value) : format(value, 1));
+
+/** Who leads, by share and by number, in a sentence; ties are named together. */
+export function verdict(rows: ReturnType<typeof reproducibility>): string {
+  const leaders = (of: (row: (typeof rows)[number]) => number | null): { who: string; top: number; many: boolean } => {
+    const top = Math.max(...rows.map((row) => of(row) ?? -1));
+    const names = rows.filter((row) => of(row) === top).map((row) => row.label);
+    return { who: names.join(" and "), top, many: names.length > 1 };
+  };
+  const [share, number] = [leaders((row) => row.record.value), leaders((row) => row.number)];
+  const first = (text: string): string => text[0].toUpperCase() + text.slice(1);
+  if (number.top < 0) return `${first(share.who)}: the largest share (${percent(share.top)}).`;
+  if (share.who === number.who) return `${first(share.who)}: the largest share (${percent(share.top)}) and the largest number (${tenth(number.top)}).`;
+  return `Largest share: ${share.who} (${percent(share.top)}). Largest number: ${number.who} (${tenth(number.top)}).`;
 }
 
 export function stability(metrics: Metric[]): BarRow[] {

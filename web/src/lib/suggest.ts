@@ -1,9 +1,10 @@
 // What the search suggests while one types: genes, labels, concepts and gene sets, the best few of each.
 
 import { atlas } from "./atlas.svelte";
-import { labelSaid, leading, nameSaid } from "./evidence";
+import { labelSaid, nameSaid } from "./evidence";
 import { findConcepts, findGenes, findLabels, findTerms, foundBy } from "./find";
 import { notes } from "./notes.svelte";
+import { leading, residual } from "./reproducibility";
 import { conceptLink, link } from "./route";
 
 export interface Found {
@@ -26,10 +27,10 @@ export function suggestGenes(q: string, most = 6, among: (gene: number) => boole
 export function suggestConcepts(q: string, most = 4): Found[] {
   const c = atlas.concepts!;
   const places = q.trim() ? findConcepts(c, q, notes.person) : leading(c);
-  return places.slice(0, most).map((i) => ({ kind: "concept", text: atlas.name(c.latent[i]), note: nameSaid(c, i).short, key: `c:${c.latent[i]}` }));
+  return places.slice(0, most).map((i) => ({ kind: residual(c, i) ? "residual" : "concept", text: atlas.name(c.latent[i]), note: nameSaid(c, i).short, key: `c:${c.latent[i]}` }));
 }
 
-/** The concepts whose best label is this value, those that most other seeds find first. */
+/** The concepts whose best label is this value, those that come back most often first. */
 export function conceptsOfLabel(value: string): number[] {
   const c = atlas.concepts!;
   return leading(c).filter((i) => c.label[i] === value);

@@ -41,7 +41,9 @@ export interface Manifest {
   atlas: AtlasFacts;
   n_cells: number;
   n_concepts: number;
-  n_alive?: number;
+  n_alive: number;
+  /** of those that are alive, the ones that are not residual */
+  n_findings: number;
   n_genes: number;
   n_expression: number;
   has_pairs?: boolean;
@@ -55,7 +57,8 @@ export interface Manifest {
   has_expression: boolean;
   /** how many of the model's genes the cells have and lack, genes that it does not read, and the share of counts in its genes */
   coverage?: { found: number; missing: number; unknown: number; counts?: number } | null;
-  consensus: { others: number; needed: number; threshold: number; concepts?: number } | null;
+  /** by which rule concepts come back, of how many pairs of halves or other seeds, from which share on, and how many do */
+  reproducibility: { by: "halves" | "seeds"; n: number; least: number; correlation: number; concepts: number } | null;
   labels: Label[];
   metrics: Metric[];
   methods: [string, string][];
@@ -91,9 +94,14 @@ export interface Concepts {
   gene_score?: Maybe[] | null;
   gene_q?: Maybe[] | null;
   named_by?: string[];
-  found_in: Maybe[] | null;
-  stability: Maybe[] | null;
-  consensus: (boolean | number | null)[] | null;
+  /** how often it comes back, 0 to 1 */
+  reproducibility: Maybe[] | null;
+  /** whether it helps to reconstruct and is no finding */
+  residual: boolean[];
+  /** whether no cluster gives it */
+  beyond_clusters: (boolean | null)[] | null;
+  /** activation from which on it is on */
+  threshold: Maybe[] | null;
   identity: Maybe[] | null;
   n_active: Maybe[];
 }

@@ -28,10 +28,10 @@ export function blockName(key: string, keys: string[]): string {
 /** Whether "de/expression" or the like does not ask the model. */
 export const ofCells = (key: string): boolean => key.endsWith("/expression");
 
-export type Shape = "circle" | "diamond" | "square" | "triangle" | "cross" | "bar";
+export type Shape = "circle" | "diamond" | "square" | "triangle" | "down" | "cross" | "bar";
 
-const SHAPES: Record<string, Shape> = { concepts: "circle", site: "diamond", counts: "square", neurons: "diamond", pca: "square", ica: "triangle", nmf: "square", random: "cross", null: "bar" };
-const COLOURED = ["concepts", "neurons", "pca", "ica", "site", "counts"];
+const SHAPES: Record<string, Shape> = { concepts: "circle", site: "diamond", counts: "square", neurons: "diamond", clusters: "down", pca: "square", ica: "triangle", nmf: "square", random: "cross", null: "bar" };
+const COLOURED = ["concepts", "neurons", "clusters", "pca", "ica", "site", "counts"];
 
 export const basisShape = (basis: string): Shape => (Object.hasOwn(SHAPES, basis) ? SHAPES[basis] : "square");
 export const baseColour = (basis: string): string => `var(--b-${COLOURED.includes(basis) ? basis : "random"})`;

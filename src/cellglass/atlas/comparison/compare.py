@@ -1,9 +1,9 @@
 """Compares the concepts of two atlases: of two settings, of two data sets that share a site, of two models.
 
-Each live concept of A is matched one to one with one of B, in up to two matchings (``matchings.py``): by the
-correlation of activations, where they have cells in common, and by the cosine of decoder directions, where both explain
-one site of one model (``overlap.py`` says whether). Each figure stands beside the same figure for a control. Fits
-nothing, and changes neither atlas.
+Each live concept of A (a residual latent is none) is matched one to one with one of B, in up to two matchings
+(``matchings.py``): by the correlation of activations, where they have cells in common, and by the cosine of decoder
+directions, where both explain one site of one model (``overlap.py`` says whether). Each figure stands beside the same
+figure for a control. Fits nothing, and changes neither atlas.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cellglass.atlas.comparison.matchings import (
     measures,
 )
 from cellglass.atlas.comparison.overlap import SiteOverlap, cell_overlap, site_overlap, site_width
+from cellglass.atlas.evidence import residual
 from cellglass.atlas.read import Atlas
 from cellglass.errors import InputError
 from cellglass.evaluation.metric import finite_or_none
@@ -181,7 +182,8 @@ def _pairs(matchings: Sequence[Matching], threshold: float) -> pd.DataFrame:
 
 
 def _alive(atlas: Atlas) -> Array:
-    return np.flatnonzero(atlas.concepts.var["density"].to_numpy() > 0)
+    var = atlas.concepts.var
+    return np.flatnonzero((var["density"].to_numpy() > 0) & ~residual(var))
 
 
 def _cosine_of(matching: Matching, at_a: Array, at_b: Array) -> Array:
@@ -196,7 +198,7 @@ def _left_out(matchings: Sequence[Matching]) -> list[str]:
     """Say which concepts took no part."""
     notes = []
     for side, name in ((matchings[0].a, "A"), (matchings[0].b, "B")):
-        silent = len(side.atlas.concepts.var) - len(_alive(side.atlas))
+        silent = int((~residual(side.atlas.concepts.var)).sum()) - len(_alive(side.atlas))
         absent = len(_alive(side.atlas)) - len(side.places)
         if silent:
             notes.append(f"{silent} concepts of {name} are active in none of its cells and left out")

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cellglass.atlas.comparison.overlap import CellOverlap
+from cellglass.atlas.evidence import residual
 from cellglass.atlas.read import Atlas
 from cellglass.errors import InputError
 from cellglass.evaluation.coactivation import correlations, shuffled_cells
@@ -140,5 +141,5 @@ def _side(atlas: Atlas, rows: Array) -> Side:
     codes = sp.csc_matrix(atlas.concepts.X)
     if not np.array_equal(rows, np.arange(codes.shape[0])):
         codes = codes[rows]
-    places = np.flatnonzero(np.diff(codes.indptr))
+    places = np.flatnonzero((np.diff(codes.indptr) > 0) & ~residual(atlas.concepts.var))
     return Side(atlas, places, codes[:, places])

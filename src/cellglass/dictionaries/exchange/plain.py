@@ -136,7 +136,9 @@ def plain_of(dictionary: Dictionary, target: str) -> Plain:
             f"a dictionary of kind {dictionary.kind!r} cannot be written for {target}; "
             f"what can be written is of kind {', '.join(exchangeable())}"
         )
-    return fold(dictionary.kind, asdict(dictionary.config), dictionary.state_dict())
+    other = KINDS[dictionary.kind].exchanged_as
+    config = asdict(dictionary.config) if other is None else {"k": dictionary.config.k}
+    return fold(other or dictionary.kind, config, dictionary.state_dict())
 
 
 def build(plain: Plain, place: str) -> SparseDictionary:

@@ -23,7 +23,7 @@ _STEPS, _ROWS_A_LATENT = 800, 1500
 
 
 def default_config(
-    width: int, n_cells: int, *, kind: str = "matryoshka", n_latents: int | None = None, k: int | None = None
+    width: int, n_cells: int, *, kind: str = "consensus", n_latents: int | None = None, k: int | None = None
 ) -> SparseConfig:
     """Return the config of a dictionary for a site of `width` and `n_cells` rows to train on.
 
@@ -36,20 +36,24 @@ def default_config(
     kind
         One of the trained kinds, `registry.trained`; what is special to it is said in its file.
     n_latents
-        None: four times the width, at least 128, in powers of two, and at most one for each 12 rows (at least 32).
+        None: four times the width, at least 128, in powers of two, and at most one for each 12 rows (at least 32);
+        of a consensus dictionary 64 more, for what comes back.
     k
         Latents active in a row. None: 0.6 of the width, within 8 and 16, up to width 64; from there on the square
-        root of twice the latents (32 of 512, 64 of 2,048). Never more than half the latents.
+        root of twice the latents (32 of 512, 64 of 2,048); of a consensus dictionary 4 more. Never more than half the
+        latents.
     """
     if width < 1 or n_cells < 1:
         raise InputError(f"a dictionary for width {width} and {n_cells} cells cannot be made; both must be at least 1")
+    entry = KINDS.find(kind, "default_config")
+    more_latents, more_active = entry.more
     if n_latents is None:
         most = _power_of_two(n_cells // _FEWEST_CELLS_A_LATENT, up=False)
-        n_latents = max(_FEWEST, min(_power_of_two(max(128, 4 * width), up=True), most))
+        n_latents = max(_FEWEST, min(_power_of_two(max(128, 4 * width), up=True), most)) + more_latents
     if k is None:
         k = min(16, max(8, round(0.6 * width))) if width <= 64 else max(16, round((2 * n_latents) ** 0.5))
-        k = max(1, min(k, n_latents // 2))
-    make = KINDS.find(kind, "default_config").default_config
+        k = max(1, min(k + more_active, n_latents // 2))
+    make = entry.default_config
     if make is None:
         raise InputError(f"dictionary kind {kind!r} has no default config; choose one of: {', '.join(trained())}")
     return make(width, n_cells, n_latents, k)

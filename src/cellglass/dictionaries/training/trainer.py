@@ -176,5 +176,5 @@ def scaled(dictionary: SparseDictionary, x: torch.Tensor) -> tuple[torch.Tensor,
     """Return scaled inputs and what is to be reconstructed, of rows as the source gives them."""
     if not dictionary.is_transcoder:
         u = dictionary.normalise(x)
-        return u, u
+        return u, dictionary.wanted(u)
     return dictionary.normalise(x[:, : dictionary.d_in]), dictionary.normalise_target(x[:, dictionary.d_in :])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellglass.atlas import schema, summary
-from cellglass.atlas.evidence import label_evidence, named_gene
+from cellglass.atlas.evidence import comes_back, label_evidence, named_gene, residual
 from cellglass.atlas.read import describe
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
@@ -33,22 +33,24 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
     xy = bounds(source)
     counted = source.counted
     alive = int((source.activations.sizes > 0).sum())
+    findings = int(((source.activations.sizes > 0) & ~residual(var)).sum())
     header = about(source)
     return dumps(
         {
             "schema": SCHEMA,
             "live": live,
-            "title": f"{alive:,} concepts of {header['model']}, site {header['site']}, in {source.n_cells:,} cells",
+            "title": f"{findings:,} concepts of {header['model']}, site {header['site']}, in {source.n_cells:,} cells",
             "atlas": header,
             "n_cells": source.n_cells,
             "n_concepts": len(var),
             "n_alive": alive,
+            "n_findings": findings,
             "n_genes": len(index.genes.ids),
             "n_expression": 0 if counted is None else len(counted),
             "n_terms": len(index.terms.names),
             "has_expression": counted is not None,
             "has_pairs": bool(len(source.pairs)) and counted is not None,
-            "consensus": consensus(source),
+            "reproducibility": reproducibility(source),
             "coverage": coverage(source),
             "gene_sets": summary.gene_sets(source.uns),
             "labels": labels(source),
@@ -97,16 +99,13 @@ def about(source: Source) -> dict[str, Any]:
     }
 
 
-def consensus(source: Source) -> dict[str, Any] | None:
-    """Return by which rule a concept counts as found in other seeds, and how many do; None where one seed ran."""
-    rule = source.uns.get(schema.UNS_CONSENSUS)
-    if not isinstance(rule, dict) or "consensus" not in source.var:
+def reproducibility(source: Source) -> dict[str, Any] | None:
+    """Return by which rule a concept counts as one that comes back, and how many do; None where nothing is known."""
+    rule = summary.rule_of(source.uns)
+    if rule is None or "reproducibility" not in source.var:
         return None
-    return {
-        "others": int(rule["others"]),
-        "needed": int(rule["needed"]),
-        "threshold": short(rule["threshold"]),
-        "concepts": int(source.var["consensus"].sum()),
+    return {name: short(value) if isinstance(value, float) else value for name, value in rule.items()} | {
+        "concepts": int((comes_back(source.var, rule) & (source.activations.sizes > 0)).sum())
     }
 
 
@@ -209,9 +208,12 @@ def concepts(source: Source, index: SearchIndex) -> bytes:
             "gene_score": shorts(gene["score"], 5),
             "gene_q": shorts(gene["q"], 5),
             "named_by": texts("name_by"),
-            "found_in": [int(n) for n in var["found_in"]] if "found_in" in var else None,
-            "stability": numbers("stability"),
-            "consensus": [bool(value) for value in var["consensus"]] if "consensus" in var else None,
+            "reproducibility": numbers("reproducibility"),
+            "residual": residual(var).tolist(),
+            "beyond_clusters": [summary.beyond_clusters(r) for r in var["cluster_correlation"]]
+            if "cluster_correlation" in var
+            else None,
+            "threshold": numbers("threshold"),
             "identity": numbers("gene_identity"),
             "n_active": source.activations.sizes.tolist(),
         }

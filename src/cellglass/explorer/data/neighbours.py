@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cellglass.atlas import schema
+from cellglass.atlas.evidence import residual
 from cellglass.atlas.reading import reading
 from cellglass.errors import InputError
 from cellglass.explorer.data.cached import cached
@@ -21,6 +22,7 @@ from cellglass.seeds import generator
 Array = np.ndarray[Any, Any]
 
 NEIGHBOURS = 10
+"""Concepts beside a latent at most, and as many residual latents."""
 MAX_CELLS = 20_000
 """Cells over which co-activation is measured at most."""
 MAX_ENTRIES = 4_000_000
@@ -113,19 +115,21 @@ class Neighbours:
         return unit
 
     def nearest(self, position: int) -> list[list[Any]]:
-        """Return [latent, cosine] of the live concepts whose decoder directions are nearest."""
+        """Return [latent, cosine] of the live latents whose decoder directions are nearest; see `_first`."""
         rows = self._directions
         return [] if rows is None else self._first(rows @ rows[position], position, -2.0)
 
     def coactive(self, position: int) -> list[list[Any]]:
-        """Return [latent, correlation] of the concepts that are most active together with it, none below 0."""
+        """Return [latent, correlation] of the latents that are most active together with it, none below 0."""
         return self._first(self.correlations(position), position, 0.0)
 
     def _first(self, values: Array, position: int, above: float) -> list[list[Any]]:
+        """Return the first concepts by their values, and after them the first residual latents."""
         allowed = (self.source.activations.sizes > 0) & (values > above)
         allowed[position] = False
-        places = np.flatnonzero(allowed)
-        chosen = places[np.argsort(-values[places], kind="stable")[:NEIGHBOURS]]
+        rest = residual(self.source.var)
+        kinds = (np.flatnonzero(allowed & one) for one in (~rest, rest))
+        chosen = np.concatenate([places[np.argsort(-values[places], kind="stable")[:NEIGHBOURS]] for places in kinds])
         return [[int(self.source.latents[place]), short(values[place])] for place in chosen]
 
 

@@ -53,11 +53,15 @@ class Evidence:
         self._told: OrderedDict[Item, dict[str, Any]] = OrderedDict()
 
     def concepts(self) -> dict[int, int]:
-        """Return in how many cells each concept is shown; those that are active in fewer than `FEWEST` are left out."""
+        """Return in how many cells each concept is shown; those that are active in fewer than `FEWEST` are left out.
+
+        Residual latents are no findings, so nobody is asked what they are.
+        """
         table = json.loads(self._tree.get("data/concepts.json"))
         most = min(MOST_SHOWN, int(MOST_OF_ALL * self._marker.n_cells))
-        pairs = ((int(latent), min(n, most)) for latent, n in zip(table["latent"], table["n_active"], strict=True))
-        return {latent: int(size) for latent, size in pairs if size >= FEWEST}
+        rows = zip(table["latent"], table["n_active"], table["residual"], strict=True)
+        sizes = {int(latent): int(min(n, most)) for latent, n, residual in rows if not residual}
+        return {latent: size for latent, size in sizes.items() if size >= FEWEST}
 
     def has(self, kind: str) -> bool:
         """Return whether the atlas holds what items of `kind` need."""

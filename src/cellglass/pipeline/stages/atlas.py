@@ -13,7 +13,6 @@ import scipy.sparse as sp
 from cellglass.pipeline.run import Run
 from cellglass.pipeline.stage import Stage
 from cellglass.pipeline.workspace import (
-    CONSENSUS,
     LAYOUT,
     choose_gene_sets,
     of_tokens,
@@ -26,6 +25,8 @@ from cellglass.pipeline.workspace import (
     open_identity,
     open_means,
     open_model,
+    open_reproducibility,
+    open_thresholds,
     open_token_genes,
 )
 
@@ -36,9 +37,9 @@ class AtlasStage(Stage):
     name = "atlas"
     does = "name the concepts"
     outputs = ("concepts.zarr",)
-    needs = ("cells", "model", "activations", "layout", "codes", "genes", "pathways", "consensus")
+    needs = ("cells", "model", "activations", "layout", "codes", "genes", "pathways", "reproducibility")
     optional = ("tokens.parquet", "expression.zarr")
-    revision = 4
+    revision = 5
 
     def settings(self) -> Any:
         """Return what the tables show beside what earlier stages made."""
@@ -73,7 +74,7 @@ class AtlasStage(Stage):
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    """Return what ``uns`` of concepts.zarr says of site, model, dictionary, cells and consensus."""
+    """Return what ``uns`` of concepts.zarr says of site, model, dictionary, cells and reproducibility."""
     store, site = open_activations(run)
     model, dictionary = open_model(run), open_concepts(run)
     return {
@@ -92,7 +93,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "dictionary": {"kind": dictionary.kind, "latents": dictionary.n_latents},
         "cells": open_explained(run).source,
         "gene_sets": _gene_set_facts(run),
-        **_consensus_facts(run),
+        **_reproducibility_facts(run),
     }
 
 
@@ -102,26 +103,29 @@ def _gene_set_facts(run: Run) -> dict[str, Any]:
     return {"sources": [sets.name for sets in chosen.sources], "mapped": chosen.mapped}
 
 
-def _consensus_facts(run: Run) -> dict[str, Any]:
-    """Return how many other seeds there were, and when a concept is one; nothing of one seed."""
-    from cellglass.evaluation.consensus import THRESHOLD, needed
+def _reproducibility_facts(run: Run) -> dict[str, Any]:
+    """Return by which rule concepts come back; nothing of one plain dictionary."""
+    from cellglass.atlas.schema import UNS_REPRODUCIBILITY
 
-    others = int(pd.read_parquet(run.path(CONSENSUS), columns=["others"])["others"].max())
-    return {"consensus": {"others": others, "needed": needed(others), "threshold": THRESHOLD}} if others else {}
+    first = open_reproducibility(run).iloc[0]
+    if not first["n"]:
+        return {}
+    rule = {"by": str(first["by"]), "n": int(first["n"])}
+    return {UNS_REPRODUCIBILITY: {**rule, **{name: float(first[name]) for name in ("least", "correlation")}}}
 
 
 def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
-    """Return one row for each concept: how often and how strongly it is active, its best label, term, genes, name.
+    """Return one row for each latent: how often and how strongly it is on, its best label, term, genes, name.
 
-    Where several seeds ran, also in how many of the others it is found; of one seed alone that is not known.
+    Beside these how often it comes back and whether it is residual; of one plain dictionary that is not known.
     """
     from cellglass.atlas.evidence import named_gene
-    from cellglass.atlas.schema import CONSENSUS_COLUMNS
+    from cellglass.atlas.schema import READOUT_CONCEPT_COLUMNS, REPRODUCIBILITY_COLUMNS
     from cellglass.enrichment import machine_names
 
     n_cells, n_latents = codes.shape
-    active = np.diff(codes.indptr)
-    table = pd.DataFrame({"latent": np.arange(n_latents, dtype=np.int32), "density": active / n_cells})
+    active, on = np.diff(codes.indptr), _on(codes, open_thresholds(run))
+    table = pd.DataFrame({"latent": np.arange(n_latents, dtype=np.int32), "density": on / n_cells})
     table["mean_activation"] = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(active, 1)
     table["max_activation"] = np.asarray(codes.max(axis=0).todense()).ravel()
     labels = open_best_labels(run)
@@ -132,9 +136,11 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     texts = ["top_gene", "absent_gene", "best_term", "best_term_test"]
     table[texts] = table[texts].fillna("").astype(str)
     table["name_by"] = "machine"
-    found = pd.read_parquet(run.path(CONSENSUS)).set_index("latent")
-    for name in CONSENSUS_COLUMNS if found["others"].max() else ():
-        table[name] = found[name].loc[table["latent"]].to_numpy()
+    found = open_reproducibility(run).set_index("latent")
+    for name in (*REPRODUCIBILITY_COLUMNS, *READOUT_CONCEPT_COLUMNS) if found["n"].max() else ():
+        if name in found:
+            table[name] = found[name].loc[table["latent"]].to_numpy()
+    table["threshold"] = open_thresholds(run)
     gene = named_gene(table)
     names = machine_names(
         table["best_label"].tolist(),
@@ -147,6 +153,7 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
         best_term_statistic=table["best_term_statistic"].tolist(),
         top_gene_score=gene["score"].tolist(),
         top_gene_q=gene["q"].tolist(),
+        residual=table["residual"].tolist() if "residual" in table else None,
     )
     return table.set_index(pd.Index(names))
 
@@ -158,9 +165,14 @@ _LABEL = {
     "best_label_null": "null",
     "best_label_q": "q",
     "best_label_n": "n",
-    "threshold": "threshold",
 }
 """Columns of the table of concepts, and those of `open_best_labels`."""
+
+
+def _on(codes: sp.csc_matrix, thresholds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return in how many cells each latent is on."""
+    latent = np.repeat(np.arange(codes.shape[1]), np.diff(codes.indptr))
+    return np.bincount(latent[codes.data >= thresholds[latent]], minlength=codes.shape[1])
 
 
 def _ends(run: Run) -> dict[str, dict[int, Any]]:

@@ -40,17 +40,21 @@ class DictionariesStage(Stage):
     does = "train the dictionaries"
     outputs = (DICTIONARIES,)
     needs = ("activations",)
-    revision = 2
+    revision = 3
 
     def settings(self) -> Any:
         """Return how dictionaries are trained."""
-        return {**dataclasses.asdict(self.run.config.dictionary), "seed": self.run.config.seed}
+        asked = dataclasses.asdict(self.run.config.dictionary)
+        return {**{name: value for name, value in asked.items() if name != "splits"}, "seed": self.run.config.seed}
 
     def units(self) -> Sequence[str]:
         """Return the name of each dictionary."""
-        seeds = self.run.config.dictionary.seeds
+        config = self.run.config.dictionary
+        once = ("concepts",) if config.kind == "consensus" else ()
         return [
-            dictionary_name(basis, i) for basis in (*BASES, CONTROL) for i in range(seeds if basis in SEEDED else 1)
+            dictionary_name(basis, i)
+            for basis in (*BASES, CONTROL)
+            for i in range(config.seeds if basis in SEEDED and basis not in once else 1)
         ]
 
     def do(self, name: str, folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cellglass.evaluation.labels import sample_rows
 from cellglass.evaluation.metric import Metric, from_records, over_seeds, to_records
 from cellglass.pipeline.stage import Stage
 from cellglass.pipeline.workspace import (
@@ -19,14 +20,17 @@ from cellglass.pipeline.workspace import (
     BASES,
     CONTROL,
     RATES,
+    RIVALS,
     held_out_rows,
     of_tokens,
     open_activations,
     open_dictionaries,
     open_explained,
+    open_findings,
+    open_halves,
     open_labels,
 )
-from cellglass.seeds import derive
+from cellglass.seeds import derive, generator
 from cellglass.threads import threads
 
 if TYPE_CHECKING:
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _RECORDS = "records.json"
-_SEED, _STABILITY, _IDENTITY = "seed-", "stability-", "identity"
+_SEED, _STABILITY, _HALVES, _IDENTITY = "seed-", "stability-", "halves-", "identity"
 
 
 class EvaluationStage(Stage):
@@ -45,8 +49,8 @@ class EvaluationStage(Stage):
     name = "evaluation"
     does = "measure how good it is"
     outputs = ("evaluation.json",)
-    needs = ("model", "activations", "dictionaries", "genes", "pathways")
-    revision = 4
+    needs = ("model", "activations", "dictionaries", "reproducibility", "genes", "pathways")
+    revision = 5
 
     def settings(self) -> Any:
         """Return the labels, and the seed of all samples."""
@@ -81,6 +85,7 @@ class EvaluationStage(Stage):
             seed=derive(self.run.config.seed, "evaluation"),
             control=open_dictionaries(self.run, CONTROL),
             view=self.view,
+            findings=open_findings(self.run),
             counts=(lambda rows: cells.counts[rows]) if cells.has_counts else None,
         )
 
@@ -88,7 +93,8 @@ class EvaluationStage(Stage):
         """Return each seed, each basis whose stability is measured, and gene identity where there are tokens."""
         seeds = [f"{_SEED}{i}" for i in range(self.evaluation.n_seeds)]
         stability = [f"{_STABILITY}{basis}" for basis in self.evaluation.seeded]
-        return [*seeds, *stability, *([_IDENTITY] if self.view is not None else [])]
+        halves = [f"{_HALVES}{basis}" for basis in ("concepts", *RIVALS) if self._splits(basis)]
+        return [*seeds, *stability, *halves, *([_IDENTITY] if self.view is not None else [])]
 
     def do(self, name: str, folder: Path) -> None:
         """Measure what the unit is for."""
@@ -97,6 +103,8 @@ class EvaluationStage(Stage):
                 metrics = self.evaluation.of_seed(int(name.removeprefix(_SEED)), self.run.progress)
             elif name.startswith(_STABILITY):
                 metrics = self.evaluation.stability(name.removeprefix(_STABILITY))
+            elif name.startswith(_HALVES):
+                metrics = self._reproducibility(name.removeprefix(_HALVES))
             else:
                 metrics = self._identity()
         (folder / _RECORDS).write_text(json.dumps(to_records(metrics)))
@@ -113,6 +121,34 @@ class EvaluationStage(Stage):
         for said in lost_labels(metrics, self.run.config.cells.labels, self.run.config.cells.batch):
             log.warning("%s", said)
         write_evaluation(self.run.folder, to_records(metrics))
+
+    def _splits(self, basis: str) -> list[list[Dictionary]]:
+        """Return the two dictionaries of a basis from the halves of each split that has both."""
+        splits = range(self.run.config.dictionary.splits)
+        return [found for i in splits if (found := open_halves(self.run, i, basis))]
+
+    def _reproducibility(self, basis: str) -> list[Metric]:
+        """Return how much of a basis comes back in the other half of the cells, in rows that neither has seen."""
+        from cellglass.dictionaries.kinds.consensus import Consensus
+        from cellglass.dictionaries.sparse import SparseDictionary
+        from cellglass.evaluation.reproducibility import comes_back, control, reproducibility_metrics
+        from cellglass.evaluation.run import encode_rows
+
+        store, site = open_activations(self.run)
+        _, test, valid = held_out_rows(self.run, store, site)
+        rows = sample_rows(len(test) + len(valid), derive(self.run.config.seed, "halves"))
+        rows, read = np.sort(np.concatenate([test, valid]))[rows], partial(store.read, site)
+        found, chance = [], []
+        rng = generator(self.run.config.seed, "turned", basis)
+        for pair in self._splits(basis):
+            some = [np.arange(d.config.n_concepts if isinstance(d, Consensus) else d.n_latents) for d in pair]
+            codes = [encode_rows(d, read, rows)[:, one] for d, one in zip(pair, some, strict=True)]
+            found.append(comes_back(codes[0], codes[1]))
+            if all(isinstance(d, SparseDictionary) and len(one) for d, one in zip(pair, some, strict=True)):
+                a, b = (d.encoder.double().numpy()[one] for d, one in zip(pair, some, strict=True))  # type: ignore[attr-defined]  # sparse ones have it
+                on = tuple(np.diff(one.indptr) / len(rows) for one in codes)
+                chance.append(control(read(rows).double().numpy(), a, b, on, rng))
+        return reproducibility_metrics(found, chance, basis=basis)
 
     def _identity(self) -> list[Metric]:
         """Return how far gene identity explains the concepts, and the neurons, on the kept tokens."""

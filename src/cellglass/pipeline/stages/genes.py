@@ -23,11 +23,12 @@ from cellglass.pipeline.workspace import (
     cell_site,
     of_tokens,
     open_activations,
-    open_best_labels,
     open_codes,
     open_concepts,
     open_explained,
+    open_findings,
     open_model,
+    open_thresholds,
 )
 from cellglass.seeds import derive
 from cellglass.threads import threads
@@ -53,7 +54,7 @@ class GenesStage(Stage):
     does = "find the genes behind each concept"
     outputs = (GENES, PAIRS, ATTRIBUTION)
     needs = ("model", "activations", "dictionaries", "codes")
-    revision = 3
+    revision = 4
 
     def settings(self) -> Any:
         """Return how concepts are attributed, and the labels, by which a concept's threshold is chosen."""
@@ -98,7 +99,7 @@ class GenesStage(Stage):
         config = replace(config, genes=_most_genes(model, site, config.genes))
         if isinstance(model, TokenConcepts):
             config = replace(config, on=("activation",))
-        on = open_best_labels(self.run)["threshold"].to_numpy(dtype=np.float64)
+        on = open_thresholds(self.run)
         return Work(model, self.cells, site, dictionary, self.codes, activations, config, seed, on)
 
     def units(self) -> Sequence[str]:
@@ -136,8 +137,11 @@ class GenesStage(Stage):
 
     @cached_property
     def _alive(self) -> list[int]:
-        alive: list[int] = np.flatnonzero(np.diff(self.all_codes.indptr)).tolist()
-        return alive
+        alive = np.flatnonzero(np.diff(self.all_codes.indptr))
+        if not self.run.config.attribution.residual:
+            alive = np.intersect1d(alive, open_findings(self.run))
+        found: list[int] = alive.tolist()
+        return found
 
 
 class _CellSpace:
