@@ -107,7 +107,7 @@ def _clean(text: object) -> str:
 def _short(term: str) -> str:
     """Take from a term what only says where it comes from, and calm its capitals."""
     term = re.sub(r"\s*\(GO:\d+\)$|[_ ]Homo sapiens[_ ]R-HSA-\d+$|\s*R-HSA-\d+$", "", term)
-    term = re.sub(r"^(HALLMARK|REACTOME|GOBP|KEGG|WP)_", "", term).replace("_", " ")
+    term = re.sub(r"^(HALLMARK|REACTOME|GOBP|KEGG|WP)_", "", term).replace("_", " ").strip()
     return term.lower() if term.isupper() and " " in term else term
 
 
