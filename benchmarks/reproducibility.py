@@ -248,7 +248,7 @@ def whole(work: Path) -> list[Record]:
     start = time.perf_counter()
     atlas = cellglass.explain(source.path, out=work / "whole-zheng", labels=[source.label], report=False)
     seconds = time.perf_counter() - start
-    metrics = {one["metric"]: one["value"] for one in json.loads((atlas.folder / "evaluation.json").read_text())}
+    metrics = atlas.evaluation["value"]
     codes = atlas.concepts.X
     density = np.asarray((codes > 0).mean(axis=0)).ravel()
     residual = atlas.concepts.var["residual"].to_numpy(dtype=bool)

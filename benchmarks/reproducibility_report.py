@@ -215,8 +215,8 @@ def whole(record: Record) -> str:
         f"`cellglass run` with its defaults on {_about(record['site'])}: {record['concepts']:.0f} concepts and "
         f"{record['latents'] - record['concepts']:.0f} residual latents, variance explained "
         f"{record['variance explained']:.3f} on held-out cells (all latents, the dictionary's own decoder), "
-        f"{record['active']:.1f} active in a cell; in the median a latent is on in {record['density']:.1%} of the "
-        f"cells, a concept in {record['density of concepts']:.1%}; {record['seconds']:.0f} s."
+        f"{record['active']:.1f} active in a cell; in the median a latent is on in {100 * record['density']:.1f} % of "
+        f"the cells, a concept in {100 * record['density of concepts']:.1f} %; {record['seconds']:.0f} s."
     )
 
 
