@@ -7,12 +7,16 @@ from itertools import permutations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
+from cellglass import dictionaries
+from cellglass.dictionaries import TrainConfig
 from cellglass.evaluation.reproducibility import (
     COMES_BACK,
     Return,
     comes_back,
     control,
+    directions_read,
     reproducibility_metrics,
     turned,
 )
@@ -129,3 +133,15 @@ def test_metrics_are_means_over_splits_with_their_spread_and_null() -> None:
     assert (one.spread, one.null) == (None, None)
     assert "Null" not in one.definition
     assert "disjoint donors" in one.definition
+
+
+@pytest.mark.parametrize("kind", ["pca", "ica", "random", "clusters", "topk"])
+def test_directions_are_those_that_preactivations_follow(kind: str) -> None:
+    x = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)) * torch.arange(1.0, 7)
+    training = {"training": TrainConfig(steps=20, batch_size=64)} if kind == "topk" else {}
+    dictionary = dictionaries.fit(kind, x, seed=0, **training)
+    found = directions_read(dictionary)
+    assert found.shape == (dictionary.n_latents, 6)
+    with torch.no_grad():
+        change = (dictionary.preactivations(x[1:]) - dictionary.preactivations(x[:-1])).numpy()
+    np.testing.assert_allclose(change, (x[1:] - x[:-1]).numpy() @ found.T, atol=1e-3)

@@ -82,6 +82,16 @@ class Dictionary(ABC):
     def directions(self) -> torch.Tensor:
         """Decoder rows in the units of the site, float32 (n_latents, d_out)."""
 
+    @property
+    def n_findings(self) -> int:
+        """How many latents, from the first on, are findings; all, unless a kind knows better."""
+        return self.n_latents
+
+    @property
+    def own_thresholds(self) -> torch.Tensor | None:
+        """Activation below which each latent is off, (n_latents,), where that is what it means; None of most kinds."""
+        return None
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write ``cfg.json`` and ``weights.safetensors``; `cellglass.dictionaries.load` reads them back."""

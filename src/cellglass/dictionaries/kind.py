@@ -32,6 +32,8 @@ class DictionaryKind:
         Of a trained kind: its config for a site of that width, so many rows to train on, and these sizes.
     fit : callable, (rows, chosen rows, number of components, seed) -> Dictionary, optional
         Of a baseline.
+    once : bool
+        Whether one fit says itself what comes back, so that a run fits it from one seed alone.
     more : (int, int)
         Latents, and active latents, that its default has beside what the width of the site asks for.
     learn : callable, (rows, config, training, **options) -> Dictionary, optional
@@ -47,6 +49,7 @@ class DictionaryKind:
     family: Literal["trained", "joint", "baseline"]
     default_config: Callable[[int, int, int, int], SparseConfig] | None = None
     fit: Callable[[Rows, Ints, int | None, int], Dictionary] | None = None
+    once: bool = False
     more: tuple[int, int] = (0, 0)
     learn: Callable[..., Dictionary] | None = None
     selection: Selection | None = None

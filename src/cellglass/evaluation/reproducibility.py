@@ -17,14 +17,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
+from cellglass.dictionaries.base import Dictionary
 from cellglass.evaluation.coactivation import correlations
+from cellglass.evaluation.consensus import THRESHOLD
 from cellglass.evaluation.matching import match
 from cellglass.evaluation.metric import Metric
 
 Array = np.ndarray[Any, Any]
 
-COMES_BACK = 0.7
+COMES_BACK = THRESHOLD
 """Correlation from which on a latent comes back."""
 
 
@@ -65,12 +68,20 @@ def comes_back(a: sp.csc_matrix, b: sp.csc_matrix) -> Return:
     return Return((count / sizes[0], count / sizes[1]), count, sizes, float(found.mean()))
 
 
-def turned(preactivations: Array, densities: Array, rotation: Array, weights: Array) -> sp.csc_matrix:
+def directions_read(dictionary: Dictionary) -> Array:
+    """Return the directions that the latents read, (n_latents, d): how pre-activations change with each dimension."""
+    with torch.no_grad():
+        nothing, one = torch.zeros(1, dictionary.d_in), torch.eye(dictionary.d_in)
+        p = dictionary.preactivations(one) - dictionary.preactivations(nothing)
+    return np.asarray(p.double().numpy().T)
+
+
+def turned(white: Array, densities: Array, rotation: Array, weights: Array) -> sp.csc_matrix:
     """Return the codes of a dictionary whose directions are turned.
 
     Parameters
     ----------
-    preactivations : numpy.ndarray, shape (n, d)
+    white : numpy.ndarray, shape (n, d)
         Whitened activations of the cells.
     densities : numpy.ndarray, shape (m,)
         Share of the cells in which each latent is active.
@@ -79,7 +90,7 @@ def turned(preactivations: Array, densities: Array, rotation: Array, weights: Ar
     weights : numpy.ndarray, shape (m, d)
         Directions of the latents on whitened activations.
     """
-    p = preactivations @ (weights @ rotation).T  # (n, m)
+    p = white @ (weights @ rotation).T  # (n, m)
     n = len(p)
     kept = np.minimum(np.maximum(np.rint(densities * n).astype(int), 1), n - 1)
     ordered = np.sort(p, axis=0)

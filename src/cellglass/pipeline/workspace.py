@@ -47,6 +47,8 @@ BASES = ("concepts", "neurons", "clusters", "pca", "ica", "random")
 """The dictionary that is explained, and what single latents are compared with."""
 RIVALS = ("clusters", "pca", "ica", "random")
 """Bases that are fitted, so that it can be asked what of them comes back in other cells."""
+FEWEST_DONORS = 4
+"""Values of the batch column from which on the cells are halved by them."""
 CONTROL = "random_k"
 """Random directions, as many as a cell has active concepts: the control of fidelity."""
 SEEDED = ("concepts", "clusters", "ica", "random", CONTROL)
@@ -94,11 +96,15 @@ def open_labels(run: Run) -> pd.DataFrame:
 
 
 def open_best_labels(run: Run) -> pd.DataFrame:
-    """Return the label that each latent marks with its cells, those in which it is on; see `label_of_concepts`."""
+    """Return the label that each latent marks with its cells, those in which it is on, and its threshold.
+
+    See `label_of_concepts`; one row for each latent.
+    """
     from cellglass.evaluation import label_of_concepts
 
-    seed = derive(run.config.seed, "evaluation", 0)
-    return label_of_concepts(open_codes(run), open_labels(run), seed, open_thresholds(run)).set_index("latent")
+    seed, thresholds = derive(run.config.seed, "evaluation", 0), open_thresholds(run)
+    table = label_of_concepts(open_codes(run), open_labels(run), seed, thresholds).set_index("latent")
+    return table.assign(threshold=thresholds)
 
 
 def open_thresholds(run: Run) -> np.ndarray[Any, Any]:
@@ -108,13 +114,11 @@ def open_thresholds(run: Run) -> np.ndarray[Any, Any]:
     `cellglass.attribution.work.much`: half of the 99th percentile of the activations above 0.
     """
     from cellglass.attribution.work import much
-    from cellglass.dictionaries.kinds.consensus import Consensus
 
-    codes, shown = open_codes(run), open_concepts(run)
-    values = [codes.data[codes.indptr[i] : codes.indptr[i + 1]] for i in range(codes.shape[1])]
-    if isinstance(shown, Consensus):
-        own = shown.bar().double().numpy()
-        return np.array([bar if len(value) else np.nan for bar, value in zip(own, values, strict=True)])
+    codes, own = open_codes(run), open_concepts(run).own_thresholds
+    if own is not None:
+        return np.where(np.diff(codes.indptr) > 0, own.double().numpy(), np.nan)
+    values = (codes.data[codes.indptr[i] : codes.indptr[i + 1]] for i in range(codes.shape[1]))
     return np.array([much(value) if len(value) else np.nan for value in values])
 
 
@@ -125,10 +129,13 @@ def open_reproducibility(run: Run) -> pd.DataFrame:
 
 def open_findings(run: Run) -> Rows:
     """Return the latents that are concepts, ascending: those of the dictionary that is shown that are not residual."""
-    from cellglass.dictionaries.kinds.consensus import Consensus
+    return np.arange(open_concepts(run).n_findings)
 
-    shown = open_concepts(run)
-    return np.arange(shown.config.n_concepts if isinstance(shown, Consensus) else shown.n_latents)
+
+def by_donor(run: Run) -> bool:
+    """Say whether the cells are halved by the values of the batch column: where it has at least four."""
+    batch = run.config.cells.batch
+    return batch is not None and open_explained(run).obs[batch].nunique() >= FEWEST_DONORS
 
 
 def open_halves(run: Run, split: int, basis: str) -> list[Dictionary]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cellglass.dictionaries.consensus.candidates import candidates, cluster_numbers, one_hot, otsu, standardised
+from cellglass.dictionaries.consensus.candidates import candidates, cluster_numbers, otsu
 
 
 def f1(a: np.ndarray, b: np.ndarray) -> float:
@@ -89,21 +89,6 @@ def test_a_dimension_that_does_not_vary_takes_no_component_from_the_others(cross
     flat = np.column_stack([np.full(len(x), 0.1), x, x[:, 0]])
     found = candidates(flat, flat, 0).activations > 0
     assert sum(f1(on, crossed.state) > 0.98 for on in found.T) == 1
-
-
-def test_membership_is_the_nearest_centre() -> None:
-    rng = np.random.default_rng(1)
-    x, centres = rng.normal(size=(80, 3)), rng.normal(size=(7, 3))
-    found = one_hot(x, centres)
-    np.testing.assert_array_equal(found.sum(axis=1), 1)
-    for row, member in zip(x, found, strict=True):
-        assert member.argmax() == min(range(7), key=lambda j, row=row: ((row - centres[j]) ** 2).sum())
-
-
-def test_standardised_columns_have_mean_0_and_variance_1_or_are_0() -> None:
-    z = standardised(np.column_stack([np.arange(10.0), np.full(10, 0.1), np.eye(10)[3]]))
-    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-6)
-    np.testing.assert_allclose(z.std(axis=0), [1, 0, 1], atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(crossed) -> None:

@@ -68,7 +68,7 @@ def test_concepts_lead_by_reproducibility_and_the_rest_comes_back_less(shared_st
     assert set((share * 4).tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}  # shares of four pairs
     assert bool(shared_state.agreement[: config.n_core].isfinite().all())
     assert bool(shared_state.agreement[config.n_core :].isnan().all())
-    assert shared_state.residual.tolist() == [i >= config.n_concepts for i in range(64)]
+    assert shared_state.n_findings == config.n_concepts < 64 == shared_state.n_latents
 
 
 def test_the_rows_that_are_read_are_those_to_learn_from(crossed) -> None:
@@ -148,7 +148,7 @@ def test_few_rows_give_a_dictionary_all_the_same(n: int) -> None:
     assert made.n_latents == 96
     if n <= 20:
         assert made.config.n_concepts == made.config.n_core == 0
-        assert bool(made.residual.all())
+        assert made.n_findings == 0
     codes = made.encode(x)
     assert made.decode(codes).shape == x.shape
     assert codes.to_csr().nnz > 0

@@ -37,6 +37,14 @@ def test_what_is_wanted_is_what_the_core_leaves(core) -> None:
     assert torch.allclose(residual.wanted(u), u - core.reconstruct(u))
 
 
+def test_the_core_goes_where_the_dictionary_goes_and_is_not_saved_with_it(core) -> None:
+    residual = Residual(BatchTopKConfig(5, 8, 2), core)
+    assert not [name for name in residual.state_dict() if name.startswith("core")]
+    away = residual.to("meta")
+    assert {value.device.type for value in away.core.buffers()} == {"meta"}
+    assert away.wanted(torch.zeros(3, 5, device="meta")).device.type == "meta"
+
+
 def test_it_learns_directions_that_the_core_does_not_have(planted) -> None:
     """A dimension that is on or off, and large, is reconstructed by the core: what is trained writes the rest alone."""
     n, d = planted.x.shape

@@ -8,7 +8,6 @@ the site says too.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,6 +16,7 @@ import torch
 
 from cellglass.activations.rows import Ints, Rows
 from cellglass.dictionaries.base import Codes, Dictionary
+from cellglass.dictionaries.clusterings import centres, one_hot, standardised
 from cellglass.dictionaries.files import read_config, read_weights, write_dictionary
 from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.errors import InputError
@@ -79,7 +79,7 @@ def fit_clusters(rows: Rows, chosen: Ints, n_components: int | None = None, seed
     k = stable_number(x, seed) if n_components is None else n_components
     if not 1 <= k <= len(x):
         raise InputError(f"n_components is {k}; it must lie between 1 and the number of rows, {len(x)}")
-    return Clusters(torch.from_numpy(_centres(x, k, derive(seed, "clusters"), starts=_STARTS)))
+    return Clusters(torch.from_numpy(centres(x, k, derive(seed, "clusters"), starts=_STARTS)))
 
 
 def stable_number(x: np.ndarray[Any, Any], seed: int) -> int:
@@ -102,27 +102,13 @@ def stable_number(x: np.ndarray[Any, Any], seed: int) -> int:
             order = generator(seed, "cluster halves", pair).permutation(len(x))
             halves = (order[: len(x) // 2], order[len(x) // 2 :])
             seeds = (derive(seed, "clusters", k, pair, side) for side in range(2))
-            a, b = (_member(x, _centres(x[np.sort(h)], k, s)) for h, s in zip(halves, seeds, strict=True))
-            both = a.T @ b / len(x) - np.outer(a.mean(axis=0), b.mean(axis=0))
-            sd = np.outer(a.std(axis=0), b.std(axis=0))
-            r = both / np.where(sd > 0, sd, 1)
+            fits = (centres(x[np.sort(h)], k, s, starts=_STARTS_TO_JUDGE) for h, s in zip(halves, seeds, strict=True))
+            a, b = (standardised(one_hot(x, fit)) for fit in fits)
+            r = a.T @ b / len(x)
             found.append((r[linear_sum_assignment(r, maximize=True)] >= _FOUND).mean())
         shares.append(float(np.mean(found)))
     stable = [k for k, share in zip(numbers, shares, strict=True) if share >= _STABLE]
     return max(stable) if stable else numbers[int(np.argmax(shares))]
-
-
-def _member(x: np.ndarray[Any, Any], centres: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    nearest = (x @ centres.T - np.square(centres).sum(axis=1) / 2).argmax(axis=1)
-    return np.asarray(np.eye(len(centres))[nearest])
-
-
-def _centres(x: np.ndarray[Any, Any], k: int, seed: int, *, starts: int = _STARTS_TO_JUDGE) -> np.ndarray[Any, Any]:
-    from sklearn.cluster import KMeans
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fewer distinct rows than clusters: two centres are the same
-        return np.asarray(KMeans(k, n_init=starts, random_state=seed % 2**32).fit(x).cluster_centers_)
 
 
 ENTRY = DictionaryKind(Clusters, "baseline", fit=fit_clusters)

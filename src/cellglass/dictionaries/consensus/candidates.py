@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellglass.dictionaries.clusterings import centres, one_hot, standardised
 from cellglass.seeds import derive
 
 Array = np.ndarray[Any, Any]
@@ -57,7 +58,7 @@ def candidates(part: Array, sample: Array, seed: int) -> Candidates:
     """
     nothing = np.zeros((len(sample), 0), dtype=np.float32)
     found = [nothing]
-    found += [one_hot(sample, _centres(part, k, derive(seed, "clusters", k))) for k in cluster_numbers(len(part))]
+    found += [one_hot(sample, centres(part, k, derive(seed, "clusters", k))) for k in cluster_numbers(len(part))]
     n_clusters = sum(block.shape[1] for block in found)
     graded = [np.zeros(n_clusters, dtype=bool)]
     rank = _rank(part)
@@ -77,12 +78,6 @@ def cluster_numbers(n: int) -> list[int]:
     return [k for k in asked if k * _CELLS_A_CLUSTER <= n]
 
 
-def one_hot(x: Array, centres: Array) -> Array:
-    """Return 1 where a row of `x` (n, d) lies nearest to a centre (k, d), float32 (n, k)."""
-    nearest = (np.square(centres).sum(axis=1) - 2 * x @ centres.T).argmin(axis=1)
-    return np.asarray(np.eye(len(centres), dtype=np.float32)[nearest])
-
-
 def otsu(r: Array) -> float:
     """Return the cut between two groups of the values `r` (n,) with the largest variance between their means."""
     ordered = np.sort(np.asarray(r, dtype=np.float64))
@@ -91,14 +86,6 @@ def otsu(r: Array) -> float:
     difference = total[:-1] / below - (total[-1] - total[:-1]) / (len(ordered) - below)
     best = int((below * (len(ordered) - below) * np.square(difference)).argmax())
     return float((ordered[best] + ordered[best + 1]) / 2)
-
-
-def _centres(x: Array, k: int, seed: int) -> Array:
-    from sklearn.cluster import KMeans
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fewer distinct rows than clusters: empty ones drop out below
-        return np.asarray(KMeans(k, n_init=1, random_state=seed % 2**32).fit(x).cluster_centers_)
 
 
 def _rank(x: Array) -> int:
@@ -136,10 +123,3 @@ def _distinct(activations: Array) -> Array:
         if not alike[i, kept].any():
             kept.append(int(i))
     return np.asarray(kept, dtype=np.int64)
-
-
-def standardised(activations: Array) -> Array:
-    """Return the columns with mean 0 and variance 1, float32; one that does not vary becomes 0."""
-    centred = activations - activations.mean(axis=0)
-    sd = centred.std(axis=0)
-    return np.asarray(centred / np.where(sd > 1e-9, sd, np.inf), dtype=np.float32)

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from cellglass.activations.rows import Rows
-from cellglass.dictionaries.consensus.candidates import Candidates, candidates, standardised
+from cellglass.dictionaries.clusterings import standardised
+from cellglass.dictionaries.consensus.candidates import Candidates, candidates
 from cellglass.dictionaries.consensus.readout import Readout, read_out
 from cellglass.dictionaries.consensus.recurrence import BARS, Groups, Recurrence
 from cellglass.dictionaries.consensus.residual import Core, Residual

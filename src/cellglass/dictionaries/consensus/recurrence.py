@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellglass.dictionaries.consensus.candidates import Candidates, standardised
+from cellglass.dictionaries.clusterings import standardised
+from cellglass.dictionaries.consensus.candidates import Candidates
 
 Array = np.ndarray[Any, Any]
 

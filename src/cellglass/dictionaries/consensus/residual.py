@@ -5,19 +5,29 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from cellglass.dictionaries.consensus.readout import Readout
 from cellglass.dictionaries.kinds.batchtopk import BatchTopK, BatchTopKConfig
 
 
-class Core:
-    """The fixed part, on scaled rows: readouts, what each adds (n_core, d), and what all rows have (d,)."""
+class Core(nn.Module):
+    """The fixed part, on scaled rows: readouts, what each adds (n_core, d), and what all rows have (d,).
+
+    Its tensors are buffers, so that they go with a dictionary to whatever device that is trained on, and back.
+    """
+
+    encoder: torch.Tensor
+    offset: torch.Tensor
+    threshold: torch.Tensor
+    decoder: torch.Tensor
+    bias: torch.Tensor
 
     def __init__(self, readout: Readout, decoder: torch.Tensor, bias: torch.Tensor) -> None:
-        self.encoder, self.offset, self.threshold = (
-            torch.from_numpy(values).float() for values in (readout.encoder, readout.offset, readout.threshold)
-        )
-        self.decoder, self.bias = decoder.float(), bias.float()
+        super().__init__()
+        held = {name: torch.from_numpy(getattr(readout, name)) for name in ("encoder", "offset", "threshold")}
+        for name, value in {**held, "decoder": decoder, "bias": bias}.items():
+            self.register_buffer(name, value.float(), persistent=False)
 
     def activations(self, u: torch.Tensor) -> torch.Tensor:
         """Return the activations of rows `u` (n, d), (n, n_core)."""
@@ -27,12 +37,6 @@ class Core:
     def reconstruct(self, u: torch.Tensor) -> torch.Tensor:
         """Return what the fixed part makes of rows `u`, (n, d)."""
         return self.activations(u) @ self.decoder + self.bias
-
-    def to(self, device: torch.device) -> Core:
-        """Move everything to a device."""
-        for name, value in vars(self).items():
-            setattr(self, name, value.to(device))
-        return self
 
 
 class Residual(BatchTopK):
@@ -47,4 +51,4 @@ class Residual(BatchTopK):
     @torch.no_grad()
     def wanted(self, u: torch.Tensor) -> torch.Tensor:
         """Return what the core leaves of scaled rows `u`."""
-        return u - self.core.to(u.device).reconstruct(u)
+        return u - self.core.reconstruct(u)

@@ -106,9 +106,14 @@ class Consensus(Thresholded):
         return [Above(self.bar())]
 
     @property
-    def residual(self) -> torch.Tensor:
-        """Say of each latent whether it is residual, bool (m,)."""
-        return torch.arange(self.n_latents) >= self.config.n_concepts
+    def n_findings(self) -> int:
+        """How many latents, from the first on, are concepts; the others are residual."""
+        return self.config.n_concepts
+
+    @property
+    def own_thresholds(self) -> torch.Tensor:
+        """θ: below it a concept is off."""
+        return self.bar()
 
 
 def _learn(*args: object, **options: object) -> Consensus:
@@ -121,6 +126,7 @@ ENTRY = DictionaryKind(
     Consensus,
     "trained",
     lambda width, _rows, m, k: ConsensusConfig(width, m, k),
+    once=True,
     more=(64, 4),
     learn=_learn,
     selection="threshold",

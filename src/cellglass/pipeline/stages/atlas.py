@@ -26,7 +26,6 @@ from cellglass.pipeline.workspace import (
     open_means,
     open_model,
     open_reproducibility,
-    open_thresholds,
     open_token_genes,
 )
 
@@ -124,11 +123,11 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     from cellglass.enrichment import machine_names
 
     n_cells, n_latents = codes.shape
-    active, on = np.diff(codes.indptr), _on(codes, open_thresholds(run))
+    active, labels = np.diff(codes.indptr), open_best_labels(run)
+    on = _on(codes, labels["threshold"].to_numpy())
     table = pd.DataFrame({"latent": np.arange(n_latents, dtype=np.int32), "density": on / n_cells})
     table["mean_activation"] = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(active, 1)
     table["max_activation"] = np.asarray(codes.max(axis=0).todense()).ravel()
-    labels = open_best_labels(run)
     for name, source in _LABEL.items():
         table[name] = labels[source].to_numpy()
     for name, values in {**_ends(run), **_best_term(run)}.items():
@@ -140,7 +139,6 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     for name in (*REPRODUCIBILITY_COLUMNS, *READOUT_CONCEPT_COLUMNS) if found["n"].max() else ():
         if name in found:
             table[name] = found[name].loc[table["latent"]].to_numpy()
-    table["threshold"] = open_thresholds(run)
     gene = named_gene(table)
     names = machine_names(
         table["best_label"].tolist(),
@@ -165,6 +163,7 @@ _LABEL = {
     "best_label_null": "null",
     "best_label_q": "q",
     "best_label_n": "n",
+    "threshold": "threshold",
 }
 """Columns of the table of concepts, and those of `open_best_labels`."""
 

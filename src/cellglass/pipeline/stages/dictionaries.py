@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cellglass.dictionaries.registry import KINDS
 from cellglass.errors import InputError
 from cellglass.files import atomic_path, link_or_copy
 from cellglass.pipeline.stage import Stage
@@ -50,7 +51,7 @@ class DictionariesStage(Stage):
     def units(self) -> Sequence[str]:
         """Return the name of each dictionary."""
         config = self.run.config.dictionary
-        once = ("concepts",) if config.kind == "consensus" else ()
+        once = ("concepts",) if KINDS[config.kind].once else ()
         return [
             dictionary_name(basis, i)
             for basis in (*BASES, CONTROL)

@@ -21,6 +21,7 @@ from cellglass.pipeline.workspace import (
     CONTROL,
     RATES,
     RIVALS,
+    by_donor,
     held_out_rows,
     of_tokens,
     open_activations,
@@ -129,9 +130,7 @@ class EvaluationStage(Stage):
 
     def _reproducibility(self, basis: str) -> list[Metric]:
         """Return how much of a basis comes back in the other half of the cells, in rows that neither has seen."""
-        from cellglass.dictionaries.kinds.consensus import Consensus
-        from cellglass.dictionaries.sparse import SparseDictionary
-        from cellglass.evaluation.reproducibility import comes_back, control, reproducibility_metrics
+        from cellglass.evaluation.reproducibility import comes_back, control, directions_read, reproducibility_metrics
         from cellglass.evaluation.run import encode_rows
 
         store, site = open_activations(self.run)
@@ -141,14 +140,13 @@ class EvaluationStage(Stage):
         found, chance = [], []
         rng = generator(self.run.config.seed, "turned", basis)
         for pair in self._splits(basis):
-            some = [np.arange(d.config.n_concepts if isinstance(d, Consensus) else d.n_latents) for d in pair]
-            codes = [encode_rows(d, read, rows)[:, one] for d, one in zip(pair, some, strict=True)]
-            found.append(comes_back(codes[0], codes[1]))
-            if all(isinstance(d, SparseDictionary) and len(one) for d, one in zip(pair, some, strict=True)):
-                a, b = (d.encoder.double().numpy()[one] for d, one in zip(pair, some, strict=True))  # type: ignore[attr-defined]  # sparse ones have it
-                on = tuple(np.diff(one.indptr) / len(rows) for one in codes)
-                chance.append(control(read(rows).double().numpy(), a, b, on, rng))
-        return reproducibility_metrics(found, chance, basis=basis)
+            a, b = (encode_rows(d, read, rows)[:, : d.n_findings] for d in pair)
+            found.append(comes_back(a, b))
+            reads = [directions_read(d)[: d.n_findings] for d in pair]
+            on = (np.diff(a.indptr) / len(rows), np.diff(b.indptr) / len(rows))
+            chance.append(control(read(rows).double().numpy(), reads[0], reads[1], on, rng))
+        parts = "halves of the donors" if by_donor(self.run) else "halves of the cells"
+        return reproducibility_metrics(found, chance, basis=basis, parts=parts)
 
     def _identity(self) -> list[Metric]:
         """Return how far gene identity explains the concepts, and the neurons, on the kept tokens."""

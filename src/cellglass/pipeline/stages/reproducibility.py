@@ -25,6 +25,7 @@ from cellglass.pipeline.workspace import (
     HALVES,
     REPRODUCIBILITY,
     RIVALS,
+    by_donor,
     cell_of_rows,
     held_out_rows,
     open_activations,
@@ -39,7 +40,6 @@ log = logging.getLogger(__name__)
 
 _TABLE = "table"
 _SIDES = ("a", "b")
-_FEWEST_DONORS = 4
 
 
 class ReproducibilityStage(Stage):
@@ -107,11 +107,10 @@ class ReproducibilityStage(Stage):
 
     def _sides(self, split: int, cell: Any) -> Any:
         """Return for each cell that is learnt from, 0 or 1: the half that it belongs to."""
-        batch = self.run.config.cells.batch
         rng = generator(self.run.config.seed, "halves", split)
         obs = open_explained(self.run).obs
-        if batch is not None and obs[batch].nunique() >= _FEWEST_DONORS:
-            donor, number = np.unique(obs[batch].astype(str).to_numpy(), return_inverse=True)
+        if by_donor(self.run):
+            donor, number = np.unique(obs[self.run.config.cells.batch].astype(str).to_numpy(), return_inverse=True)
             side = np.empty(len(donor), dtype=np.int64)
             side[rng.permutation(len(donor))] = np.arange(len(donor)) % 2
             return side[number[cell]]
@@ -121,6 +120,7 @@ class ReproducibilityStage(Stage):
 
     def _table(self) -> pd.DataFrame:
         """Return for each latent how often it comes back, and by which rule; NaN of one plain dictionary."""
+        from cellglass.dictionaries.consensus.recurrence import BARS
         from cellglass.dictionaries.kinds.consensus import REPRODUCIBLE, Consensus
         from cellglass.evaluation.consensus import THRESHOLD, consensus, needed
         from cellglass.evaluation.labels import sample_rows
@@ -132,7 +132,8 @@ class ReproducibilityStage(Stage):
             for name in ("reproducibility", "cluster_correlation", "agreement"):
                 table[name] = getattr(shown, name).numpy()
             rule: dict[str, Any] = {"by": "halves", "n": shown.config.pairs, "least": REPRODUCIBLE}
-            return table.assign(residual=shown.residual.numpy(), **rule, correlation=THRESHOLD)
+            table["residual"] = table["latent"] >= shown.n_findings
+            return table.assign(**rule, correlation=min(BARS.values()))
         store, site = open_activations(self.run)
         rows = sample_rows(store.n_rows(site), derive(self.run.config.seed, "evaluation"))
         codes = [encode_rows(one, partial(store.read, site), rows) for one in open_dictionaries(self.run, "concepts")]
