@@ -56,7 +56,7 @@ def consensus(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
     """Return the concepts, all latents, and the concepts turned at random."""
     made = _made("consensus", site, part, seed)
     assert isinstance(made, Consensus)  # noqa: S101  it is that kind
-    a, n = _codes(made, site), made.config.n_concepts
+    a, n = codes_of(made, site), made.config.n_concepts
     return {
         CONCEPTS: Fitted(a[:, :n], a, made.reproducibility.numpy()),
         ALL: _only(a),
@@ -69,13 +69,13 @@ def concepts_alone(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
     config = replace(default_config(site.rows.width, len(part)), with_residual=False)
     made = fit("consensus", site.rows, config=config, rows_train=part, rows_valid=part[::10], seed=seed)
     assert isinstance(made, Consensus)  # noqa: S101  it is that kind
-    a, n = _codes(made, site), made.config.n_concepts
+    a, n = codes_of(made, site), made.config.n_concepts
     return {CONCEPTS: Fitted(a[:, :n], a, made.reproducibility.numpy())}
 
 
 def clusters(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
     """Return k-means clusters, their number by stability."""
-    return {CLUSTERS: _only(_codes(_made("clusters", site, part, seed), site))}
+    return {CLUSTERS: _only(codes_of(_made("clusters", site, part, seed), site))}
 
 
 def clusters_of(*numbers: int) -> Method:
@@ -83,7 +83,7 @@ def clusters_of(*numbers: int) -> Method:
 
     def method(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
         return {
-            f"clusters, {k}": _only(_codes(_made("clusters", site, part, seed, n_components=k), site))
+            f"clusters, {k}": _only(codes_of(_made("clusters", site, part, seed, n_components=k), site))
             for k in numbers
             if k * 5 <= len(part)
         }
@@ -126,7 +126,7 @@ def louvain(*resolutions: float) -> Method:
 
 def ica(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
     """Return independent components as they are, and by how much they pass one standard deviation."""
-    a = _codes(_made("ica", site, part, seed), site)
+    a = codes_of(_made("ica", site, part, seed), site)
     return {ICA: _only(a), f"{ICA}, above 1 sd": _only(np.clip(a - 1, 0, None))}
 
 
@@ -161,7 +161,7 @@ def counts_programs(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
 
 def plain(kind: str, name: str) -> Method:
     """Return a method that fits one dictionary of a kind as it comes."""
-    return lambda site, part, seed: {name: _only(_codes(_made(kind, site, part, seed), site))}
+    return lambda site, part, seed: {name: _only(codes_of(_made(kind, site, part, seed), site))}
 
 
 METHODS: dict[str, Method] = {
@@ -189,7 +189,8 @@ def _made(kind: str, site: Site, part: Array, seed: int, **more: Any) -> Diction
 
 
 @torch.no_grad()
-def _codes(dictionary: Dictionary, site: Site) -> Array:
+def codes_of(dictionary: Dictionary, site: Site) -> Array:
+    """Return the activations of all latents in all rows, float32 (n_rows, n_latents)."""
     return dictionary.encode(torch.from_numpy(site.z).float()).to_csr().toarray().astype(np.float32)
 
 

@@ -222,7 +222,8 @@ UNS_GENE_SETS = "gene_sets"
 were taken by their one-to-one orthologs in mouse."""
 UNS_REPRODUCIBILITY = "reproducibility"
 """What `REPRODUCIBILITY_COLUMNS` say: ``by``, ``halves`` (share of pairs of halves of the cells in both of which the
-concept is found) or ``seeds`` (share of the other seeds' dictionaries); ``n``, the number of those; ``least``, the
-share from which on a concept counts as one that comes back; ``correlation``, from which on it counts as found."""
+concept is found), ``donors`` (the same, of halves that share no donor) or ``seeds`` (share of the other seeds'
+dictionaries); ``n``, the number of those; ``least``, the share from which on a concept counts as one that comes back;
+``correlation``, from which on it counts as found."""
 
 STAGE_STATES = ("done", "running")

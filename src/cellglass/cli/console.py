@@ -141,18 +141,19 @@ def _heading(summary: Mapping[str, Any]) -> str:
             f"\nThe {min(n, 10)} concepts that fit a label best, of {n} (one dictionary was fitted: nothing says which "
             "come back):"
         )
-    if rule["by"] == "halves":
+    if rule["by"] != "seeds":
+        of = "donors" if rule["by"] == "donors" else "cells"
         rest = summary["alive"] - n
         if not n:
             return (
                 f"\nNo concept comes back: nothing is found in both halves of at least {rule['least']:.0%} of "
-                f"{rule['n']} pairs of disjoint halves of the cells. {rest} residual latents help to reconstruct and "
+                f"{rule['n']} pairs of disjoint halves of the {of}. {rest} residual latents help to reconstruct and "
                 "are no findings. More cells, or another model or site, may show some; --dictionary topk shows all "
                 "latents of one dictionary, of which nothing says that they come back."
             )
         return (
             f"\n{n} concepts come back: each is found in both halves of at least {rule['least']:.0%} of {rule['n']} "
-            f"pairs of disjoint halves of the cells. {rest} residual latents help to reconstruct and are no findings. "
+            f"pairs of disjoint halves of the {of}. {rest} residual latents help to reconstruct and are no findings. "
             f"{'All' if n <= 10 else 'The first 10'}, by reproducibility and then by F1:"
         )
     found = sum((concept["reproducibility"] or 0) >= rule["least"] - 1e-6 for concept in summary["concepts"])

@@ -138,6 +138,19 @@ def by_donor(run: Run) -> bool:
     return batch is not None and open_explained(run).obs[batch].nunique() >= FEWEST_DONORS
 
 
+def groups_of_rows(run: Run, store: Store, site: str) -> Rows | None:
+    """Return for every row of the site what goes into the same half of the cells: its donor, or its cell.
+
+    None where rows are cells, and each goes by itself.
+    """
+    tokens = of_tokens(store, site)
+    cell = store.rows(site).cells() if tokens else np.arange(store.n_cells)
+    if not by_donor(run):
+        return cell if tokens else None
+    donor = open_explained(run).obs[run.config.cells.batch].astype(str).to_numpy()
+    return np.asarray(np.unique(donor, return_inverse=True)[1][cell])
+
+
 def open_halves(run: Run, split: int, basis: str) -> list[Dictionary]:
     """Return the two dictionaries of a basis that were fitted to the halves of a split; none where one is missing."""
     from cellglass import dictionaries

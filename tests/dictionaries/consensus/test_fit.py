@@ -226,6 +226,46 @@ def test_no_more_rows_are_halved_and_compared_than_it_says(crossed, monkeypatch)
     assert seen == [(100, 60)] * 4
 
 
+def test_halves_share_no_group(crossed, monkeypatch) -> None:
+    groups = np.random.default_rng(0).integers(0, 5, len(crossed.x))
+    of_row = {row.numpy().tobytes(): group for row, group in zip(crossed.x, groups, strict=True)}
+    seen: list[set[int]] = []
+    real = module.candidates
+
+    def look(part, sample, seed):
+        rows = torch.from_numpy(part) * made_scale + made_centre
+        seen.append({of_row[_nearest(row, crossed.x).numpy().tobytes()] for row in rows})
+        return real(part, sample, seed)
+
+    plain = dictionaries.fit("consensus", crossed.x, config=ConsensusConfig(4, 24, 3, pairs=1), training=QUICK)
+    made_scale, made_centre = float(plain.scale), plain.centre.double()
+    monkeypatch.setattr(module, "candidates", look)
+    dictionaries.fit("consensus", crossed.x, config=ConsensusConfig(4, 24, 3, pairs=4), training=QUICK, groups=groups)
+    assert len(seen) == 8
+    for first, second in zip(seen[::2], seen[1::2], strict=True):
+        assert not first & second
+        assert first | second == set(range(5))
+    assert len({frozenset(one) for one in seen}) > 2
+
+
+def _nearest(row: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return x[(x - row.float()).square().sum(1).argmin()]
+
+
+def test_halves_are_as_even_as_the_order_of_groups_allows() -> None:
+    group = np.repeat([7, 3, 9, 4], [50, 30, 15, 5])
+    for seed in range(20):
+        second = module.halved(group, np.random.default_rng(seed))
+        order = np.unique(group)[np.random.default_rng(seed).permutation(4)]
+        sizes = [int((group == g).sum()) for g in order]
+        best = min(abs(sum(sizes[:cut]) - 50) for cut in (1, 2, 3))
+        assert abs((~second).sum() - 50) == best
+        assert all(len(set(second[group == g])) == 1 for g in order)
+    alone = module.halved(np.arange(9), np.random.default_rng(0))
+    assert alone.sum() == 5
+    assert module.halved(np.zeros(4), np.random.default_rng(0)).sum() == 0
+
+
 def test_what_reads_the_same_is_one_concept() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(500, 5))
@@ -235,7 +275,7 @@ def test_what_reads_the_same_is_one_concept() -> None:
     other = (rows[:, 1] > 1).astype(np.float32)
     activations = np.stack([on, graded, other], axis=1).astype(np.float32)
     assert np.corrcoef(activations.T)[0, 1] < SAME
-    frame = module._Frame(torch.zeros(5), 1.0, None, rows, np.arange(500))
+    frame = module._Frame(torch.zeros(5), 1.0, None, rows, np.arange(500), np.arange(500))
     groups = Groups(
         activations, np.array([1.0, 0.9, 0.8]), np.ones(3), np.array([False, True, True]), np.arange(3) == 1
     )

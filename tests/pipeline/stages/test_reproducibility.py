@@ -12,6 +12,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
+import cellglass.dictionaries.consensus.fit as fit_module
 from cellglass.atlas import open_atlas
 from cellglass.atlas.evidence import comes_back
 from cellglass.atlas.summary import rule_of, summarize
@@ -135,6 +136,40 @@ def test_no_donor_is_on_both_sides_where_there_are_enough(default_run: Run, plan
             assert set(sides) == {0, 1}
             if by_donor:
                 assert sum(sides[some == donor][0] for donor in np.unique(some)) == 3
+        groups = workspace.groups_of_rows(run, *workspace.open_activations(default_run))
+        if by_donor:
+            assert [set(groups[some == donor]) for donor in np.unique(some)] == [{i} for i in range(6)]
+        else:
+            assert groups is None
+
+
+def test_where_there_are_donors_every_fit_halves_by_them_and_the_atlas_says_so(
+    gmt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = small_embedding(160)
+    donor = np.array([f"d{i % 4}" for i in range(160)])
+    cells = replace(cells, obs=cells.obs.assign(donor=pd.Categorical(donor)))
+    config = make_config(
+        {
+            "cells": {"labels": ["cell_type"], "batch": "donor"},
+            "model": {"path": "obsm:X_noise"},
+            "dictionary": {"seeds": 1},
+            "enrichment": {"gene_sets": [str(gmt)]},
+        }
+    )
+    given, real = [], fit_module.fit_consensus
+
+    def watched(rows, *args, **options):
+        given.append(options["groups"])
+        return real(rows, *args, **options)
+
+    monkeypatch.setattr(fit_module, "fit_consensus", watched)
+    run = Run(tmp_path / "atlas", config, {"cells": cells})
+    run_stages(run, STAGES[: 1 + [stage.name for stage in STAGES].index("reproducibility")])
+    assert len(given) == 3  # the dictionary, and that of each half
+    for groups in given:
+        np.testing.assert_array_equal(groups, np.arange(160) % 4)
+    assert set(workspace.open_reproducibility(run)["by"]) == {"donors"}
 
 
 def test_one_plain_dictionary_tells_nothing(small_run: Run, planted: Simulated, tmp_path: Path) -> None:

@@ -15,10 +15,14 @@ export const residuals = (c: Concepts): number => c.latent.filter((_, i) => resi
 export const comesBack = (c: Concepts, i: number, rule: Rule | null): boolean =>
   rule !== null && !residual(c, i) && (c.reproducibility?.[i] ?? 0) >= rule.least - 0.001;
 
+/** Whether the rule asks halves of the cells, or of the donors, and not other seeds. */
+export const halved = ({ by }: Rule): boolean => by !== "seeds";
+/** What was halved. */
+export const units = ({ by }: Rule): string => (by === "donors" ? "donors" : "cells");
 /** What a share of a rule is of: “16 pairs of disjoint halves of the cells”. */
-export const trials = ({ by, n }: Rule): string => (by === "halves" ? `${n} pairs of disjoint halves of the cells` : `${n} other seeds’ dictionaries`);
+export const trials = (rule: Rule): string => (halved(rule) ? `${rule.n} pairs of disjoint halves of the ${units(rule)}` : `${rule.n} other seeds’ dictionaries`);
 /** “found in both halves of 94 % of 16 pairs of disjoint halves of the cells” */
-export const meaning = (share: string, rule: Rule): string => `found in ${rule.by === "halves" ? "both halves of " : ""}${share} of ${trials(rule)}`;
+export const meaning = (share: string, rule: Rule): string => `found in ${halved(rule) ? "both halves of " : ""}${share} of ${trials(rule)}`;
 export const meaningOf = (c: Concepts, i: number, rule: Rule): string =>
   known(c.reproducibility?.[i]) ? meaning(percent(c.reproducibility![i]), rule) : "not known";
 
@@ -41,4 +45,4 @@ export function leadFirst<T>(rows: T[], place: (row: T) => number, sure: (row: T
 
 /** Why lists begin as they do; nothing where nothing is known. */
 export const whyFirst = (rule: Rule | null): string =>
-  rule ? `What comes back most often stands first: what ${rule.by === "halves" ? "other cells do not show again" : "no other seed finds"} may be an accident of one fit.` : "";
+  rule ? `What comes back most often stands first: what ${halved(rule) ? `other ${units(rule)} do not show again` : "no other seed finds"} may be an accident of one fit.` : "";

@@ -58,7 +58,7 @@ export interface Manifest {
   /** how many of the model's genes the cells have and lack, genes that it does not read, and the share of counts in its genes */
   coverage?: { found: number; missing: number; unknown: number; counts?: number } | null;
   /** by which rule concepts come back, of how many pairs of halves or other seeds, from which share on, and how many do */
-  reproducibility: { by: "halves" | "seeds"; n: number; least: number; correlation: number; concepts: number } | null;
+  reproducibility: { by: "halves" | "donors" | "seeds"; n: number; least: number; correlation: number; concepts: number } | null;
   labels: Label[];
   metrics: Metric[];
   methods: [string, string][];

@@ -55,6 +55,7 @@ class _Frame(NamedTuple):
     scale: float
     axes: Array | None  # (d, q): principal axes, where the site is wide
     rows: Array  # (n, d or q)
+    group: Array  # (n,): rows of one group stay together
     common: Array  # positions among them over which candidates are compared
 
     @property
@@ -83,7 +84,7 @@ def fit_consensus(
     seed, progress, beside = options.get("seed", 0), options.get("progress", silent), options.get("checkpoint")
     learn, held = split_rows(rows, options.get("rows_train"), options.get("rows_valid"), seed)
     chosen = np.setdiff1d(np.arange(rows.n_rows), held) if learn is None else np.sort(rows.positions(learn))
-    frame = _frame(rows, chosen, seed)
+    frame = _frame(rows, chosen, options.pop("groups", None), seed)
     recurrence = Recurrence(_candidates(frame, config.pairs, seed, beside, progress))
     found = recurrence.groups(least=TENTATIVE, most=max(1, config.n_latents // 2))
     readout, kept = _readouts(frame, found)
@@ -107,7 +108,7 @@ def fit_consensus(
     return made
 
 
-def _frame(rows: Rows, chosen: Array, seed: int) -> _Frame:
+def _frame(rows: Rows, chosen: Array, groups: Any, seed: int) -> _Frame:
     centre, variance = mean_and_variance(rows, chosen)
     scale = float(variance.mean() ** 0.5)
     if not scale > 0:
@@ -122,28 +123,43 @@ def _frame(rows: Rows, chosen: Array, seed: int) -> _Frame:
         values, vectors = np.linalg.eigh(u.T @ u / len(u))
         axes = vectors[:, np.argsort(-values)[:AXES]]
         u = u @ axes
-    return _Frame(centre, scale, axes, u, np.sort(rng.permutation(len(u))[:MOST_COMMON]))
+    group = some if groups is None else np.asarray(groups)[some]
+    return _Frame(centre, scale, axes, u, group, np.sort(rng.permutation(len(u))[:MOST_COMMON]))
 
 
 def _candidates(frame: _Frame, pairs: int, seed: int, beside: Path | str | None, progress: Any) -> list[Candidates]:
     """Return the candidates of both halves of each pair, each kept beside the checkpoint as soon as it is there."""
-    found, sample, n = [], frame.rows[frame.common], len(frame.rows)
+    found, sample = [], frame.rows[frame.common]
     owner = _belongs(frame, seed)
     for pair in range(pairs):
-        order = generator(seed, "halves", pair).permutation(n)
-        for side, part in enumerate((order[: n // 2], order[n // 2 :])):
+        second = halved(frame.group, generator(seed, "halves", pair))
+        for side, part in enumerate((~second, second)):
             number = 2 * pair + side
             path = None if beside is None else _kept(beside, number)
             if path is not None and path.exists():
                 one = _read_half(path, owner)
             else:
-                one = candidates(frame.rows[np.sort(part)], sample, derive(seed, "half", number))
+                one = candidates(frame.rows[part], sample, derive(seed, "half", number))
                 if path is not None:
                     with atomic_path(path) as temporary, temporary.open("wb") as file:
                         np.savez(file, belongs=owner, **one._asdict())
             found.append(one)
             progress("find concepts", number + 1, 2 * pairs)
     return found
+
+
+def halved(group: Array, rng: np.random.Generator) -> Array:
+    """Return for each row, (n,), whether it is in the second of two halves, which share no group.
+
+    Groups come in random order; where they are cut the halves are as even as that order allows.
+    """
+    _, member, size = np.unique(group, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(size))
+    so_far = np.cumsum(size[order])
+    cut = 1 + int(np.abs(so_far - len(group) / 2)[:-1].argmin()) if len(size) > 1 else 1
+    second = np.zeros(len(size), dtype=bool)
+    second[order[cut:]] = True
+    return np.asarray(second[member])
 
 
 def _kept(beside: Path | str, number: int) -> Path:
@@ -165,7 +181,7 @@ def _read_half(path: Path, owner: str) -> Candidates:
 def _belongs(frame: _Frame, seed: int) -> str:
     """Return a digest of what candidates depend on: rows, those that they are compared over, and seed."""
     digest = hashlib.sha256(str(seed).encode())
-    for part in (frame.rows, frame.common):
+    for part in (frame.rows, frame.group, frame.common):
         digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()
 

@@ -45,9 +45,13 @@ class TrainOptions(ManyOptions, total=False):
     ----------
     seed : int
         Of the first weights, the order of rows and the draws; 0 by default.
+    groups : sequence of int, (n_rows,)
+        Of every row of the site, the cell or the donor that it is of. Kinds that halve the rows put all of a group on
+        one side, so that what comes back does so in other groups. None: rows are halved one by one.
     """
 
     seed: int
+    groups: Ints | Sequence[int] | None
 
 
 def check_options(options: Mapping[str, Any], kind: Any = TrainOptions) -> None:

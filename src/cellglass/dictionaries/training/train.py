@@ -65,7 +65,7 @@ def train(dictionary: D, x: Data | Stream, config: TrainConfig | None = None, **
         of another training.
     """
     check_options(options)
-    many: Any = {name: value for name, value in options.items() if name != "seed"}
+    many: Any = {name: value for name, value in options.items() if name not in ("seed", "groups")}
     (done,) = train_many([dictionary], x, config, seeds=[options.get("seed", 0)], **many)
     return done
 

@@ -22,6 +22,7 @@ from cellglass.pipeline.workspace import (
     DICTIONARIES,
     SEEDED,
     dictionary_name,
+    groups_of_rows,
     held_out_rows,
     open_activations,
 )
@@ -40,13 +41,14 @@ class DictionariesStage(Stage):
     name = "dictionaries"
     does = "train the dictionaries"
     outputs = (DICTIONARIES,)
-    needs = ("activations",)
-    revision = 3
+    needs = ("model", "activations")
+    revision = 4
 
     def settings(self) -> Any:
         """Return how dictionaries are trained."""
         asked = dataclasses.asdict(self.run.config.dictionary)
-        return {**{name: value for name, value in asked.items() if name != "splits"}, "seed": self.run.config.seed}
+        asked = {name: value for name, value in asked.items() if name != "splits"}
+        return {**asked, "seed": self.run.config.seed, "batch": self.run.config.cells.batch}
 
     def units(self) -> Sequence[str]:
         """Return the name of each dictionary."""
@@ -85,6 +87,7 @@ class DictionariesStage(Stage):
         from cellglass import dictionaries
 
         rows, seen, valid, config = self._setting()
+        store, site = open_activations(self.run)
         return dictionaries.fit(
             self.run.config.dictionary.kind,
             rows,
@@ -92,6 +95,7 @@ class DictionariesStage(Stage):
             rows_train=seen,
             rows_valid=valid,
             seed=seed,
+            groups=groups_of_rows(self.run, store, site),
             checkpoint=checkpoint,
             progress=self.run.progress,
         )

@@ -27,6 +27,7 @@ from cellglass.pipeline.workspace import (
     RIVALS,
     by_donor,
     cell_of_rows,
+    groups_of_rows,
     held_out_rows,
     open_activations,
     open_concepts,
@@ -49,6 +50,7 @@ class ReproducibilityStage(Stage):
     does = "ask which concepts come back in other cells"
     outputs = (REPRODUCIBILITY, HALVES)
     needs = ("model", "activations", "dictionaries")
+    revision = 2
 
     def settings(self) -> Any:
         """Return how dictionaries are fitted, and what the halves depend on."""
@@ -95,7 +97,8 @@ class ReproducibilityStage(Stage):
         for basis in ("concepts", *RIVALS):
             given: dict[str, Any] = {"rows_train": mine, "rows_valid": valid, "seed": seed}
             if basis == "concepts":
-                given |= {"config": config, "progress": self.run.progress}
+                groups = groups_of_rows(self.run, store, site)
+                given |= {"config": config, "groups": groups, "progress": self.run.progress}
             elif basis == "random":
                 given["n_components"] = max(1, config.n_latents // 2)
             try:
@@ -131,7 +134,8 @@ class ReproducibilityStage(Stage):
             table = pd.DataFrame({"latent": np.arange(shown.n_latents, dtype=np.int32)})
             for name in ("reproducibility", "cluster_correlation", "agreement"):
                 table[name] = getattr(shown, name).numpy()
-            rule: dict[str, Any] = {"by": "halves", "n": shown.config.pairs, "least": REPRODUCIBLE}
+            by = "donors" if by_donor(self.run) else "halves"
+            rule: dict[str, Any] = {"by": by, "n": shown.config.pairs, "least": REPRODUCIBLE}
             table["residual"] = table["latent"] >= shown.n_findings
             return table.assign(**rule, correlation=min(BARS.values()))
         store, site = open_activations(self.run)
