@@ -125,7 +125,8 @@ Written by `python benchmarks/donors.py --json benchmarks/results/donors.json --
 A concept's reproducibility is the share of pairs of halves in both halves of which it is found. Where all halves hold
 cells of the same donors it promises more cells of these donors, not others. So `cellglass run --batch donor`, with
 four donors or more, halves by them. Here two fits that share no donor are held against each other, made both ways;
-**come back**, **share**, **lenient**, **distinct** and **F1** as [for halves of the cells](reproducibility.md#frontier). Mean
+**come back**, **share**, **lenient**, **distinct** and **F1** as [for halves of the
+cells](reproducibility.md#frontier). Mean
 ± standard deviation over {splits} draws of the donors.
 
 """
