@@ -14,7 +14,7 @@ import cellglass
 
 PACKAGE = Path(cellglass.__file__).parent
 LAYERS = (
-    "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "evaluation", "atlas", "explorer",
+    "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "circuits", "evaluation", "atlas", "explorer",
     "pipeline", "cli",
 )  # fmt: skip
 LEAVES = {

@@ -60,7 +60,7 @@ def test_no_head_of_a_layer_is_upstream_of_its_parallel_mlp() -> None:
 
 
 def test_another_network_is_refused() -> None:
-    with pytest.raises(InputError, match="circuits know no network Linear; they know .*ScgptNet"):
+    with pytest.raises(InputError, match=r"circuits know no network Linear; they know .*ScgptNet"):
         plan_of(nn.Linear(2, 2))
 
 

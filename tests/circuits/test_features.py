@@ -1,4 +1,4 @@
-"""What stands in the place of MLPs: all parts together write what the MLPs write; cross-layer ones too; kinds refused."""
+"""What stands in the place of MLPs: all parts together write what the MLPs write; cross-layer ones too."""
 
 from __future__ import annotations
 
