@@ -199,7 +199,8 @@ def _answers(
     for first in range(0, len(answers.labels), batch):
         some = slice(first, first + batch)
         part = Targets(given.state, given.gradient[:, some], given.constant[some])
-        rows[some] = _row(effects(frozen, replacement, part), frozen, active, names, frozen.n_tokens)
+        found = _row(effects(frozen, replacement, part), frozen, active, names, frozen.n_tokens)
+        rows[first : first + len(found)] = found
     return len(answers.labels)
 
 
