@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import read_graph, write_graph
-from cellglass.circuits.prune import prune
+from cellglass.circuits.pruning import prune
 from cellglass.errors import InputError
 from circuits.graphs import built, by_hand
 

@@ -12,7 +12,7 @@ import pytest
 
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.neuronpedia import feature_number, write_neuronpedia
-from cellglass.circuits.prune import kept, prune
+from cellglass.circuits.pruning import kept, prune
 from cellglass.errors import InputError
 from circuits.graphs import built, by_hand
 

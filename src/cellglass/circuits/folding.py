@@ -113,8 +113,7 @@ def _fold(graph: Graph, key: Sequence[Any], members: list[int]) -> Fold:
         return Fold(kind, int(key[1]), ERRORS, False, f"error L{key[1]}", tuple(members))
     is_gene, column = bool(key[-2]), str(key[-1])
     if kind == "token":
-        return Fold(
-            kind, -1, column, is_gene, column if is_gene else f"{PROMPT}: {len(members)} tokens", tuple(members)
-        )
+        prompt = f"{PROMPT}: {len(members)} token" + "s" * (len(members) > 1)
+        return Fold(kind, -1, column, is_gene, column if is_gene else prompt, tuple(members))
     many = f" ×{len(members)}" if len(members) > 1 else ""
     return Fold(kind, int(key[1]), column, is_gene, feature_name(int(key[1]), int(key[2])) + many, tuple(members))

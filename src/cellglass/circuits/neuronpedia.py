@@ -14,7 +14,7 @@ circuit-tracer has it; answers have none. That tool's older id of an error, 0_{L
 layer 0, so errors have the id that no feature can have. v is a token's number in the vocabulary where that is given,
 else it tells texts, or answers, apart. Biases and what was left out have no place in the format and are not written;
 the description says how many there were and that links into a node therefore do not add up to its activation.
-What features fire on goes to other files, see `cellglass.circuits.feature_details`.
+What features fire on goes to other files, see `cellglass.circuits.details`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import numpy as np
 from cellglass._version import __version__
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import plain
-from cellglass.circuits.prune import EDGE_SHARE, NODE_SHARE, cumulative_influence, kept
+from cellglass.circuits.pruning import EDGE_SHARE, NODE_SHARE, cumulative_influence, kept
 from cellglass.errors import InputError
 from cellglass.files import atomic_path, read_json
 
@@ -74,9 +74,9 @@ def write_neuronpedia(
     token_ids, answer_ids
         Numbers of tokens and answers in the model's vocabulary.
     details_url
-        Where the page finds the files of `cellglass.circuits.feature_details`.
+        Where the page finds the files of `cellglass.circuits.details`.
     node_share, edge_share
-        As of `cellglass.circuits.prune`.
+        As of `cellglass.circuits.pruning`.
 
     Raises
     ------

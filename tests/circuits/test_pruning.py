@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.prune import cumulative_influence, kept, prune
+from cellglass.circuits.pruning import cumulative_influence, kept, prune
 from cellglass.errors import InputError
 from circuits.graphs import built, by_hand
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellglass.circuits.feature_details import Example, feature_details, write_feature_details
+from cellglass.circuits.details import Example, feature_details, write_feature_details
 from cellglass.errors import InputError
 
 FIELDS = [
