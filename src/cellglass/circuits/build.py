@@ -197,7 +197,7 @@ def _answers(
 ) -> int:  # fmt: skip
     given = answers.targets
     for first in range(0, len(answers.labels), batch):
-        some = slice(first, first + batch)
+        some = slice(first, min(first + batch, len(answers.labels)))
         part = Targets(given.state, given.gradient[:, some], given.constant[some])
         found = _row(effects(frozen, replacement, part), frozen, active, names, frozen.n_tokens)
         rows[first : first + len(found)] = found
