@@ -131,6 +131,7 @@ def check_folder(folder: Path, job: str) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of `folder`, which is made, while the block runs; the lock goes with the process."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:

@@ -56,7 +56,7 @@ class Quality:
             single, x = self.transcoders[self.layer], inputs[self.layer]
             codes = single.encode(x)
             found = single.decode(codes, x)
-        positive = codes.values > 0  # noqa: PD011 (a tensor)
+        positive = codes.values > 0
         self._active += int(positive.sum())
         self._seen[codes.indices[positive]] = True
         self._error += float((y.double() - found.cpu().double()).square().sum())

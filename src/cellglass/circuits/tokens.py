@@ -9,8 +9,8 @@ question's and the answer's. Most say little that is new, so they are thinned:
 
 Whether a token is kept depends on the seed, the cell's name and the token's place alone. Of encoders, half of the cells
 are shown with hidden tokens. Rows lie in a store of activations with two sites a layer; `gene` is -1 where a token is
-of no gene. A capture that was killed goes on from its last whole shard and gives the same bytes. Memory holds the rows of
-some cells and one unfinished shard. It trains nothing.
+of no gene. A capture that was killed goes on from its last whole shard and gives the same bytes. Memory holds the rows
+of some cells and one unfinished shard. It trains nothing.
 """
 
 from __future__ import annotations

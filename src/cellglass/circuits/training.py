@@ -4,8 +4,8 @@
     loss.csv                           see ``replacement.py``, on cells that no transcoder has seen
     work/                              the MLPs' inputs and outputs, and checkpoints; removed at the end
 
-How cells are split is in ``plan.py``. A call that was killed goes on from the last shard, the last layer and its last checkpoint, and
-comes to the same bytes on one machine with one number of threads; one with other settings is refused.
+How cells are split is in ``plan.py``. A call that was killed goes on from the last shard, the last layer and its last
+checkpoint, and comes to the same bytes on one machine with one number of threads; one with other settings is refused.
 """
 
 from __future__ import annotations
@@ -123,21 +123,21 @@ def train_transcoders(
     objective = objective_of(network, labels, seed)
     if labels is not None:
         cells.column(labels)
-    config = transcoder_config(
-        network.site(mlp_sites(network)[0]).width, n_layers(network), kind, latents, k, skip, crosslayer
-    )
-    training = training or default_training(config.n_latents)
+    width, layers = network.site(mlp_sites(network)[0]).width, n_layers(network)
+    config = transcoder_config(width, layers, kind, latents, k, skip, crosslayer)
+    training = training or default_training(config.n_latents // (layers if crosslayer else 1))
     split = split_cells(objective, cells, n_rows, seed)
     owner = fingerprint_of(network)
     job = job_of(cells, split, [network.kind, owner, network.fingerprint(), labels, seed, dtype], config, training)
     check_folder(place, job)
     if (place / NAME).exists():
+        shutil.rmtree(place / WORK, ignore_errors=True)
         return load_transcoders(place)
     with locked(place):
         remove_leftovers(place)
         with atomic_path(place / WORK / JOB) as temporary:
             temporary.write_text(json.dumps({"job": job}) + "\n", encoding="utf-8")
-        names = folders(n_layers(network), crosslayer)
+        names = folders(layers, crosslayer)
         if not all((place / name).is_dir() for name in names):
             store = _capture(objective, cells, split, place, dtype, seed, job, progress)
             _train(store, split, place, names, config, training, seed, progress)
@@ -145,7 +145,7 @@ def train_transcoders(
         made = Transcoders(
             network.kind,
             owner,
-            n_layers(network),
+            layers,
             tuple(one for one in trained if isinstance(one, SparseDictionary)),
             seed,
             labels,
