@@ -119,7 +119,7 @@ def test_the_index_says_what_they_are(cells, make_model, tmp_path) -> None:
     assert content["model"] == {"kind": "scgpt", "fingerprint": made.fingerprint}
     assert content["layers"] == [0, 1]
     assert (content["kind"], content["k"], content["latents"], content["skip"]) == ("topk", 4, 32, False)
-    assert content["made_of"]["cells"] == 36
+    assert content["training"]["cells"] == 36
     assert set(content["held_out"]) <= set(cells.obs.index)
     with pytest.raises(InputError, match=r"loss\.csv: cannot be read"):
         read_losses(tmp_path)

@@ -112,7 +112,7 @@ def check_folder(folder: Path, job: str) -> None:
     if not folder.exists():
         return
     if (folder / NAME).exists():
-        found = read_index(folder).get("made_of", {}).get("job")
+        found = read_index(folder).get("training", {}).get("job")
     elif (folder / WORK / JOB).exists():
         found = read_json(folder / WORK / JOB, way_out=f"remove {folder}").get("job")
     else:

@@ -61,7 +61,7 @@ class Transcoders:
         The column whose values the model was given as answers.
     held_out : tuple of str
         Names of the cells that none of them has seen.
-    made_of : dict
+    training : dict
         What else the training says of itself, as JSON can hold it.
     """
 
@@ -72,7 +72,7 @@ class Transcoders:
     seed: int = 0
     labels: str | None = None
     held_out: tuple[str, ...] = ()
-    made_of: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = len(self.dictionaries)
@@ -170,7 +170,7 @@ class Transcoders:
             "seed": self.seed,
             "labels": self.labels,
             "held_out": list(self.held_out),
-            "made_of": self.made_of,
+            "training": self.training,
         }
         with atomic_path(folder / NAME) as temporary:
             temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -233,7 +233,7 @@ def load_transcoders(folder: Path | str) -> Transcoders:
         layers, crosslayer = len(content["layers"]), bool(content["crosslayer"])
         model, held_out = dict(content["model"]), tuple(str(name) for name in content["held_out"])
         about = str(model["kind"]), str(model["fingerprint"])
-        labels, made_of = content["labels"], dict(content["made_of"])
+        labels, training = content["labels"], dict(content["training"])
         seed = int(content["seed"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / NAME}: is damaged ({error!r}); {_AGAIN}") from None
@@ -241,7 +241,7 @@ def load_transcoders(folder: Path | str) -> Transcoders:
     trained = [one for one in found if isinstance(one, SparseDictionary)]
     if len(trained) < len(found):
         raise InputError(f"{folder}: holds dictionaries that are no transcoders; {_AGAIN}")
-    return Transcoders(*about, layers, tuple(trained), seed, labels, held_out, made_of)
+    return Transcoders(*about, layers, tuple(trained), seed, labels, held_out, training)
 
 
 def read_index(folder: Path) -> dict[str, Any]:
