@@ -31,7 +31,19 @@ def test_what_is_saved_is_read_back(skip, tmp_path) -> None:
     one = Transcoders("scgpt", "abc", 2, some(skip=skip), 7, "type", ("c1", "c2"), {"cells": 3})
     one.save(tmp_path / "t")
     again = load_transcoders(tmp_path / "t")
-    for name in ("model_kind", "fingerprint", "n_layers", "seed", "labels", "held_out", "training", "kind", "k", "skip"):
+    about = ("model_kind", "fingerprint", "n_layers", "seed", "labels", "held_out", "training")
+    for name in (*about, "kind", "k", "skip"):
+        "model_kind",
+        "fingerprint",
+        "n_layers",
+        "seed",
+        "labels",
+        "held_out",
+        "training",
+        "kind",
+        "k",
+        "skip",
+    ):
         assert getattr(again, name) == getattr(one, name)
     assert (again.n_latents, again.width, len(again), again.is_crosslayer) == (24, 16, 2, False)
     x = torch.randn(9, 16)

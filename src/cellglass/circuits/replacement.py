@@ -16,6 +16,7 @@ are in ``objectives.py``. The mean that an MLP writes is that over the tokens of
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -94,18 +95,19 @@ def loss_table(
     sets = layer_sets(transcoders.n_layers)
     runs: list[tuple[str, Way | None]] = [("all", None), *((name, way) for way in WAYS for name in sets)]
     sums: dict[tuple[str, Way | None, str], list[float]] = {}
-    quality = [Quality(transcoders, layer) for layer in range(transcoders.n_layers)]
     done, whole = 0, cells.n_cells * len(runs)
-    for shown, keep, chosen in _batches(objective, cells, seed):
-        batch = shown.tokens.padded(chosen, network.pad_id, network.pad_value).to(network.device)
-        _look(network, transcoders, batch, keep.parts(chosen) >= 0, quality)
-        for name, way in runs:
-            edits = {} if way is None else replacing(transcoders, sets[name], way, batch.mask)
-            for loss, (total, count) in _losses(network, objective, shown, batch, edits).items():
-                held = sums.setdefault((name, way, loss), [0.0, 0.0])
-                held[:] = held[0] + total, held[1] + count
-            done += len(chosen)
-            progress("losses with and without MLPs", done, whole)
+    with _beside(transcoders, network.device):
+        quality = [Quality(transcoders, layer) for layer in range(transcoders.n_layers)]
+        for shown, keep, chosen in _batches(objective, cells, seed):
+            batch = shown.tokens.padded(chosen, network.pad_id, network.pad_value).to(network.device)
+            _look(network, transcoders, batch, keep.parts(chosen) >= 0, quality)
+            for name, way in runs:
+                edits = {} if way is None else replacing(transcoders, sets[name], way, batch.mask)
+                for loss, (total, count) in _losses(network, objective, shown, batch, edits).items():
+                    held = sums.setdefault((name, way, loss), [0.0, 0.0])
+                    held[:] = held[0] + total, held[1] + count
+                done += len(chosen)
+                progress("losses with and without MLPs", done, whole)
     return _table(objective.losses, sets, sums, [one.found() for one in quality])
 
 
@@ -119,6 +121,19 @@ def share_kept(original: float, replaced: float, removed: float) -> float:
     """Return (removed - replaced) / (removed - original); NaN where removal costs less than `LEAST_COST`."""
     cost = removed - original
     return (removed - replaced) / cost if cost >= LEAST_COST else float("nan")
+
+
+@contextmanager
+def _beside(transcoders: Transcoders, device: torch.device) -> Iterator[None]:
+    """Keep the transcoders on the network's device while the block runs."""
+    before = [one.encoder.device for one in transcoders.dictionaries]
+    try:
+        for one in transcoders.dictionaries:
+            one.to(device)
+        yield
+    finally:
+        for one, place in zip(transcoders.dictionaries, before, strict=True):
+            one.to(place)
 
 
 @torch.no_grad()
