@@ -33,17 +33,6 @@ def test_what_is_saved_is_read_back(skip, tmp_path) -> None:
     again = load_transcoders(tmp_path / "t")
     about = ("model_kind", "fingerprint", "n_layers", "seed", "labels", "held_out", "training")
     for name in (*about, "kind", "k", "skip"):
-        "model_kind",
-        "fingerprint",
-        "n_layers",
-        "seed",
-        "labels",
-        "held_out",
-        "training",
-        "kind",
-        "k",
-        "skip",
-    ):
         assert getattr(again, name) == getattr(one, name)
     assert (again.n_latents, again.width, len(again), again.is_crosslayer) == (24, 16, 2, False)
     x = torch.randn(9, 16)
