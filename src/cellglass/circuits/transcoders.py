@@ -213,11 +213,7 @@ class Transcoders:
         write_circuit_tracer_cross_layer(self.crosslayer, folder, thresholds=thresholds, model_name=model_name)
 
     def __repr__(self) -> str:
-        what = "cross-layer, " if self.is_crosslayer else ""
-        return (
-            f"Transcoders({what}{self.kind}, k {self.k}, {self.n_latents} latents in each of {self.n_layers} layers of "
-            f"a {self.model_kind} model)"
-        )
+        return f"Transcoders({self.kind}, k {self.k}, {self.n_layers} x {self.n_latents} latents, {self.model_kind})"
 
 
 def folders(layers: int, crosslayer: bool) -> Sequence[str]:
