@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cellglass import __version__
-from cellglass.cli import explorer
+from cellglass.cli import circuits, explorer
 from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.cli.options import with_options
 from cellglass.errors import InputError
@@ -213,6 +213,7 @@ def genesets(
 
 
 explorer.add(app)
+circuits.add(app)
 
 
 def _explain(cells: Path | None, config: Any, out: Path, *, report: bool, quiet: bool, as_json: bool) -> None:
