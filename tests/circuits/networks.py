@@ -66,10 +66,10 @@ def ran(net: nn.Module, seed: int = 1, tokens: int = TOKENS) -> Any:
     return lambda: net(input_ids=ids)
 
 
-def frozen(name: str, dtype: torch.dtype = torch.float64, seed: int = 1) -> Frozen:
+def frozen(name: str, dtype: torch.dtype = torch.float64, seed: int = 1, *, scores: bool = False) -> Frozen:
     """Return such a network on one input."""
     net = drawn(name, dtype)
-    return freeze(net, ran(net, seed))
+    return freeze(net, ran(net, seed), scores=scores)
 
 
 def transcoders(made: Frozen, *, skip: bool = False) -> list[TopK]:

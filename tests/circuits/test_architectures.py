@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from cellglass.circuits.architectures import freeze, plan_of
+from cellglass.circuits.architectures import Attention, freeze, plan_of
 from cellglass.errors import InputError
 from circuits.networks import LAYERS, NETS, drawn, frozen, ran
 
@@ -57,6 +59,32 @@ def test_no_head_of_a_layer_is_upstream_of_its_parallel_mlp() -> None:
     for layer in range(LAYERS):
         assert made.reads(layer) == made.ends[layer]  # the state that attention reads too
     assert frozen("gpt_neox, sequential").reads(1) == made.reads(1) + 1
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_queries_and_keys_make_the_networks_own_patterns(name: str) -> None:
+    made = frozen(name, scores=True)
+    for layer in range(LAYERS):
+        heads = made.attend(layer).heads
+        found = heads.looking()
+        torch.testing.assert_close(found.pattern(found.read), heads.pattern, rtol=1e-5, atol=1e-6)
+        assert float(heads.pattern.std()) > 0.01  # not a pattern that any scores would make
+    assert (made.attend(0).heads.looking().cos is None) == (name.split(",")[0] in {"bert", "scgpt"})
+
+
+def test_queries_and_keys_are_kept_on_wish_only() -> None:
+    made = frozen("gemma2")
+    assert all(made.attend(layer).heads.query_key is None for layer in range(LAYERS))
+    with pytest.raises(InputError, match="queries and keys of this model were not kept; freeze it with scores=True"):
+        made.attend(0).heads.looking()
+
+
+def test_a_plan_without_queries_and_keys_cannot_keep_them() -> None:
+    net = drawn("gpt_neox")
+    plan = plan_of(net)
+    bare = replace(plan, steps=[replace(s, query_key=None) if isinstance(s, Attention) else s for s in plan.steps])
+    with pytest.raises(InputError, match="the plan says no queries and keys of gpt_neox"):
+        freeze(net, ran(net), bare, scores=True)
 
 
 def test_another_network_is_refused() -> None:

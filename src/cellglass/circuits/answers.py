@@ -54,10 +54,10 @@ class Question:
     ask: Callable[[Frozen], Answers]
 
 
-def frozen_cell(model: TransformerModel, tokens: TokenLists) -> Frozen:
-    """Return `model` as a linear map on the one cell in `tokens`."""
+def frozen_cell(model: TransformerModel, tokens: TokenLists, *, scores: bool = False) -> Frozen:
+    """Return `model` as a linear map on the one cell in `tokens`; `scores` keeps queries and keys too."""
     batch = tokens.padded(np.arange(1), model.pad_id, model.pad_value).to(model.device)
-    return freeze(model.net, lambda: model.forward(batch))
+    return freeze(model.net, lambda: model.forward(batch), scores=scores)
 
 
 def question(model: TransformerModel, cell: Cells, target: str, against: str | None = None) -> Question:

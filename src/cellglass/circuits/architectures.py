@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from cellglass.circuits.linear_map import Attend, Frozen, Heads, Mlp, Norm, Rescale, Step, through
+from cellglass.circuits.patterns import QueryKey
 from cellglass.errors import InputError
 from cellglass.models.transformer.hooks import Point
 
@@ -44,13 +45,18 @@ class Maps:
 
 @dataclass(frozen=True)
 class Attention:
-    """Where the attention of a layer is: its norms, its maps, and the module whose output tells its pattern."""
+    """Where the attention of a layer is: its norms, its maps, and the module whose output tells its pattern.
+
+    `query_key` gives the maps behind the pattern for the states that they read; the angles of rotary position and the
+    mask are those that the module is given.
+    """
 
     maps: Maps
     module: str
     pattern: Callable[[Any], Tensor]
     before: nn.Module | None = None
     after: nn.Module | None = None
+    query_key: Callable[[Tensor], QueryKey] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Plan:
 
 
 @torch.no_grad()
-def freeze(net: nn.Module, call: Callable[[], Any], plan: Plan | None = None) -> Frozen:
+def freeze(net: nn.Module, call: Callable[[], Any], plan: Plan | None = None, *, scores: bool = False) -> Frozen:
     """Return a network as a linear map on one input.
 
     Parameters
@@ -100,6 +106,8 @@ def freeze(net: nn.Module, call: Callable[[], Any], plan: Plan | None = None) ->
         Runs it on a batch of one input without padding.
     plan
         How it is built; None finds out.
+    scores
+        Keep what makes the patterns too: queries and keys (`Heads.query_key`).
 
     Raises
     ------
@@ -107,7 +115,8 @@ def freeze(net: nn.Module, call: Callable[[], Any], plan: Plan | None = None) ->
         A network that is not known, or one that computes something else than its description.
     """
     plan = plan_of(net) if plan is None else plan
-    seen = _observed(net, call, plan)
+    asked: dict[int, dict[str, Any]] = {}
+    seen = _observed(net, call, plan, asked if scores else None)
     parts = {name: seen[name][0] for name in plan.parts}
     x = torch.stack(list(parts.values())).sum(0)
     steps: list[Step] = []
@@ -119,8 +128,10 @@ def freeze(net: nn.Module, call: Callable[[], Any], plan: Plan | None = None) ->
             before = x
             norm = _frozen(step.before, x)
             m = step.maps
-            heads = Heads(seen[f"pattern {number}"].to(x.dtype), m.value, m.value_bias, m.output, m.output_bias)
-            given = heads(through(norm, x))
+            y = through(norm, x)
+            made = _query_key(step, y, asked[number]) if scores else None
+            heads = Heads(seen[f"pattern {number}"].to(x.dtype), m.value, m.value_bias, m.output, m.output_bias, made)
+            given = heads(y)
             after = _frozen(step.after, given)
             steps.append(Attend(len(read), heads, norm, after))
             x = x + through(after, given)
@@ -152,8 +163,13 @@ def plan_of(net: nn.Module) -> Plan:
 # -- reading the network ---------------------------------------------------------------------------------------------
 
 
-def _observed(net: nn.Module, call: Callable[[], Any], plan: Plan) -> dict[str, Tensor]:
-    """Return, of one pass, the parts, the patterns by the number of their step, and the last state."""
+def _observed(
+    net: nn.Module, call: Callable[[], Any], plan: Plan, asked: dict[int, dict[str, Any]] | None
+) -> dict[str, Tensor]:
+    """Return, of one pass, the parts, the patterns by the number of their step, and the last state.
+
+    Where `asked` is given, it is filled with the keyword arguments of each attention, by the number of its step.
+    """
     found: dict[str, Tensor] = {}
     handles = []
 
@@ -176,6 +192,13 @@ def _observed(net: nn.Module, call: Callable[[], Any], plan: Plan) -> dict[str, 
     for number, step in enumerate(plan.steps):
         if isinstance(step, Attention):
             take(f"pattern {number}", step.module, "out", step.pattern)
+            if asked is not None:
+                handles.append(
+                    net.get_submodule(step.module).register_forward_pre_hook(
+                        lambda _m, _a, kwargs, number=number: asked.__setitem__(number, kwargs),
+                        with_kwargs=True,
+                    )
+                )
     try:
         with _telling(net):
             call()
@@ -188,6 +211,19 @@ def _observed(net: nn.Module, call: Callable[[], Any], plan: Plan) -> dict[str, 
     if len(found["last"]) != 1:
         raise InputError(f"a circuit is of one input, but the batch holds {len(found['last'])}; run one cell")
     return found
+
+
+def _query_key(step: Attention, y: Tensor, given: dict[str, Any]) -> QueryKey:
+    """Return queries and keys of states `y`, with the mask and the angles that the attention was given."""
+    if step.query_key is None:
+        raise InputError(f"the plan says no queries and keys of {step.module}; give its Attention a query_key")
+    made = step.query_key(y)
+    mask, angles = given.get("attention_mask"), given.get("position_embeddings")
+    if mask is not None:
+        made = replace(made, seen=mask[0, 0] if mask.dtype == torch.bool else mask[0, 0] == 0)
+    if angles is not None:
+        made = replace(made, cos=angles[0][0].to(y.dtype), sin=angles[1][0].to(y.dtype))
+    return made
 
 
 @contextmanager
@@ -264,8 +300,15 @@ def _gpt_neox(net: Any) -> Plan:
             attn.dense.weight.T,
             attn.dense.bias,
         )
+
+        def query_key(y: Tensor, attn: Any = attn, qkv: Tensor = qkv, bias: Tensor | None = bias) -> QueryKey:
+            weights = [qkv[:, side].reshape(d, d).T for side in (0, 1)]
+            biases = [None if bias is None else bias.view(heads, 3, -1)[:, side].reshape(d) for side in (0, 1)]
+            return QueryKey(y, heads, weights[0], biases[0], weights[1], biases[1], attn.scaling)
+
+        where = f"{prefix}layers.{i}.attention"
         steps += [
-            Attention(maps, f"{prefix}layers.{i}.attention", _weights, layer.input_layernorm),
+            Attention(maps, where, _weights, layer.input_layernorm, query_key=query_key),
             Feedforward(layer.mlp, layer.post_attention_layernorm, parallel=bool(config.use_parallel_residual)),
         ]
         ends.append(len(steps))
@@ -290,24 +333,35 @@ def _gated(net: Any, *, sandwich: bool) -> Plan:
     prefix = "" if base is net else f"{net.base_model_prefix}."
     heads = config.num_attention_heads
     shared = heads // config.num_key_value_heads
+
+    def each(linear: Any) -> tuple[Tensor, Tensor | None]:
+        """Return map and bias of keys or values with those that heads share given to each."""
+        split = (config.num_key_value_heads, -1)
+        weight = linear.weight.unflatten(0, split).repeat_interleave(shared, 0).flatten(0, 1).T
+        if linear.bias is None:
+            return weight, None
+        return weight, linear.bias.unflatten(0, split).repeat_interleave(shared, 0).flatten()
+
     steps: list[Any] = []
     ends = [0]
     for i, layer in enumerate(base.layers):
         attn = layer.self_attn
-        value = attn.v_proj.weight.unflatten(0, (config.num_key_value_heads, -1)).repeat_interleave(shared, 0)
-        bias = attn.v_proj.bias
-        if bias is not None:
-            bias = bias.unflatten(0, (config.num_key_value_heads, -1)).repeat_interleave(shared, 0).flatten()
-        maps = Maps(heads, value.flatten(0, 1).T, bias, attn.o_proj.weight.T, attn.o_proj.bias)
+        maps = Maps(heads, *each(attn.v_proj), attn.o_proj.weight.T, attn.o_proj.bias)
+
+        def query_key(y: Tensor, attn: Any = attn) -> QueryKey:
+            cap = getattr(attn, "attn_logit_softcapping", None)
+            query = attn.q_proj.weight.T, attn.q_proj.bias
+            return QueryKey(y, heads, *query, *each(attn.k_proj), attn.scaling, cap)
+
         where = f"{prefix}layers.{i}.self_attn"
         if sandwich:
             steps += [
-                Attention(maps, where, _weights, layer.input_layernorm, layer.post_attention_layernorm),
+                Attention(maps, where, _weights, layer.input_layernorm, layer.post_attention_layernorm, query_key),
                 Feedforward(layer.mlp, layer.pre_feedforward_layernorm, layer.post_feedforward_layernorm),
             ]
         else:
             steps += [
-                Attention(maps, where, _weights, layer.input_layernorm),
+                Attention(maps, where, _weights, layer.input_layernorm, query_key=query_key),
                 Feedforward(layer.mlp, layer.post_attention_layernorm),
             ]
         ends.append(len(steps))
@@ -326,8 +380,14 @@ def _bert(net: Any) -> Plan:
         def feedforward(x: Tensor, layer: Any = layer) -> Tensor:
             return layer.output.dense(layer.intermediate(x))  # type: ignore[no-any-return]
 
+        def query_key(y: Tensor, attn: Any = attn) -> QueryKey:
+            query, key = attn.query, attn.key
+            return QueryKey(
+                y, attn.num_attention_heads, query.weight.T, query.bias, key.weight.T, key.bias, attn.scaling
+            )
+
         steps += [
-            Attention(maps, f"{prefix}encoder.layer.{i}.attention.self", _weights),
+            Attention(maps, f"{prefix}encoder.layer.{i}.attention.self", _weights, query_key=query_key),
             out.LayerNorm,
             Feedforward(feedforward),
             layer.output.LayerNorm,
@@ -363,7 +423,12 @@ def _scgpt(net: Any) -> Plan:
         def feedforward(x: Tensor, layer: Any = layer) -> Tensor:
             return layer.linear2(nn.functional.relu(layer.linear1(x)))  # type: ignore[no-any-return]
 
-        both = Attention(maps, f"transformer_encoder.layers.{i}.self_attn.Wqkv", pattern), Feedforward(feedforward)
+        def query_key(y: Tensor, attn: Any = attn) -> QueryKey:
+            (q, k, _), (a, b, _) = attn.Wqkv.weight.split(d), attn.Wqkv.bias.split(d)
+            return QueryKey(y, heads, q.T, a, k.T, b, (d // heads) ** -0.5)
+
+        where = f"transformer_encoder.layers.{i}.self_attn.Wqkv"
+        both = Attention(maps, where, pattern, query_key=query_key), Feedforward(feedforward)
         norms = layer.norm1, layer.norm2
         steps += [norms[0], both[0], norms[1], both[1]] if cfg.pre_norm else [both[0], norms[0], both[1], norms[1]]
         ends.append(len(steps))

@@ -10,6 +10,10 @@ what lies between, and
 
     target = sum over errors + tokens + biases, among them what active features read as a constant, + constant
 
+With linear patterns, gradients pass through queries and keys too: each softmax is linearised on this input, and what of
+a pattern does not depend on the input to first order is a bias of its own (``layers.i.pattern``, negative of what its
+linear part makes of this input). A source then has credit for where heads look, beside what they carry.
+
 Both come of one walk back, for a batch of targets at once, and a bias's part is computed from the bias itself, so that
 the sums can be wrong.
 """
@@ -22,7 +26,8 @@ from dataclasses import dataclass, field
 import torch
 
 from cellglass.circuits.features import Replacement
-from cellglass.circuits.linear_map import Attend, Frozen, Mlp, Rescale, back_through
+from cellglass.circuits.linear_map import PATTERNS, Frozen, Mlp, Rescale, back_through
+from cellglass.errors import InputError
 
 Tensor = torch.Tensor
 
@@ -63,7 +68,7 @@ class Effects:
         Of what the first state is the sum of.
     biases : mapping of str to torch.Tensor, (B,)
         Of attention, of MLPs' replacements and of norms, each by layer; of total effects also of what features read
-        as a constant (``layers.i.features``).
+        as a constant (``layers.i.features``), with linear patterns what of them is constant (``layers.i.pattern``).
     constant : torch.Tensor, (B,)
     """
 
@@ -81,7 +86,9 @@ class Effects:
 
 
 @torch.no_grad()
-def effects(frozen: Frozen, replacement: Replacement, targets: Targets, *, total: bool = False) -> Effects:
+def effects(
+    frozen: Frozen, replacement: Replacement, targets: Targets, *, total: bool = False, patterns: str = "frozen"
+) -> Effects:
     """Return the direct effects on `targets`, or the total ones.
 
     Parameters
@@ -92,9 +99,18 @@ def effects(frozen: Frozen, replacement: Replacement, targets: Targets, *, total
         At most as many as memory takes: about six times their gradients is used.
     total
         Also through features.
+    patterns
+        ``"frozen"``, or ``"linear"``: also through queries and keys, of a model that was frozen with its scores.
+
+    Raises
+    ------
+    InputError
+        Linear patterns of a model that was frozen without its scores, or another word.
     """
-    walk = _Walk(frozen, replacement, targets.gradient.shape[1], total)
-    first = frozen.back(targets.gradient, targets.state, walk)
+    if patterns not in PATTERNS:
+        raise InputError(f"patterns are one of {', '.join(PATTERNS)}, not {patterns!r}")
+    walk = _Walk(frozen, replacement, targets.gradient.shape[1], total, patterns)
+    first = frozen.back(targets.gradient, targets.state, walk, patterns)
     parts = {name: torch.einsum("td,tbd->tb", part, first) for name, part in frozen.parts.items()}
     return Effects(walk.features, walk.errors, parts, walk.biases, targets.constant)
 
@@ -127,6 +143,7 @@ class _Walk:
     replacement: Replacement
     n_targets: int
     total: bool
+    patterns: str
     features: list[Tensor] = field(init=False)
     errors: Tensor = field(init=False)
     biases: dict[str, Tensor] = field(init=False)
@@ -171,8 +188,10 @@ class _Walk:
         return back
 
     def attention(self, layer: int, g: Tensor) -> None:
-        step = next(s for s in self.frozen.steps if isinstance(s, Attend) and s.layer == layer)
+        step = self.frozen.attend(layer)
         self._add(f"layers.{layer}.attention", torch.einsum("td,tbd->b", step.constant(len(g)), g))
+        if self.patterns == "linear":
+            self._add(f"layers.{layer}.pattern", torch.einsum("td,tbd->b", step.unexplained(), g))
 
     def norm(self, step: int, g: Tensor) -> None:
         found = self.frozen.steps[step]

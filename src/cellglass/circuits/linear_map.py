@@ -22,7 +22,13 @@ from typing import Protocol
 
 import torch
 
+from cellglass.circuits.patterns import QueryKey
+from cellglass.errors import InputError
+
 Tensor = torch.Tensor
+
+PATTERNS = ("frozen", "linear")
+"""How patterns are treated on a walk back: as they are on this input, or linearised there."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class Heads:
     value_bias : torch.Tensor, (h c,), or None
     output : torch.Tensor, (h c, d)
     output_bias : torch.Tensor, (d,), or None
+    query_key : QueryKey or None
+        Where the pattern comes from, if that was kept.
     """
 
     pattern: Tensor
@@ -87,6 +95,7 @@ class Heads:
     value_bias: Tensor | None
     output: Tensor
     output_bias: Tensor | None
+    query_key: QueryKey | None = None
 
     @property
     def n_heads(self) -> int:
@@ -111,12 +120,32 @@ class Heads:
         out = read @ self.output
         return out if self.output_bias is None else out + self.output_bias
 
-    def back(self, g: Tensor) -> Tensor:
+    def back(self, g: Tensor, patterns: str = "frozen") -> Tensor:
         """Return the gradient with respect to y, (t, B, d), of that with respect to out."""
         t, b, _ = g.shape
         heads = (g @ self.output.T).view(t, b, self.n_heads, -1).permute(2, 0, 1, 3)  # (h, t, B, c)
         values = torch.bmm(self.pattern.transpose(1, 2), heads.reshape(self.n_heads, t, -1))
-        return values.view(self.n_heads, t, b, -1).permute(1, 2, 0, 3).reshape(t, b, -1) @ self.value.T
+        found = values.view(self.n_heads, t, b, -1).permute(1, 2, 0, 3).reshape(t, b, -1) @ self.value.T
+        if patterns == "linear":
+            made = self.looking()
+            found = found + made.back(self.pattern, self.values(made.read), heads)
+        return found
+
+    def looking(self) -> QueryKey:
+        """Return queries and keys; InputError where they were not kept."""
+        if self.query_key is None:
+            raise InputError("queries and keys of this model were not kept; freeze it with scores=True")
+        return self.query_key
+
+    def unexplained(self, bias: Tensor | None) -> Tensor:
+        """Return what linearised patterns add whatever the input is, (t, d); `bias` is that of the norm in front.
+
+        A pattern is its linear part in its own input and a rest; the linear part is a part of what the input adds, so
+        that what it adds here is taken off the constant: - sum over heads of change(pattern) values output.
+        """
+        made = self.looking()
+        read = made.change(self.pattern, bias) @ self.values(made.read)
+        return -read.transpose(0, 1).flatten(1) @ self.output
 
 
 @dataclass(frozen=True)
@@ -145,9 +174,14 @@ class Attend:
         nothing = self.heads.output.new_zeros(t, self.heads.output.shape[1])
         return through(self.after, self.heads(nothing if bias is None else nothing + bias))
 
-    def back(self, g: Tensor) -> Tensor:
+    def unexplained(self) -> Tensor:
+        """Return what linearised patterns add whatever the input is, (t, d)."""
+        made = self.heads.unexplained(None if self.before is None else self.before.bias)
+        return made if self.after is None else self.after.linear(made)
+
+    def back(self, g: Tensor, patterns: str = "frozen") -> Tensor:
         """Return the gradient with respect to the stream that is read, (t, B, d)."""
-        return back_through(self.before, self.heads.back(back_through(self.after, g)))
+        return back_through(self.before, self.heads.back(back_through(self.after, g), patterns))
 
 
 @dataclass(frozen=True)
@@ -238,7 +272,12 @@ class Frozen:
             if isinstance(step, Rescale):
                 steps.append(Rescale(step.norm.cut(n)))
             elif isinstance(step, Attend):
-                heads = replace(step.heads, pattern=step.heads.pattern[:, :n, :n])
+                made = step.heads.query_key
+                heads = replace(
+                    step.heads,
+                    pattern=step.heads.pattern[:, :n, :n],
+                    query_key=None if made is None else made.cut(n),
+                )
                 steps.append(replace(step, heads=heads, before=_cut(step.before, n), after=_cut(step.after, n)))
             else:
                 steps.append(replace(step, before=_cut(step.before, n), after=_cut(step.after, n)))
@@ -284,7 +323,11 @@ class Frozen:
                 x = x + through(step.after, written[step.layer])
             yield x
 
-    def back(self, g: Tensor, state: int, written: Written) -> Tensor:
+    def attend(self, layer: int) -> Attend:
+        """Return the attention's step of a layer."""
+        return next(step for step in self.steps if isinstance(step, Attend) and step.layer == layer)
+
+    def back(self, g: Tensor, state: int, written: Written, patterns: str = "frozen") -> Tensor:
         """Carry gradients back to the first state.
 
         Parameters
@@ -295,6 +338,8 @@ class Frozen:
             Which one.
         written
             Is told, at each step, what falls on what was added there.
+        patterns
+            One of ``PATTERNS``: linear ones pass gradients to queries and keys too.
 
         Returns
         -------
@@ -309,7 +354,7 @@ class Frozen:
                 g = step.norm.back(g)
             elif isinstance(step, Attend):
                 written.attention(step.layer, g)
-                g = g + step.back(g)
+                g = g + step.back(g, patterns)
                 if waiting is not None:
                     g, waiting = g + waiting, None
             else:
