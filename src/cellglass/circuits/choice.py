@@ -68,13 +68,11 @@ def units(replacement: Replacement, level: Level = "node") -> Units:
         layers.append(np.full(len(found), layer))
         latents.append(found.cpu().numpy())
         norms.append((one.value[active] * length[found]).cpu().numpy().astype(np.float64))
-    layer, latent, norm = (np.concatenate(x) for x in (layers, latents, norms))
+    found_layer, found_latent, norm = (np.concatenate(x) for x in (layers, latents, norms))
     if level == "node":
-        return Units(level, layer, latent, np.arange(len(layer)), norm)
-    both: Array
-    node: Array
-    both, node = np.unique(np.stack([layer, latent]), axis=1, return_inverse=True)
-    node = node.ravel()
+        return Units(level, found_layer, found_latent, np.arange(len(found_layer)), norm)
+    both, which = np.unique(np.stack([found_layer, found_latent]), axis=1, return_inverse=True)
+    node: Array = np.ravel(which)
     size = np.sqrt(np.bincount(node, weights=norm**2, minlength=both.shape[1]))
     return Units(level, both[0], both[1], node, size)
 

@@ -109,7 +109,7 @@ def rewired(graph: Graph, seed: int = 0) -> Graph:
                 may &= position[s] <= position[t]
         a, b = a[may], b[may]
         keys = np.stack([target[a] * n + source[b], target[b] * n + source[a]])
-        new = ~_among(keys, there).any(axis=0)
+        new: Array = np.asarray(~_among(keys, there).any(axis=0))
         _, first = np.unique(keys[:, new], return_index=True)
         once = np.zeros(2 * int(new.sum()), dtype=bool)
         once[first] = True
@@ -117,9 +117,8 @@ def rewired(graph: Graph, seed: int = 0) -> Graph:
         a, b = a[new], b[new]
         source[a], source[b] = source[b], source[a]
         there = np.sort(target * n + source)
-    group = np.where(
-        fixed, np.arange(len(target)) + n * (kind.max(initial=0) + 1), target * (kind.max(initial=0) + 1) + kind
-    )
+    kinds = int(kind.max(initial=0)) + 1
+    group = np.where(fixed, n * kinds + np.arange(len(target)), target * kinds + kind)
     weight[np.argsort(group, kind="stable")] = weight[np.lexsort((rng.random(len(weight)), group))]
     return replace(graph, weights=sp.csr_matrix((weight, (target, source)), shape=(n, n)))
 

@@ -12,7 +12,7 @@ one. With nothing replaced, and errors kept, both say what the model says of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -210,7 +210,7 @@ def frozen_answers(asked: Asked, written: Written) -> Array:
     found = []
     for i in range(len(written)):
         states: list[Tensor] = []
-        lazily = _Lazily(asked.frozen, written.part(slice(i, i + 1)), states)
+        lazily = Lazily(asked.frozen, partial(_alone, written.part(slice(i, i + 1))), states)
         for state in asked.frozen.states(asked.frozen.first, lazily):
             states.append(state)
             if len(states) > targets.state:
@@ -219,15 +219,28 @@ def frozen_answers(asked: Asked, written: Written) -> Array:
     return np.array(found)
 
 
-class _Lazily(Sequence[Tensor]):
-    """What is written in each MLP's place, made when it is asked for: by then the state that is read is there."""
+def _alone(written: Written, layer: int, read: Tensor) -> Tensor:
+    return written(layer, read[None])[0]
 
-    def __init__(self, frozen: Frozen, written: Written, states: Sequence[Tensor]) -> None:
-        self.frozen, self.written, self.states = frozen, written, states
+
+class Lazily(Sequence[Tensor]):
+    """What is written in each MLP's place, made when `Frozen.states` asks for it: by then what it reads is there.
+
+    Parameters
+    ----------
+    frozen
+    write : callable, (layer, torch.Tensor (t, d)) -> torch.Tensor (t, d)
+        What is written of what is read.
+    states
+        To which each state is added as it comes.
+    """
+
+    def __init__(self, frozen: Frozen, write: Callable[[int, Tensor], Tensor], states: Sequence[Tensor]) -> None:
+        self.frozen, self.write, self.states = frozen, write, states
 
     def __len__(self) -> int:
         return self.frozen.n_layers
 
     def __getitem__(self, layer: Any) -> Any:
         step = self.frozen.mlp(layer)
-        return self.written(layer, through(step.before, self.states[self.frozen.reads(layer)])[None])[0]
+        return self.write(layer, through(step.before, self.states[self.frozen.reads(layer)]))
