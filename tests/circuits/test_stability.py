@@ -74,7 +74,7 @@ def test_one_cell_has_no_pairs_of_cells_and_wrong_numbers_are_refused() -> None:
     model, made = model_of("scgpt"), transcoders_of("scgpt")
     table = stability(model, cells_of()[:1], made, *TARGETS["scgpt"], draws=1)
     assert "cells" not in table.index.get_level_values("over")
-    with pytest.raises(InputError, match="kept is 1[.]5"):
+    with pytest.raises(InputError, match=r"kept is 1\.5"):
         stability(model, cells_of()[:1], made, *TARGETS["scgpt"], kept=1.5)
     with pytest.raises(InputError, match="draws is 0"):
         stability(model, cells_of()[:1], made, *TARGETS["scgpt"], draws=0)
