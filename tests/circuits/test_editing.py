@@ -10,8 +10,9 @@ from cellglass.circuits.answers import real_values
 from cellglass.circuits.asked import Asked, asked
 from cellglass.circuits.choice import on_masks, units
 from cellglass.circuits.editing import Filling, Written, frozen_answers, mean_activations, real_answers
+from cellglass.dictionaries import CrossLayerConfig, CrossLayerTranscoder
 from cellglass.errors import InputError
-from circuits.models import TARGETS, K, cells_of, model_of, transcoders_of
+from circuits.models import LATENTS, TARGETS, WIDTH, K, cells_of, model_of, transcoders_of
 
 KINDS = sorted(TARGETS)
 
@@ -133,3 +134,30 @@ def test_many_circuits_in_small_batches_are_those_alone() -> None:
     alone = [real_answers(one, written_of(one, [c], Filling()))[0] for c in circuits]
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
     assert len(set(np.round(together, 4))) > 1
+
+
+@pytest.mark.parametrize("answering", [False, True])
+def test_cross_layer_features_are_kept_and_replaced_in_every_layer_that_they_write_to(answering: bool) -> None:
+    plain = asked_of("gpt_neox")
+    torch.manual_seed(0)
+    made = CrossLayerTranscoder(CrossLayerConfig(2 * WIDTH, 2 * LATENTS, k=K, d_out=2 * WIDTH, n_layers=2))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.normal_(std=0.3)
+    both = torch.cat([*plain.frozen.mlp_in, *plain.frozen.mlp_out], dim=1)
+    made.set_statistics(both.mean(0), both.var(0))
+    one = asked(plain.model, plain.cell, made.freeze(), *TARGETS["gpt_neox"])
+    own = units(one.replacement)
+    filling = Filling(answering=answering)
+    first = np.flatnonzero(own.layer == 0)
+    for answer in (real_answers, frozen_answers):
+        found = answer(one, written_of(one, [np.arange(len(own)), first], filling))
+        np.testing.assert_allclose(found[0], plain.answers.found[0], rtol=1e-3, atol=1e-4)
+        assert abs(found[1] - found[0]) > 1e-3
+    written = written_of(one, [first], filling)
+    for layer in range(2):
+        found = written(layer, one.frozen.mlp_in[layer][None])[0]
+        made_by = one.replacement.features[0]
+        expected = torch.einsum("tk,tkd->td", made_by.value, made_by.write[layer][made_by.latent])
+        expected = expected + one.replacement.constant[layer] + one.replacement.error[layer]
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
