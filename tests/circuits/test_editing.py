@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cellglass.circuits.answers import real_values
-from cellglass.circuits.asked import Asked, asked
+from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.choice import on_masks, units
 from cellglass.circuits.editing import Filling, Written, frozen_answers, mean_activations, real_answers
 from cellglass.dictionaries import CrossLayerConfig, CrossLayerTranscoder
@@ -18,7 +18,7 @@ KINDS = sorted(TARGETS)
 
 
 def asked_of(kind: str, *, skip: bool = False) -> Asked:
-    return asked(model_of(kind), cells_of()[:1], transcoders_of(kind, skip=skip), *TARGETS[kind])
+    return ask(model_of(kind), cells_of()[:1], transcoders_of(kind, skip=skip), *TARGETS[kind])
 
 
 def written_of(one: Asked, circuits: list[np.ndarray], filling: Filling, level="node", *, removed=False) -> Written:
@@ -91,7 +91,7 @@ def test_what_is_written_is_the_sum_over_every_feature(removed: bool, level: str
 def test_means_are_over_all_tokens_of_all_cells() -> None:
     model, made = model_of("gpt_neox"), transcoders_of("gpt_neox")
     found = mean_activations(model, cells_of()[:2], made, *TARGETS["gpt_neox"])
-    parts = [asked(model, cells_of()[i : i + 1], made, *TARGETS["gpt_neox"]) for i in range(2)]
+    parts = [ask(model, cells_of()[i : i + 1], made, *TARGETS["gpt_neox"]) for i in range(2)]
     for layer, mean in enumerate(found):
         total, tokens = torch.zeros(len(mean)), 0
         for one in parts:
@@ -146,7 +146,7 @@ def test_cross_layer_features_are_kept_and_replaced_in_every_layer_that_they_wri
             parameter.normal_(std=0.3)
     both = torch.cat([*plain.frozen.mlp_in, *plain.frozen.mlp_out], dim=1)
     made.set_statistics(both.mean(0), both.var(0))
-    one = asked(plain.model, plain.cell, made.freeze(), *TARGETS["gpt_neox"])
+    one = ask(plain.model, plain.cell, made.freeze(), *TARGETS["gpt_neox"])
     own = units(one.replacement)
     filling = Filling(answering=answering)
     first = np.flatnonzero(own.layer == 0)

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellglass.circuits.asked import asked
+from cellglass.circuits.asked import ask
 from cellglass.circuits.choice import on_masks, ranked_units, strengths, units
 from cellglass.circuits.editing import Filling, Written, frozen_answers, real_answers
-from cellglass.circuits.faithfulness import area, areas, faithfulness, mean_curve
+from cellglass.circuits.faithfulness import area, areas, faithfulness_curve, mean_curve
 from cellglass.errors import InputError
 from circuits.models import TARGETS, cells_of, model_of, transcoders_of
 
 
 def asked_of(kind: str):
-    return asked(model_of(kind), cells_of()[:1], transcoders_of(kind), *TARGETS[kind])
+    return ask(model_of(kind), cells_of()[:1], transcoders_of(kind), *TARGETS[kind])
 
 
 @pytest.mark.parametrize("level", ["node", "whole"])
@@ -23,7 +23,7 @@ def test_shares_are_their_formula(level: str) -> None:
     one = asked_of("gpt_neox")
     made = units(one.replacement, level)
     order = ranked_units(made, strengths(one.frozen, one.replacement, one.answers, "total"))
-    curve = faithfulness(one, made, order, sizes=[5, 20, len(made), 10**6], draws=2)
+    curve = faithfulness_curve(one, made, order, sizes=[5, 20, len(made), 10**6], draws=2)
     assert curve["size"].unique().tolist() == [5, 20, len(made)]
     for run, answer in (("live", real_answers), ("frozen", frozen_answers)):
 
@@ -47,7 +47,7 @@ def test_in_the_frozen_model_shares_of_directly_counted_units_add_up() -> None:
     made = units(one.replacement)
     direct = strengths(one.frozen, one.replacement, one.answers, "direct")
     order = ranked_units(made, direct)
-    curve = faithfulness(one, made, order, sizes=[10, 40], draws=1)
+    curve = faithfulness_curve(one, made, order, sizes=[10, 40], draws=1)
     frozen = curve[(curve["run"] == "frozen") & (curve["test"] == "kept")].set_index("size")["share"]
     for n in (10, 40):
         assert frozen[n] == pytest.approx(direct[order[:n]].sum() / direct.sum(), rel=1e-3, abs=1e-3)
@@ -57,21 +57,21 @@ def test_the_same_seed_draws_the_same_and_random_circuits_of_everything_are_the_
     one = asked_of("geneformer")
     made = units(one.replacement)
     order = np.arange(len(made))
-    a, b = (faithfulness(one, made, order, sizes=[10, len(made)], draws=3, seed=4) for _ in range(2))
+    a, b = (faithfulness_curve(one, made, order, sizes=[10, len(made)], draws=3, seed=4) for _ in range(2))
     pd.testing.assert_frame_equal(a, b)
     everything = a[a["size"] == len(made)]
     np.testing.assert_allclose(everything["random"], everything["share"], atol=1e-4)
     np.testing.assert_allclose(everything["norm"], 1)
-    c = faithfulness(one, made, order, sizes=[10], draws=3, seed=5)
+    c = faithfulness_curve(one, made, order, sizes=[10], draws=3, seed=5)
     assert not np.allclose(c["random"], a[a["size"] == 10]["random"])
-    assert "random" not in faithfulness(one, made, order, sizes=[10], draws=0)
+    assert "random" not in faithfulness_curve(one, made, order, sizes=[10], draws=0)
 
 
 def test_impossible_curves_are_refused() -> None:
     one = asked_of("scgpt")
     made = units(one.replacement)
     with pytest.raises(InputError, match="give a size of at most as many"):
-        faithfulness(one, made, np.arange(len(made)), sizes=[10**6])
+        faithfulness_curve(one, made, np.arange(len(made)), sizes=[10**6])
     with pytest.raises(InputError, match="no curves"):
         mean_curve([])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cellglass.circuits.answers import question, real_values
-from cellglass.circuits.asked import Asked, asked
+from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.effects import effects
 from cellglass.circuits.genes import by_gene, integrated_gradients, rank_genes
 from cellglass.errors import InputError
@@ -18,7 +18,7 @@ KINDS = sorted(TARGETS)
 
 
 def asked_of(kind: str) -> Asked:
-    return asked(model_of(kind), cells_of()[:1], transcoders_of(kind), *TARGETS[kind])
+    return ask(model_of(kind), cells_of()[:1], transcoders_of(kind), *TARGETS[kind])
 
 
 def test_values_of_tokens_are_added_up_by_gene() -> None:

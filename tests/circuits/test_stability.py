@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from cellglass.circuits.asked import asked
-from cellglass.circuits.stability import jaccard, spearman, stability, strengths_of, thinned
+from cellglass.circuits.asked import ask
+from cellglass.circuits.stability import jaccard, spearman, stability_of, strengths_of, thinned
 from cellglass.errors import InputError
 from circuits.models import TARGETS, cells_of, model_of, transcoders_of
 
@@ -38,8 +38,8 @@ def test_thinned_counts_are_binomial() -> None:
 @pytest.mark.parametrize("kind", ["gpt_neox", "scgpt"])
 def test_the_table_is_over_all_pairs(kind: str) -> None:
     model, made, cells = model_of(kind), transcoders_of(kind), cells_of()[:3]
-    table = stability(model, cells, made, *TARGETS[kind], draws=2, top=(3, 9))
-    own = [strengths_of(asked(model, cells[[i]], made, *TARGETS[kind])) for i in range(3)]
+    table = stability_of(model, cells, made, *TARGETS[kind], draws=2, top=(3, 9))
+    own = [strengths_of(ask(model, cells[[i]], made, *TARGETS[kind])) for i in range(3)]
     pairs = [(0, 1), (0, 2), (1, 2)]
     expected = [spearman(own[a].genes, own[b].genes) for a, b in pairs]
     assert table.loc[("cells", "genes spearman"), "mean"] == pytest.approx(np.mean(expected))
@@ -52,7 +52,7 @@ def test_the_table_is_over_all_pairs(kind: str) -> None:
     assert 0 < table.loc[("dropout", "genes spearman"), "pairs"] <= 6
     assert (table["low"] <= table["mean"]).all()
     assert (table["mean"] <= table["high"]).all()
-    pd.testing.assert_frame_equal(table, stability(model, cells, made, *TARGETS[kind], draws=2, top=(3, 9)))
+    pd.testing.assert_frame_equal(table, stability_of(model, cells, made, *TARGETS[kind], draws=2, top=(3, 9)))
     if kind == "gpt_neox":
         assert table.loc[("ties", "genes spearman"), "pairs"] == 6
         assert table.loc[("ties", "genes spearman"), "mean"] < 1
@@ -61,7 +61,7 @@ def test_the_table_is_over_all_pairs(kind: str) -> None:
 def test_whole_features_have_the_sum_of_their_effects_over_tokens() -> None:
     from cellglass.circuits.effects import effects
 
-    one = asked(model_of("scgpt"), cells_of()[:1], transcoders_of("scgpt"), *TARGETS["scgpt"])
+    one = ask(model_of("scgpt"), cells_of()[:1], transcoders_of("scgpt"), *TARGETS["scgpt"])
     found = strengths_of(one).features
     total = effects(one.frozen, one.replacement, one.answers.targets, total=True).features
     for (layer, feature), value in list(found.items())[:20]:
@@ -72,11 +72,11 @@ def test_whole_features_have_the_sum_of_their_effects_over_tokens() -> None:
 
 def test_one_cell_has_no_pairs_of_cells_and_wrong_numbers_are_refused() -> None:
     model, made = model_of("scgpt"), transcoders_of("scgpt")
-    table = stability(model, cells_of()[:1], made, *TARGETS["scgpt"], draws=1)
+    table = stability_of(model, cells_of()[:1], made, *TARGETS["scgpt"], draws=1)
     assert "cells" not in table.index.get_level_values("over")
     with pytest.raises(InputError, match=r"kept is 1\.5"):
-        stability(model, cells_of()[:1], made, *TARGETS["scgpt"], kept=1.5)
+        stability_of(model, cells_of()[:1], made, *TARGETS["scgpt"], kept=1.5)
     with pytest.raises(InputError, match="draws is 0"):
-        stability(model, cells_of()[:1], made, *TARGETS["scgpt"], draws=0)
+        stability_of(model, cells_of()[:1], made, *TARGETS["scgpt"], draws=0)
     with pytest.raises(InputError, match="no cells"):
-        stability(model, cells_of()[:0], made, *TARGETS["scgpt"])
+        stability_of(model, cells_of()[:0], made, *TARGETS["scgpt"])

@@ -41,7 +41,7 @@ class Asked(NamedTuple):
     answers: Answers
 
 
-def asked(
+def ask(
     model: TransformerModel,
     cell: Cells,
     transcoders: Transcoders,

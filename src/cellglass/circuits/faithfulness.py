@@ -34,7 +34,7 @@ _LEAST = 1e-6
 """Of the answer: below this much between the ends there is nothing to have a share of."""
 
 
-def faithfulness(
+def faithfulness_curve(
     asked: Asked,
     made: Units,
     order: Array,

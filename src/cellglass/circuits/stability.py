@@ -20,7 +20,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.cells.cells import Cells
-from cellglass.circuits.asked import Asked, Transcoders, asked
+from cellglass.circuits.asked import Asked, Transcoders, ask
 from cellglass.circuits.choice import strengths, units
 from cellglass.circuits.genes import by_gene, token_effects
 from cellglass.errors import InputError
@@ -57,7 +57,7 @@ def strengths_of(one: Asked) -> Strengths:
     return Strengths(by_gene(token_effects(one), one.question.genes), pd.Series(values, index=index))
 
 
-def stability(
+def stability_of(
     model: TransformerModel,
     cells: Cells,
     transcoders: Transcoders,
@@ -77,7 +77,7 @@ def stability(
     cells
         Of one type; one cell at least.
     transcoders, target, against
-        As of `asked`.
+        As of `ask`.
     draws
         Thinned cells, and orders of ties, for each cell.
     kept
@@ -109,16 +109,16 @@ def stability(
     pairs: dict[str, list[tuple[Strengths, Strengths]]] = {"dropout": [], "ties": []}
     for i in range(cells.n_cells):
         cell = cells[i : i + 1]
-        own.append(strengths_of(asked(model, cell, transcoders, target, against)))
+        own.append(strengths_of(ask(model, cell, transcoders, target, against)))
         for _ in range(draws):
             try:
-                other = asked(model, thinned(cell, kept, rng), transcoders, target, against)
+                other = ask(model, thinned(cell, kept, rng), transcoders, target, against)
             except InputError:
                 continue
             pairs["dropout"].append((own[-1], strengths_of(other)))
         for _ in range(draws if model.kind == "cell2sentence" else 0):
             ties = rng.permutation(cell.counts.nnz)
-            other = asked(model, cell, transcoders, target, against, ties=ties)
+            other = ask(model, cell, transcoders, target, against, ties=ties)
             pairs["ties"].append((own[-1], strengths_of(other)))
     return _table({"cells": list(itertools.combinations(own, 2)), **pairs}, top)
 
