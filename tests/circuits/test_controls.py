@@ -114,9 +114,10 @@ def thinned(graph: Graph, share: float) -> Graph:
 
 @pytest.mark.parametrize("name", ["gpt_neox", "bert"])
 @pytest.mark.parametrize("share", [0.1, 1.0])
-def test_rewired_graphs_keep_degrees_weights_and_order(name: str, share: float) -> None:
+@pytest.mark.parametrize("across", [False, True])
+def test_rewired_graphs_keep_degrees_weights_and_order(name: str, share: float, across: bool) -> None:
     graph = thinned(graph_of(name), share)
-    found = rewired(graph, seed=1)
+    found = rewired(graph, seed=1, across=across)
     found.check()
     a, b = graph.weights, found.weights
     assert a.nnz == b.nnz
@@ -124,8 +125,9 @@ def test_rewired_graphs_keep_degrees_weights_and_order(name: str, share: float) 
     np.testing.assert_array_equal(np.diff(a.tocsc().indptr), np.diff(b.tocsc().indptr))
     kind = graph.nodes["kind"].to_numpy()
     for target in graph.targets:
-        for one in ("feature", "error", "token"):
-            rows = [w[target].toarray()[0][kind == one] for w in (a, b)]
+        kinds = [("feature", "error", "token")] if across else [("feature",), ("error",), ("token",)]
+        for some in kinds:
+            rows = [w[target].toarray()[0][np.isin(kind, some)] for w in (a, b)]
             np.testing.assert_array_equal(*(np.sort(row[row != 0]) for row in rows))
     fixed = graph.of_kind("bias", "rest")
     np.testing.assert_array_equal(a[:, fixed].toarray(), b[:, fixed].toarray())
@@ -156,13 +158,13 @@ def test_scores_stand_beside_those_of_every_control() -> None:
     graph = build_graph(made, replacement, answers, ["x"] * TOKENS, [""] * TOKENS, most=50)
     own = transcoders(made)
     table = control_scores(graph, made, own, answers, draws=3)
-    assert table.index.tolist() == ["graph", "bare", "random transcoders", "rewired"]
-    assert table["n"].tolist() == [1, 1, 3, 3]
+    assert table.index.tolist() == ["graph", "bare", "random transcoders", "rewired", "rewired across kinds"]
+    assert table["n"].tolist() == [1, 1, 3, 3, 3]
     assert tuple(table.loc["graph", ["replacement", "completeness"]]) == pytest.approx(graph.scores())
     bare = table.loc["bare"]
     assert bare["completeness"] == pytest.approx((1 + bare["replacement"]) / 2)
     assert table.loc[["graph", "bare"], "replacement_sd"].isna().all()
-    assert (table.loc[["random transcoders", "rewired"], "replacement_sd"] > 0).all()
+    assert (table.loc[table.index[2:], "replacement_sd"] > 0).all()
     pd.testing.assert_frame_equal(table, control_scores(graph, made, own, answers, draws=3))
     with pytest.raises(InputError, match="draws is 0"):
         control_scores(graph, made, own, answers, draws=0)

@@ -9,7 +9,10 @@ r"""What a graph's scores would be of nothing: without features, of random trans
   to no earlier token; then each target's weights are shuffled among its edges of one kind. Kept are the numbers of
   edges into and out of each node, and the weights that each target gets from each kind of source (features, errors,
   tokens); lost is which source carries which weight. A graph of all effects has nearly all edges that there can be, so
-  that few pairs can be exchanged, and the shuffled weights are what is random.
+  that few pairs can be exchanged, and the shuffled weights are what is random. Since shares of errors stay where they
+  were, scores hardly move: they say little of the wiring.
+- **rewired across kinds**: the same, of all kinds together. Kept are degrees and the weights of each target; a token
+  may get what an error had.
 
 Scores after Ameisen et al. 2025 (transformer-circuits.pub); the exchange of edges after Maslov & Sneppen 2002 (Science
 296, 910).
@@ -87,12 +90,21 @@ def _redrawn(one: SparseDictionary, seed: int) -> SparseDictionary:
 # -- rewired graphs --------------------------------------------------------------------------------------------------
 
 
-def rewired(graph: Graph, seed: int = 0) -> Graph:
-    """Return a graph with the same nodes and degrees whose edges lie otherwise; see the module."""
+def rewired(graph: Graph, seed: int = 0, *, across: bool = False) -> Graph:
+    """Return a graph with the same nodes and degrees whose edges lie otherwise; see the module.
+
+    Parameters
+    ----------
+    graph
+    seed
+    across
+        Whether edges of different kinds of source are exchanged too.
+    """
     rng = generator(seed, "rewired graph")
     found = graph.weights.tocoo()
     target, source, weight = found.row.astype(np.int64), found.col.astype(np.int64), found.data.copy()
     kind = pd.factorize(graph.nodes["kind"])[0][source]
+    kind = np.zeros_like(kind) if across else kind
     fixed = np.isin(source, graph.of_kind("bias", "rest"))
     layer, position = graph.nodes["layer"].to_numpy(), graph.nodes["position"].to_numpy()
     causal = bool((position[source] <= position[target])[~fixed].all())
@@ -156,8 +168,8 @@ def control_scores(
     Returns
     -------
     pandas.DataFrame
-        Index ``graph``, ``bare``, ``random transcoders``, ``rewired``; columns ``replacement`` and ``completeness``,
-        each with ``_sd`` over draws (NaN of the first two), and ``n``.
+        Index ``graph``, ``bare``, ``random transcoders``, ``rewired``, ``rewired across kinds``; columns
+        ``replacement`` and ``completeness``, each with ``_sd`` over draws (NaN of the first two), and ``n``.
     """
     if draws < 1:
         raise InputError(f"draws is {draws}; it must be at least 1")
@@ -168,7 +180,9 @@ def control_scores(
         made = replace_mlps(frozen, random_transcoders(transcoders, frozen, derive(seed, "control", draw)))
         random.append(build_graph(frozen, made, answers, graph.tokens, graph.genes, most=most).scores())
     rows["random transcoders"] = random
-    rows["rewired"] = [rewired(graph, derive(seed, "control", draw)).scores() for draw in range(draws)]
+    for name, across in (("rewired", False), ("rewired across kinds", True)):
+        made_of = [rewired(graph, derive(seed, "control", draw), across=across) for draw in range(draws)]
+        rows[name] = [one.scores() for one in made_of]
     table = {}
     for name, found in rows.items():
         values = np.array(found, dtype=float)
