@@ -61,7 +61,8 @@ def test_the_same_seed_draws_the_same_and_random_circuits_of_everything_are_the_
     pd.testing.assert_frame_equal(a, b)
     everything = a[a["size"] == len(made)]
     np.testing.assert_allclose(everything["random"], everything["share"], atol=1e-4)
-    np.testing.assert_allclose(everything["norm"], 1)
+    np.testing.assert_allclose(everything[["norm", "shared"]], 1)
+    assert (a.loc[a["size"] == 10, "shared"] < 0.5).all()
     c = faithfulness_curve(one, made, order, sizes=[10], draws=3, seed=5)
     assert not np.allclose(c["random"], a[a["size"] == 10]["random"])
     assert "random" not in faithfulness_curve(one, made, order, sizes=[10], draws=0)

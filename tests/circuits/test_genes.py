@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from cellglass.circuits.answers import question, real_values
+from cellglass.circuits.architectures import plan_of
 from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.effects import effects
-from cellglass.circuits.genes import by_gene, integrated_gradients, rank_genes
+from cellglass.circuits.genes import by_gene, integrated_gradients, occlusions, rank_genes
 from cellglass.errors import InputError
 from circuits.models import TARGETS, cells_of, model_of, transcoders_of
 
@@ -31,9 +32,9 @@ def test_values_of_tokens_are_added_up_by_gene() -> None:
 def test_every_way_has_every_gene_that_is_read(kind: str) -> None:
     one = asked_of(kind)
     found = rank_genes(one, *TARGETS[kind])
-    assert list(found.effects.columns) == ["total", "direct", "integrated", "deletion"]
+    assert list(found.effects.columns) == ["total", "direct", "integrated", "occlusion", "deletion"]
     assert set(found.effects.index) == {gene for gene in one.question.genes if gene}
-    assert found.effects[["total", "direct", "integrated"]].notna().all(axis=None)
+    assert found.effects.drop(columns="deletion").notna().all(axis=None)
     assert (np.diff(found.effects["total"].abs()) <= 0).all()
     assert found.answer == pytest.approx(float(one.answers.found[0]), rel=1e-3, abs=1e-4)
     agreement = found.agreement()
@@ -76,6 +77,40 @@ def test_integrated_gradients_in_small_batches_are_the_same() -> None:
     finally:
         one.model.batch_tokens = before
     np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_occlusion_is_the_answer_with_the_mean_in_the_genes_place(kind: str) -> None:
+    """Against the model's own layers, given changed states by a hook of the test's own."""
+    one = asked_of(kind)
+    found = occlusions(one.model, one.question)
+    point = one.model.points["embed"]
+    batch = one.question.tokens.padded(np.arange(1), one.model.pad_id, one.model.pad_value)
+    genes = np.array(one.question.genes, dtype=object)
+    (own,) = real_values(one.model, [one.question])
+    last = plan_of(one.model.net).last
+    seen = {}
+    for gene in list(found.index)[:4]:
+
+        def occlude(x: torch.Tensor, gene: str = gene) -> torch.Tensor:
+            x = x.clone()
+            x[0, genes == gene] = x[0, genes != ""].mean(0)
+            return x
+
+        target = one.model.net.get_submodule(point.module)
+        if point.side == "in":
+            handle = target.register_forward_pre_hook(lambda _m, a, f=occlude: (f(a[0]), *a[1:]))
+        else:
+            handle = target.register_forward_hook(lambda _m, _a, out, f=occlude: f(out))
+        end = one.model.net.get_submodule(last.module).register_forward_hook(
+            lambda _m, _a, out: seen.__setitem__("last", out[0] if isinstance(out, tuple) else out)
+        )
+        with torch.no_grad():
+            one.model.forward(batch)
+        handle.remove()
+        end.remove()
+        assert found[gene] == pytest.approx(own - float(one.question.read(seen["last"][0])), rel=1e-3, abs=1e-4)
+    assert found.abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("kind", KINDS)

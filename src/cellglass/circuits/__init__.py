@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.build import Answers, build_graph, cost
     from cellglass.circuits.choice import ranked_units, strengths, units
     from cellglass.circuits.controls import control_scores, random_transcoders, rewired
+    from cellglass.circuits.credit import live_strengths
     from cellglass.circuits.edges import check_edges
     from cellglass.circuits.editing import Filling, mean_activations
     from cellglass.circuits.effects import Effects, Targets, effects, feature_targets
@@ -41,6 +42,7 @@ __all__ = [
     "feature_targets",
     "freeze",
     "frozen_cell",
+    "live_strengths",
     "mean_activations",
     "mean_curve",
     "question",
@@ -75,6 +77,7 @@ _WHERE = {
     "feature_targets": "cellglass.circuits.effects",
     "freeze": "cellglass.circuits.architectures",
     "frozen_cell": "cellglass.circuits.answers",
+    "live_strengths": "cellglass.circuits.credit",
     "mean_activations": "cellglass.circuits.editing",
     "mean_curve": "cellglass.circuits.faithfulness",
     "question": "cellglass.circuits.answers",

@@ -67,8 +67,9 @@ def faithfulness_curve(
     pandas.DataFrame
         One row for each test (``kept``, ``lost``), run (``live``, ``frozen``) and size: ``share`` of the circuit;
         ``random``, ``random_sd``, ``random_low`` and ``random_high`` of the random ones (mean, sd, least and most);
-        ``norm``, the norm of a random circuit over the circuit's own. In ``attrs``: ``answer`` (the model's own),
-        and by run ``all`` and ``nothing``.
+        ``norm``, the norm of a random circuit over the circuit's own; ``shared``, the part of a random circuit that is
+        the circuit's: where that is large the random share is too, and says less. In ``attrs``: ``answer`` (the
+        model's own), and by run ``all`` and ``nothing``.
 
     Raises
     ------
@@ -81,8 +82,8 @@ def faithfulness_curve(
     rng = generator(seed, "random circuits", made.level)
     chosen = [order[:size] for size in found]
     drawn = [[random_like(made, one, rng) for _ in range(draws)] for one in chosen]
-    norm = [_norm(made, np.concatenate(some)) / _norm(made, one) / np.sqrt(draws) if draws else np.nan
-            for some, one in zip(drawn, chosen, strict=True)]  # fmt: skip
+    like = pd.DataFrame({"norm": [_norm(made, one, some) for one, some in zip(chosen, drawn, strict=True)],
+                         "shared": [_shared(one, some) for one, some in zip(chosen, drawn, strict=True)]})  # fmt: skip
     circuits = [*chosen, *(one for some in drawn for one in some)]
     tables: list[pd.DataFrame] = []
     attrs: dict[Any, Any] = {"answer": float(asked.answers.found[0])}
@@ -97,7 +98,7 @@ def faithfulness_curve(
             masks = on_masks(made, asked.replacement, circuits)
             values = answer(asked, Written(asked.frozen, asked.replacement, filling, *masks, test == "lost"))
             share = (values - nothing if test == "kept" else full - values) / (full - nothing)
-            tables.append(_table(test, run, found, share, norm))
+            tables.append(_table(test, run, found, share, like))
     table = pd.concat(tables, ignore_index=True)
     table.attrs = attrs
     return table
@@ -115,18 +116,24 @@ def _ends(
     return found[0], found[1]
 
 
-def _table(test: str, run: str, sizes: Sequence[int], share: Array, norm: Sequence[float]) -> pd.DataFrame:
+def _table(test: str, run: str, sizes: Sequence[int], share: Array, like: pd.DataFrame) -> pd.DataFrame:
     own, random = share[: len(sizes)], share[len(sizes) :].reshape(len(sizes), -1)
     table = pd.DataFrame({"test": test, "run": run, "size": sizes, "share": own})
     if random.shape[1]:
         table["random"], table["random_sd"] = random.mean(1), random.std(1, ddof=min(1, random.shape[1] - 1))
         table["random_low"], table["random_high"] = random.min(1), random.max(1)
-        table["norm"] = norm
+        table[["norm", "shared"]] = like
     return table
 
 
-def _norm(made: Units, chosen: Array) -> float:
-    return float(np.sqrt((made.norm[chosen] ** 2).sum()))
+def _norm(made: Units, chosen: Array, drawn: Sequence[Array]) -> float:
+    """Return the root mean square of the norms of drawn circuits over that of the chosen one; NaN of none."""
+    own = (made.norm[chosen] ** 2).sum()
+    return float(np.sqrt(np.mean([(made.norm[one] ** 2).sum() / own for one in drawn]))) if drawn else float("nan")
+
+
+def _shared(chosen: Array, drawn: Sequence[Array]) -> float:
+    return float(np.mean([np.isin(one, chosen).mean() for one in drawn])) if drawn else float("nan")
 
 
 def areas(curve: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-r"""Ranks the genes of a cell by what they do to an answer, in four ways that stand side by side.
+r"""Ranks the genes of a cell by what they do to an answer, in five ways that stand side by side.
 
     total        effect of the gene's tokens through features and attention, patterns and norms frozen: one walk back
     direct       the same without passing a feature
@@ -6,16 +6,18 @@ r"""Ranks the genes of a cell by what they do to an answer, in four ways that st
                      (x - r) . mean over a in (0, 1) of d answer(r + a (x - r)) / dx
                  from a reference r, the mean state of the cell's gene tokens; other tokens stay (Sundararajan et al.
                  2017, arXiv 1703.01365). Over all genes they add up to answer(x) - answer(r), up to the gap
+    occlusion    answer(x) - answer(x with the gene's states at r): the real model, every other token in its place
     deletion     answer(cell) - answer(cell whose count of the gene is 0): tokens are made anew, the real model runs
 
 All are positive where the gene speaks for the answer. A gene's tokens are added up. Deletion moves what stands behind
-the gene, and of a longer list lets another gene in: it is a check of the others, and not the truth.
+the gene, and of a longer list lets another gene in: it is a check of the others, and not the truth. Where it agrees no
+better with occlusion than the effects do with either, the model has no finer ranking than that.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,7 +35,7 @@ from cellglass.models.transformer.model import TransformerModel
 Tensor = torch.Tensor
 Array = np.ndarray[Any, Any]
 
-COLUMNS = ("total", "direct", "integrated", "deletion")
+COLUMNS = ("total", "direct", "integrated", "occlusion", "deletion")
 STEPS = 32
 
 
@@ -43,8 +45,9 @@ class GeneRanking(NamedTuple):
     Attributes
     ----------
     effects : pandas.DataFrame
-        Index: gene symbols by falling size of the total effect; columns ``total``, ``direct``, ``integrated`` and
-        ``deletion``, those that were asked for. NaN of a deletion after which the question cannot be asked.
+        Index: gene symbols by falling size of the first column; columns ``total``, ``direct``, ``integrated``,
+        ``occlusion`` and ``deletion``, those that were asked for. NaN of a deletion after which the question cannot be
+        asked.
     answer : float
         What the real model answers.
     gap : float
@@ -56,9 +59,12 @@ class GeneRanking(NamedTuple):
     answer: float
     gap: float
 
-    def agreement(self) -> pd.DataFrame:
-        """Return Spearman's correlation between the columns, over genes that both have."""
-        return pd.DataFrame(self.effects.corr("spearman"))
+    def agreement(self, method: Literal["spearman", "pearson"] = "spearman") -> pd.DataFrame:
+        """Return the correlation between the columns, over genes that both have.
+
+        Spearman's weighs the many genes that do next to nothing like the few that matter; Pearson's is of the few.
+        """
+        return pd.DataFrame(self.effects.corr(method))
 
 
 def rank_genes(
@@ -78,8 +84,8 @@ def rank_genes(
     target, against
         The question's words, to ask it of cells without a gene.
     columns
-        Which ways; the first two cost one walk back each, ``integrated`` `steps` passes there and back, ``deletion``
-        one pass for each gene.
+        Which ways; the first two cost one walk back each, ``integrated`` `steps` passes there and back, the others one
+        pass for each gene.
     steps
         Of integrated gradients.
     """
@@ -95,6 +101,8 @@ def rank_genes(
         elif name == "integrated":
             values, gap = integrated_gradients(asked.model, asked.question, steps)
             found[name] = by_gene(values, genes)
+        elif name == "occlusion":
+            found[name] = occlusions(asked.model, asked.question)
         else:
             found[name] = deletions(asked, target, against)
     table = pd.DataFrame(found, columns=list(columns))
@@ -126,12 +134,7 @@ def integrated_gradients(model: TransformerModel, question: Question, steps: int
         raise InputError("the question is about a state between layers; ask one about what the model says")
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be at least 1")
-    with torch.no_grad():
-        own = _run(model, question, 1, "embed")[0]
-    moved = torch.tensor([gene != "" for gene in question.genes], device=own.device)
-    if not bool(moved.any()):
-        raise InputError("the model reads no gene of this cell; there is nothing to rank")
-    reference = torch.where(moved[:, None], own[moved].mean(0), own)
+    own, reference = _reference(model, question)
     step = own - reference
     at = (torch.arange(steps, device=own.device).to(own) + 0.5) / steps
     gradient = torch.zeros_like(own)
@@ -145,6 +148,34 @@ def integrated_gradients(model: TransformerModel, question: Question, steps: int
         ends = question.read(_run(model, question, 2, "last", torch.stack([reference, own])))
     change = float(ends[1] - ends[0])
     return values, (float(values.sum()) - change) / change if change else float("nan")
+
+
+def _reference(model: TransformerModel, question: Question) -> tuple[Tensor, Tensor]:
+    """Return what the first layer is given, and the same with the mean at the gene tokens, each (t, d)."""
+    with torch.no_grad():
+        own = _run(model, question, 1, "embed")[0]
+    moved = torch.tensor([gene != "" for gene in question.genes], device=own.device)
+    if not bool(moved.any()):
+        raise InputError("the model reads no gene of this cell; there is nothing to rank")
+    return own, torch.where(moved[:, None], own[moved].mean(0), own)
+
+
+@torch.no_grad()
+def occlusions(model: TransformerModel, question: Question) -> pd.Series[Any]:
+    """Return by gene what the real model's answer loses with the gene's states at the reference."""
+    if question.read is None:
+        raise InputError("the question is about a state between layers; ask one about what the model says")
+    own, reference = _reference(model, question)
+    names = [gene for gene in dict.fromkeys(question.genes) if gene]
+    answers = [question.read(_run(model, question, 1, "last", own[None]))]
+    each = max(1, model.batch_tokens // len(own))
+    for i in range(0, len(names), each):
+        some = names[i : i + each]
+        hidden = torch.tensor([[gene == name for gene in question.genes] for name in some], device=own.device)
+        states = torch.where(hidden[..., None], reference, own)
+        answers.append(question.read(_run(model, question, len(some), "last", states)))
+    values = torch.cat(answers).cpu().numpy().astype(np.float64)
+    return pd.Series(values[0] - values[1:], index=names)
 
 
 def _run(model: TransformerModel, question: Question, n: int, read: str, first: Tensor | None = None) -> Tensor:
