@@ -68,6 +68,24 @@ def test_the_same_seed_draws_the_same_and_random_circuits_of_everything_are_the_
     assert "random" not in faithfulness_curve(one, made, order, sizes=[10], draws=0)
 
 
+def test_layers_that_stay_are_no_part_of_any_circuit() -> None:
+    one = asked_of("gpt_neox")
+    made = units(one.replacement)
+    order = np.argsort(-made.norm)
+    filling = Filling(layers=[1])
+    with pytest.raises(InputError, match="units of layers that stay"):
+        faithfulness_curve(one, made, order, sizes=[5], filling=filling)
+    later = order[made.layer[order] == 1]
+    curve = faithfulness_curve(one, made, later, sizes=[5, len(later)], filling=filling, draws=1)
+    everything = curve[curve["size"] == len(later)]
+    np.testing.assert_allclose(everything["share"], 1, atol=1e-3)
+    plain = faithfulness_curve(one, made, order, sizes=[5], draws=1)
+    masks = on_masks(made, one.replacement, [np.flatnonzero(made.layer == 0)])
+    first = real_answers(one, Written(one.frozen, one.replacement, Filling(), *masks))
+    assert curve.attrs["live nothing"] == pytest.approx(float(first[0]), rel=1e-3, abs=1e-4)
+    assert curve.attrs["live nothing"] != pytest.approx(plain.attrs["live nothing"], abs=1e-3)
+
+
 def test_impossible_curves_are_refused() -> None:
     one = asked_of("scgpt")
     made = units(one.replacement)

@@ -12,7 +12,7 @@ one. With nothing replaced, and errors kept, both say what the model says of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -47,11 +47,15 @@ class Filling:
         Whether what the transcoders miss stays, as it is on this cell.
     answering : bool
         Whether the activations of kept features answer to what is changed before them, or stay.
+    layers : collection of int, or None
+        Layers whose features may be replaced; those of others stay, in a circuit or not. None for all. In a parallel
+        block layer 0 reads its own token alone and carries most of what MLPs do: test the others apart.
     """
 
     means: Sequence[Tensor] | None = None
     error: bool = True
     answering: bool = False
+    layers: Collection[int] | None = None
 
 
 @torch.no_grad()
@@ -124,6 +128,9 @@ class Written:
             if layer not in features.write:
                 continue
             weight = features.write[layer]
+            if fill.layers is not None and source not in fill.layers:
+                total = total + torch.einsum("ctk,tkd->ctd", self._values[source], weight[features.latent])
+                continue
             kept = ~self.entries[source] if self.removed else self.entries[source]
             amount = torch.where(kept, self._values[source], 0)
             if fill.means is not None:

@@ -53,9 +53,9 @@ def faithfulness_curve(
     made
         The units that circuits are made of.
     order
-        Units by falling strength; see `choice.ranked_units`.
+        Units by falling strength; see `choice.ranked_units`. Where `filling` is of some layers, units of these.
     sizes
-        Units of each circuit; sizes beyond the number of units are left out.
+        Units of each circuit; sizes beyond the length of `order` are left out.
     filling
         What stands for what is not kept.
     draws
@@ -76,9 +76,13 @@ def faithfulness_curve(
     InputError
         Where the answer is the same with all features and with none.
     """
-    found = [size for size in sizes if 0 < size <= len(made)]
+    if filling.layers is not None and not np.isin(made.layer[order], list(filling.layers)).all():
+        raise InputError(
+            "the order has units of layers that stay; leave them out: order[np.isin(layer[order], layers)]"
+        )
+    found = [size for size in sizes if 0 < size <= len(order)]
     if not found:
-        raise InputError(f"there are {len(made)} units on this cell; give a size of at most as many")
+        raise InputError(f"there are {len(order)} units on this cell; give a size of at most as many")
     rng = generator(seed, "random circuits", made.level)
     chosen = [order[:size] for size in found]
     drawn = [[random_like(made, one, rng) for _ in range(draws)] for one in chosen]
