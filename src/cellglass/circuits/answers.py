@@ -24,13 +24,14 @@ import torch
 from torch import nn
 
 from cellglass.cells.cells import Cells
-from cellglass.circuits.architectures import freeze
+from cellglass.circuits.architectures import freeze, plan_of
 from cellglass.circuits.build import Answers
 from cellglass.circuits.effects import Targets
 from cellglass.circuits.linear_map import Frozen
 from cellglass.errors import InputError
+from cellglass.models.transformer.hooks import run
 from cellglass.models.transformer.model import TransformerModel
-from cellglass.models.transformer.tokens import TokenLists
+from cellglass.models.transformer.tokens import Ints, TokenLists, batches_by_length
 
 Tensor = torch.Tensor
 
@@ -46,12 +47,16 @@ class Question:
     texts, genes : list of str
         What each token says, and the symbol of its gene or "".
     ask : callable, (Frozen) -> Answers
+    read : callable, (torch.Tensor (..., t, d)) -> torch.Tensor (...), optional
+        What the model itself answers, its head not frozen, by the last states of the cell's tokens; None where the
+        answer is of another state.
     """
 
     tokens: TokenLists
     texts: list[str]
     genes: list[str]
     ask: Callable[[Frozen], Answers]
+    read: Callable[[Tensor], Tensor] | None = None
 
 
 def frozen_cell(model: TransformerModel, tokens: TokenLists, *, scores: bool = False) -> Frozen:
@@ -60,7 +65,50 @@ def frozen_cell(model: TransformerModel, tokens: TokenLists, *, scores: bool = F
     return freeze(model.net, lambda: model.forward(batch), scores=scores)
 
 
-def question(model: TransformerModel, cell: Cells, target: str, against: str | None = None) -> Question:
+@torch.no_grad()
+def real_values(model: TransformerModel, questions: Sequence[Question]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return what the model itself answers to each question, nothing frozen, (n,); cells of like length run together.
+
+    Raises
+    ------
+    InputError
+        A question about another state than the last one.
+    """
+    found = np.full(len(questions), np.nan)
+    if not questions:
+        return found
+    readers = [_reader(one) for one in questions]
+    tokens = _together([one.tokens for one in questions])
+    last = {"last": plan_of(model.net).last}
+    for chosen in batches_by_length(tokens.lengths, model.batch_tokens):
+        batch = tokens.padded(chosen, model.pad_id, model.pad_value).to(model.device)
+        seen, _ = run(model.net, partial(model.forward, batch), last, ["last"])
+        for i, states in zip(chosen.tolist(), seen["last"], strict=True):
+            found[i] = float(readers[i](states[: tokens.lengths[i]]))
+    return found
+
+
+def _reader(one: Question) -> Callable[[Tensor], Tensor]:
+    if one.read is None:
+        raise InputError("the question is about a state between layers; ask one about what the model says")
+    return one.read
+
+
+def _together(lists: Sequence[TokenLists]) -> TokenLists:
+    """Return several cells' tokens, each list of one cell, as one."""
+    start = np.concatenate([[0], np.cumsum([len(one.ids) for one in lists])]).astype(np.int64)
+    values = [one.value for one in lists if one.value is not None]
+    return TokenLists(
+        start,
+        np.concatenate([one.ids for one in lists]),
+        np.concatenate([one.gene for one in lists]),
+        np.concatenate(values) if values else None,
+    )
+
+
+def question(
+    model: TransformerModel, cell: Cells, target: str, against: str | None = None, *, ties: Ints | None = None
+) -> Question:
     """Return what is asked by the text `target`, as ``label:B cell`` or ``gene:CD79A``.
 
     Parameters
@@ -73,6 +121,9 @@ def question(model: TransformerModel, cell: Cells, target: str, against: str | N
         (Geneformer). Without a colon: a label of Cell2Sentence, a gene of the others.
     against
         What it is held against, of the same sort: the target is the difference of the two.
+    ties
+        Of Cell2Sentence: what decides between equal counts, one number for each of the cell's stored counts, in place
+        of the fixed order of names.
 
     Raises
     ------
@@ -92,22 +143,26 @@ def question(model: TransformerModel, cell: Cells, target: str, against: str | N
     other = None if against is None else against.removeprefix(f"{sort}:")
     if other is not None and other == text:
         raise InputError(f"the target {text!r} is held against itself; name another answer")
-    return sorts[sort](model, cell, text, other)
+    if ties is None:
+        return sorts[sort](model, cell, text, other)
+    if model.kind != "cell2sentence":
+        raise InputError(f"{model.kind} reads counts in an order of its own; only cell2sentence has ties to decide")
+    return sorts[sort](model, cell, text, other, ties)
 
 
 # -- Cell2Sentence ---------------------------------------------------------------------------------------------------
 
 
-def _label(model: Any, cell: Cells, text: str, against: str | None) -> Question:
+def _label(model: Any, cell: Cells, text: str, against: str | None, ties: Ints | None = None) -> Question:
     space = " " if model.settings.answer_space else ""
     answers = [model.writer.answer(f"{space}{name}.") for name in (text, against) if name is not None]
-    return _next(model, model.writer.tokens(cell, "cell_type"), answers, [text, against])
+    return _next(model, model.writer.tokens(cell, "cell_type", ties=ties), answers, [text, against])
 
 
-def _next_gene(model: Any, cell: Cells, text: str, against: str | None) -> Question:
+def _next_gene(model: Any, cell: Cells, text: str, against: str | None, ties: Ints | None = None) -> Question:
     words = [str(model.words[_gene(model, name)]) for name in (text, against) if name is not None]
     answers = [model.writer.answer(f" {word}") for word in words]
-    return _next(model, model.writer.tokens(cell, finished=False), answers, [text, against])
+    return _next(model, model.writer.tokens(cell, finished=False, ties=ties), answers, [text, against])
 
 
 def _next(model: Any, tokens: TokenLists, answers: Sequence[Sequence[int]], names: Sequence[str | None]) -> Question:
@@ -127,16 +182,23 @@ def _next(model: Any, tokens: TokenLists, answers: Sequence[Sequence[int]], name
     which = [answer[shared] for answer in answers]
     head = model.net.get_output_embeddings()
 
-    def ask(frozen: Frozen) -> Answers:
-        weight, bias = head.weight.to(frozen.final), getattr(head, "bias", None)
+    def row(like: Tensor) -> tuple[Tensor, Tensor]:
+        weight, bias = head.weight.to(like), getattr(head, "bias", None)
         rest = weight.mean(0) if len(which) == 1 else weight[which[1]]
-        offset = frozen.final.new_zeros(())
+        offset = like.new_zeros(())
         if bias is not None:
             offset = bias[which[0]] - (bias.mean() if len(which) == 1 else bias[which[1]])
-        return at_token(frozen, len(ids) - 1, weight[which[0]] - rest, offset, _said(names))
+        return weight[which[0]] - rest, offset
+
+    def ask(frozen: Frozen) -> Answers:
+        return at_token(frozen, len(ids) - 1, *row(frozen.final), _said(names))
+
+    def read(states: Tensor) -> Tensor:
+        direction, offset = row(states)
+        return states[..., -1, :] @ direction + offset
 
     decode = model.writer.tokenizer.decode
-    return Question(tokens, [decode([int(i)]) for i in ids], _symbols(model, gene), ask)
+    return Question(tokens, [decode([int(i)]) for i in ids], _symbols(model, gene), ask, read)
 
 
 # -- scGPT and Geneformer --------------------------------------------------------------------------------------------
@@ -160,7 +222,11 @@ def _expression(model: Any, cell: Cells, text: str, against: str | None) -> Ques
             constant = constant - found[1][1]
         return _one(frozen, gradient, constant, _said([text, against]))
 
-    return Question(tokens, *_told(model, tokens), ask)
+    def read(states: Tensor) -> Tensor:
+        values = [model.net.decoder(states[..., place, :]) for place in places]
+        return values[0] - values[1] if len(values) == 2 else values[0]  # type: ignore[no-any-return]
+
+    return Question(tokens, *_told(model, tokens), ask, read)
 
 
 def _masked(model: Any, cell: Cells, text: str, against: str | None) -> Question:
@@ -171,17 +237,24 @@ def _masked(model: Any, cell: Cells, text: str, against: str | None) -> Question
     wanted = [int(model._token[_gene(model, name)]) for name in (text, against) if name is not None]
     head = model.net.get_submodule("cls.predictions")
 
-    def ask(frozen: Frozen) -> Answers:
-        weight, bias = head.decoder.weight.to(frozen.final), head.decoder.bias.to(frozen.final)
+    def row(like: Tensor) -> tuple[Tensor, Tensor]:
+        weight, bias = head.decoder.weight.to(like), head.decoder.bias.to(like)
         genes = torch.from_numpy(model._token).to(weight.device)
         rest = (weight[genes].mean(0), bias[genes].mean()) if len(wanted) == 1 else (weight[wanted[1]], bias[wanted[1]])
-        w, b = weight[wanted[0]] - rest[0], bias[wanted[0]] - rest[1]
+        return weight[wanted[0]] - rest[0], bias[wanted[0]] - rest[1]
+
+    def ask(frozen: Frozen) -> Answers:
+        w, b = row(frozen.final)
         state = frozen.final[place]
         direction, constant = _linear(lambda x: _frozen_transform(head.transform, x, state) @ w + b, state)
         return at_token(frozen, place, direction, constant, _said([text, against]))
 
+    def read(states: Tensor) -> Tensor:
+        w, b = row(states)
+        return head.transform(states[..., place, :]) @ w + b  # type: ignore[no-any-return]
+
     shown = TokenLists(tokens.start, ids, gene)
-    return Question(shown, *_told(model, shown), ask)
+    return Question(shown, *_told(model, shown), ask, read)
 
 
 def _frozen_expression(head: Any, at: Tensor, x: Tensor) -> Tensor:
@@ -213,7 +286,7 @@ def _frozen_transform(transform: Any, x: Tensor, at: Tensor) -> Tensor:
     return centred * scale * norm.weight + norm.bias  # type: ignore[no-any-return]
 
 
-_SORTS: dict[str, dict[str, Callable[[Any, Cells, str, str | None], Question]]] = {
+_SORTS: dict[str, dict[str, Callable[..., Question]]] = {
     "cell2sentence": {"label": _label, "gene": _next_gene},
     "scgpt": {"expression": _expression},
     "geneformer": {"masked": _masked},
