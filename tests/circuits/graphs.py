@@ -9,10 +9,10 @@ import torch
 
 from cellglass.circuits.architectures import freeze
 from cellglass.circuits.build import Answers, build_graph
-from cellglass.circuits.effects import Targets
 from cellglass.circuits.features import Replacement, replace_mlps
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.linear_map import Frozen
+from cellglass.circuits.propagation import Targets
 from circuits.networks import WIDTH, drawn, ran, transcoders
 
 

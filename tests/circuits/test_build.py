@@ -8,8 +8,8 @@ import torch
 
 from cellglass.circuits import build as module
 from cellglass.circuits.build import Answers, build_graph, cost
-from cellglass.circuits.effects import Targets, effects, feature_targets
 from cellglass.circuits.features import replace_mlps
+from cellglass.circuits.propagation import Targets, effects, feature_targets
 from circuits.networks import LAYERS, TOKENS, WIDTH, frozen, transcoders
 
 TEXTS = [f"t{i}" for i in range(TOKENS)]

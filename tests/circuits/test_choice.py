@@ -16,8 +16,8 @@ from cellglass.circuits.choice import (
     strengths,
     units,
 )
-from cellglass.circuits.effects import effects
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.propagation import effects
 from cellglass.errors import InputError
 from circuits.networks import LAYERS, K
 from circuits.test_controls import answers_of, case

@@ -11,10 +11,10 @@ import torch
 
 from cellglass.circuits.build import Answers, build_graph
 from cellglass.circuits.controls import control_scores, random_transcoders, rewired
-from cellglass.circuits.effects import Targets
 from cellglass.circuits.features import Replacement, replace_mlps
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.linear_map import Frozen
+from cellglass.circuits.propagation import Targets
 from cellglass.dictionaries import BatchTopK, BatchTopKConfig, JumpReLU, JumpReLUConfig
 from cellglass.errors import InputError
 from circuits.networks import LATENTS, TOKENS, WIDTH, K, frozen, transcoders

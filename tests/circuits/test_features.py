@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cellglass.circuits.effects import effects, feature_targets
 from cellglass.circuits.features import replace_mlps
+from cellglass.circuits.propagation import effects, feature_targets
 from cellglass.dictionaries import (
     BatchTopK,
     BatchTopKConfig,

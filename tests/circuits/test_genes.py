@@ -10,8 +10,8 @@ import torch
 from cellglass.circuits.answers import question, real_values
 from cellglass.circuits.architectures import plan_of
 from cellglass.circuits.asked import Asked, ask
-from cellglass.circuits.effects import effects
 from cellglass.circuits.genes import by_gene, integrated_gradients, occlusions, rank_genes
+from cellglass.circuits.propagation import effects
 from cellglass.errors import InputError
 from circuits.models import TARGETS, cells_of, model_of, transcoders_of
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cellglass.circuits.effects import Targets, effects, feature_targets
 from cellglass.circuits.features import replace_mlps
 from cellglass.circuits.heads import carried, head_effects, head_targets
 from cellglass.circuits.linear_map import Attend, through
+from cellglass.circuits.propagation import Targets, effects, feature_targets
 from cellglass.errors import InputError
 from circuits.networks import LAYERS, NETS, TOKENS, WIDTH, frozen, transcoders
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cellglass.circuits.build import build_graph
-from cellglass.circuits.effects import effects
 from cellglass.circuits.names import source_groups
 from cellglass.circuits.paths import path_lines, strongest_paths, total_effects
+from cellglass.circuits.propagation import effects
 from cellglass.circuits.pruning import prune
 from cellglass.errors import InputError
 from circuits.graphs import asked, built, by_hand

@@ -59,7 +59,7 @@ def test_the_table_is_over_all_pairs(kind: str) -> None:
 
 
 def test_whole_features_have_the_sum_of_their_effects_over_tokens() -> None:
-    from cellglass.circuits.effects import effects
+    from cellglass.circuits.propagation import effects
 
     one = ask(model_of("scgpt"), cells_of()[:1], transcoders_of("scgpt"), *TARGETS["scgpt"])
     found = strengths_of(one).features

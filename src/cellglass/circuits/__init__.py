@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cellglass.circuits.draw import draw_graph
     from cellglass.circuits.edges import check_edges
     from cellglass.circuits.editing import Filling, mean_activations
-    from cellglass.circuits.effects import Effects, Targets, effects, feature_targets
     from cellglass.circuits.faithfulness import faithfulness_curve, mean_curve
     from cellglass.circuits.features import Replacement, replace_mlps
     from cellglass.circuits.genes import GeneRanking, rank_genes
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.neuronpedia import write_neuronpedia
     from cellglass.circuits.pairs import PairSums, cell_pairs, feature_pairs
     from cellglass.circuits.paths import Path, path_lines, strongest_paths, total_effects
+    from cellglass.circuits.propagation import Effects, Targets, effects, feature_targets
     from cellglass.circuits.pruning import prune
     from cellglass.circuits.qk import ScorePairs, score_pairs
     from cellglass.circuits.stability import stability_of
@@ -98,7 +98,7 @@ __all__ = [
 _WHERE = {
     "Answers": "cellglass.circuits.build",
     "Asked": "cellglass.circuits.asked",
-    "Effects": "cellglass.circuits.effects",
+    "Effects": "cellglass.circuits.propagation",
     "Example": "cellglass.circuits.details",
     "Filling": "cellglass.circuits.editing",
     "GeneRanking": "cellglass.circuits.genes",
@@ -110,7 +110,7 @@ _WHERE = {
     "Question": "cellglass.circuits.answers",
     "Replacement": "cellglass.circuits.features",
     "ScorePairs": "cellglass.circuits.qk",
-    "Targets": "cellglass.circuits.effects",
+    "Targets": "cellglass.circuits.propagation",
     "Transcoders": "cellglass.circuits.transcoders",
     "ask": "cellglass.circuits.asked",
     "build_graph": "cellglass.circuits.build",
@@ -121,11 +121,11 @@ _WHERE = {
     "cost": "cellglass.circuits.build",
     "cost_of": "cellglass.circuits.tracing",
     "draw_graph": "cellglass.circuits.draw",
-    "effects": "cellglass.circuits.effects",
+    "effects": "cellglass.circuits.propagation",
     "faithfulness_curve": "cellglass.circuits.faithfulness",
     "feature_details": "cellglass.circuits.details",
     "feature_pairs": "cellglass.circuits.pairs",
-    "feature_targets": "cellglass.circuits.effects",
+    "feature_targets": "cellglass.circuits.propagation",
     "freeze": "cellglass.circuits.architectures",
     "frozen_cell": "cellglass.circuits.answers",
     "gene_table": "cellglass.circuits.tracing",

@@ -26,8 +26,8 @@ from torch import nn
 from cellglass.cells.cells import Cells
 from cellglass.circuits.architectures import freeze, plan_of
 from cellglass.circuits.build import Answers
-from cellglass.circuits.effects import Targets
 from cellglass.circuits.linear_map import Frozen
+from cellglass.circuits.propagation import Targets
 from cellglass.errors import InputError
 from cellglass.models.transformer.hooks import run
 from cellglass.models.transformer.model import TransformerModel

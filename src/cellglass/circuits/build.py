@@ -18,11 +18,11 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from cellglass.circuits.effects import Effects, Targets, effects, feature_targets
 from cellglass.circuits.features import Features, Replacement
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.influence import influence, normalised
 from cellglass.circuits.linear_map import Frozen
+from cellglass.circuits.propagation import Effects, Targets, effects, feature_targets
 from cellglass.progress import Progress, silent
 
 Array = np.ndarray[Any, Any]

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from cellglass.circuits.build import Answers
-from cellglass.circuits.effects import Effects, effects
 from cellglass.circuits.features import Replacement
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.linear_map import Frozen
+from cellglass.circuits.propagation import Effects, effects
 from cellglass.errors import InputError
 
 Array = np.ndarray[Any, Any]

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from cellglass.circuits.editing import Lazily
-from cellglass.circuits.effects import effects, feature_targets
 from cellglass.circuits.features import Replacement
 from cellglass.circuits.linear_map import Frozen, through
+from cellglass.circuits.propagation import effects, feature_targets
 from cellglass.errors import InputError
 from cellglass.seeds import generator
 

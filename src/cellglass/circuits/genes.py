@@ -26,7 +26,7 @@ import torch
 from cellglass.circuits.answers import Question, question, real_values
 from cellglass.circuits.architectures import plan_of
 from cellglass.circuits.asked import Asked
-from cellglass.circuits.effects import effects
+from cellglass.circuits.propagation import effects
 from cellglass.errors import InputError
 from cellglass.models.edits import edited_cells
 from cellglass.models.transformer.hooks import run

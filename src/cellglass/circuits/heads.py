@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cellglass.circuits.effects import Targets
 from cellglass.circuits.features import Replacement
 from cellglass.circuits.linear_map import Attend, Frozen, Mlp, back_through, through
+from cellglass.circuits.propagation import Targets
 from cellglass.circuits.stream import at, down, stream_parts
 from cellglass.errors import InputError
 

@@ -5,7 +5,7 @@ With W the weights (rows: targets) and a feature's activation v, the path s -> f
     W[f_1, s] * W[f_2, f_1] / v_1 * ... * W[answer, f_k] / v_k
 
 since a feature passes on in proportion what it is given. So all paths of a source add up to its total effect
-(`cellglass.circuits.effects`), and the paths of all tokens, errors, biases and what was left out to the answer. The
+(`cellglass.circuits.propagation`), and the paths of all tokens, errors, biases and what was left out to the answer. The
 tokens of a gene are one source. Paths are found best first: what a path can still come to is known from the strongest
 way down from each feature, so no other path is stronger than those that are returned.
 """
@@ -58,7 +58,7 @@ def total_effects(graph: Graph) -> Array:
     """Return the sums over all paths from every node to every answer, float64 (n_nodes, n_answers).
 
     Of a feature, what goes through it. In a graph with all active features and errors these are the total effects of
-    `cellglass.circuits.effects`; else what was left out ends paths.
+    `cellglass.circuits.propagation`; else what was left out ends paths.
     """
     columns, answers = graph.weights.astype(np.float64).tocsc(), graph.of_kind("answer")
     features, layer = graph.of_kind("feature"), graph.nodes["layer"].to_numpy()

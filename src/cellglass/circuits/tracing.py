@@ -1,4 +1,4 @@
-"""From a cell and a question to a graph: `trace` puts the parts of this room together, and says what it will cost first.
+"""From a cell and a question to a graph: `trace` puts the parts of this room together and knows what it will cost.
 
 What is asked, of whom, and how good the graph is stands in ``graph.about``, as plain values:
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cellglass.circuits.effects import Targets, effects, feature_targets
 from cellglass.circuits.features import replace_mlps
+from cellglass.circuits.propagation import Targets, effects, feature_targets
 from cellglass.errors import InputError
 from circuits.networks import LAYERS, NETS, TOKENS, WIDTH, frozen, transcoders
 
