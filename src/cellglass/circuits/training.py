@@ -14,7 +14,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +125,7 @@ def train_transcoders(
         cells.column(labels)
     width, layers = network.site(mlp_sites(network)[0]).width, n_layers(network)
     config = transcoder_config(width, layers, kind, latents, k, skip, crosslayer)
-    training = training or default_training(config.n_latents // (layers if crosslayer else 1))
+    training = _how(training, config, layers if crosslayer else 1)
     split = split_cells(objective, cells, n_rows, seed)
     owner = fingerprint_of(network)
     job = job_of(cells, split, [network.kind, owner, network.fingerprint(), labels, seed, dtype], config, training)
@@ -198,6 +198,17 @@ def _capture(
         objective, cells, folder / WORK / _TOKENS, rows=split.captured, dtype=dtype, seed=seed, source=job,
         progress=progress,
     )  # fmt: skip
+
+
+def _how(training: TrainConfig | None, config: SparseConfig, joint: int) -> TrainConfig:
+    """Return how to train: a transcoder of `joint` layers as one of a layer, in steps and in threads.
+
+    Its products are those of single layers, too small for the threads that its latents and widths together ask for.
+    """
+    training = training or default_training(config.n_latents // joint)
+    if joint == 1 or training.threads is not None:
+        return training
+    return replace(training, threads=training.thread_count(config.n_latents // joint, config.d_in // joint))
 
 
 def _train(
