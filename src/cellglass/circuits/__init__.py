@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.pruning import prune
     from cellglass.circuits.qk import ScorePairs, score_pairs
     from cellglass.circuits.stability import stability_of
-    from cellglass.circuits.tracing import cost_of, gene_table, trace
+    from cellglass.circuits.tracing import cost_of, gene_table, trace, write_trace
     from cellglass.circuits.training import train_transcoders
     from cellglass.circuits.transcoders import Transcoders, load_transcoders
 
@@ -93,6 +93,7 @@ __all__ = [
     "write_feature_details",
     "write_graph",
     "write_neuronpedia",
+    "write_trace",
 ]
 
 _WHERE = {
@@ -155,5 +156,6 @@ _WHERE = {
     "write_feature_details": "cellglass.circuits.details",
     "write_graph": "cellglass.circuits.json",
     "write_neuronpedia": "cellglass.circuits.neuronpedia",
+    "write_trace": "cellglass.circuits.tracing",
 }
 __getattr__, __dir__ = lazily(__name__, _WHERE)

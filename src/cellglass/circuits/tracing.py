@@ -10,7 +10,8 @@ What is asked, of whom, and how good the graph is stands in ``graph.about``, as 
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,14 +19,18 @@ import pandas as pd
 from cellglass.cells.cells import Cells
 from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.build import MEMORY, Cost, build_graph, cost
+from cellglass.circuits.draw import draw_graph
 from cellglass.circuits.genes import rank_genes
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.json import write_graph
+from cellglass.circuits.pruning import prune
 from cellglass.circuits.transcoders import Transcoders
+from cellglass.dictionaries.base import Dictionary
+from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
 from cellglass.errors import InputError
+from cellglass.files import atomic_path
 from cellglass.models.base import CellModel
 from cellglass.progress import Progress, silent
-
-log = logging.getLogger(__name__)
 
 FEATURES = 1000
 """Features of a graph, unless more are asked for."""
@@ -72,23 +77,39 @@ def trace(
     InputError
         No such cell, an answer that the model cannot give, or transcoders of another model.
     """
-    transcoders.check(model)
     asked = asked_of(model, cells, cell, transcoders, target, against)
+    return trace_asked(
+        asked, transcoders, target, against, features=features, memory=memory, delete=delete, progress=progress
+    )
+
+
+def trace_asked(
+    asked: Asked,
+    transcoders: Transcoders,
+    target: str,
+    against: str | None = None,
+    *,
+    features: int = FEATURES,
+    memory: int = MEMORY,
+    delete: bool = True,
+    progress: Progress = silent,
+) -> Graph:
+    """Return the graph of what was asked already; see `trace`."""
     columns = ("total", "direct", "deletion") if delete else ("total", "direct")
     ranking = rank_genes(asked, target, against, columns=columns)
+    cell, question = str(asked.cell.obs.index[0]), asked.question
     about: dict[str, Any] = {
         "title": f"{asked.answers.labels[0]} in {cell}",
-        "model": model.kind,
+        "model": asked.model.kind,
         "fingerprint": transcoders.fingerprint,
         "cell": cell,
-        "cells": cells.source,
+        "cells": asked.cell.source,
         "target": target,
         "against": against,
         "transcoders": {"kind": transcoders.kind, "k": transcoders.k, "latents": transcoders.n_latents,
                         "skip": transcoders.skip, "seed": transcoders.seed},
         "answer": float(asked.answers.found[0]),
     }  # fmt: skip
-    question = asked.question
     graph = build_graph(
         asked.frozen, asked.replacement, asked.answers, question.texts, question.genes, most=features, memory=memory,
         about=about, progress=progress,
@@ -102,28 +123,61 @@ def trace(
     return graph
 
 
-def cost_of(
-    model: CellModel, cells: Cells, cell: str, transcoders: Transcoders, target: str, against: str | None = None,
-    *, features: int = FEATURES, memory: int = MEMORY,
-) -> Cost:  # fmt: skip
-    """Return what `trace` would take: one pass of the model, and no walk back."""
-    transcoders.check(model)
-    asked = asked_of(model, cells, cell, transcoders, target, against)
-    return cost(asked.frozen, asked.replacement, 1, features, memory)
-
-
 def asked_of(
-    model: CellModel, cells: Cells, cell: str, transcoders: Transcoders, target: str, against: str | None
+    model: CellModel, cells: Cells, cell: str, transcoders: Transcoders, target: str, against: str | None = None
 ) -> Asked:
-    """Return one cell with what is asked of it; InputError names a cell that is not there."""
+    """Return one cell with what is asked of it; InputError names a cell, or a label, that is not there."""
+    net = transcoders.check(model)
+    _check_labels(cells, transcoders.labels, target, against)
     place = cells.obs.index.get_indexer(pd.Index([cell]))[0]
     if place < 0:
         some = ", ".join(map(str, cells.obs.index[:3]))
         raise InputError(f"{cells.source}: there is no cell {cell!r}; its cells are named as {some}, ...")
-    given = transcoders.crosslayer if transcoders.is_crosslayer else list(transcoders.dictionaries)
-    return ask(transcoders.check(model), cells[place : place + 1], given, target, against)
+    return ask(net, cells[place : place + 1], given_to(transcoders), target, against)
+
+
+def given_to(transcoders: Transcoders) -> Sequence[Dictionary] | CrossLayerTranscoder:
+    """Return what stands in the MLPs' place: one for each layer, or the one of all."""
+    return transcoders.crosslayer if transcoders.is_crosslayer else list(transcoders.dictionaries)
+
+
+def cost_of(asked: Asked, features: int = FEATURES, memory: int = MEMORY) -> Cost:
+    """Return what the graph of what was asked will take; no walk back is made for it."""
+    return cost(asked.frozen, asked.replacement, len(asked.answers.labels), features, memory)
 
 
 def gene_table(graph: Graph) -> pd.DataFrame:
     """Return the genes of a traced graph with their effects, by falling size of the total one."""
-    return pd.DataFrame(graph.about.get("genes", [])).set_index("gene")
+    return pd.DataFrame(graph.about.get("genes", []), columns=["gene", *_columns(graph)]).set_index("gene")
+
+
+def write_trace(graph: Graph, path: Path | str) -> list[Path]:
+    """Write a graph, and beside it a picture of it (pruned, ``.svg``) and its genes (``.csv``); return their paths."""
+    path = Path(path)
+    if path.suffix != ".json":
+        raise InputError(f"{path}: a graph is written as JSON; end the file's name in .json")
+    picture, genes = path.with_suffix(".svg"), path.with_suffix(".csv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_graph(graph, path)
+    draw_graph(prune(graph), picture)
+    with atomic_path(genes) as temporary:
+        gene_table(graph).to_csv(temporary)
+    return [path, picture, genes]
+
+
+def _columns(graph: Graph) -> list[str]:
+    found = graph.about.get("genes") or [{}]
+    return [name for name in found[0] if name != "gene"]
+
+
+def _check_labels(cells: Cells, column: str | None, *asked: str | None) -> None:
+    """Raise InputError for a label that no cell has; where the labels are not known, nothing is checked."""
+    if column is None or column not in cells.obs:
+        return
+    known = sorted({str(value) for value in cells.obs[column].dropna()})
+    for name in asked:
+        if name is None or name.partition(":")[0] not in ("label", name):
+            continue
+        if name.removeprefix("label:") not in known:
+            raise InputError(f"no cell has {name!r} in column {column!r}, so the model was never taught to say it; it "
+                             f"knows: {', '.join(known)}")  # fmt: skip
