@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,3 +120,13 @@ def test_curves_of_cells_have_a_mean_and_areas() -> None:
     np.testing.assert_allclose(found["span"], 1)
     assert areas(found).loc[("kept", "live"), "share"] == pytest.approx(0.45)
     assert areas(found).loc[("kept", "live"), "random"] == pytest.approx(0.1)
+
+
+def test_transcoders_that_write_nothing_are_found_out() -> None:
+    silent = [copy.deepcopy(one) for one in transcoders_of("scgpt")]
+    for one in silent:
+        one.decoder.zero_()
+    asked = ask(model_of("scgpt"), cells_of()[:1], silent, *TARGETS["scgpt"])
+    made = units(asked.replacement)
+    with pytest.raises(InputError, match="these transcoders carry nothing of it"):
+        faithfulness_curve(asked, made, np.arange(len(made)), sizes=[5])
