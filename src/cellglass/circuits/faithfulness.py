@@ -132,8 +132,10 @@ def _table(test: str, run: str, sizes: Sequence[int], share: Array, like: pd.Dat
 
 def _norm(made: Units, chosen: Array, drawn: Sequence[Array]) -> float:
     """Return the root mean square of the norms of drawn circuits over that of the chosen one; NaN of none."""
-    own = (made.norm[chosen] ** 2).sum()
-    return float(np.sqrt(np.mean([(made.norm[one] ** 2).sum() / own for one in drawn]))) if drawn else float("nan")
+    own = float((made.norm[chosen] ** 2).sum())
+    if not drawn or not own:
+        return float("nan")
+    return float(np.sqrt(np.mean([(made.norm[one] ** 2).sum() / own for one in drawn])))
 
 
 def _shared(chosen: Array, drawn: Sequence[Array]) -> float:
