@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +40,7 @@ def test_shares_are_their_formula(level: str) -> None:
             assert mine["lost", n] == pytest.approx((full - at(n, True)) / (full - nothing), abs=1e-3)
         assert mine["kept", len(made)] == pytest.approx(1, abs=1e-3)
         assert mine["lost", len(made)] == pytest.approx(1, abs=1e-3)
+        np.testing.assert_allclose(curve.loc[curve["run"] == run, "span"], full - nothing, rtol=1e-3, atol=1e-4)
         assert curve.attrs[f"{run} all"] == pytest.approx(curve.attrs["answer"], rel=1e-3, abs=1e-4)
 
 
@@ -108,10 +111,22 @@ def test_area_is_the_mean_over_log_size() -> None:
 
 def test_curves_of_cells_have_a_mean_and_areas() -> None:
     one = pd.DataFrame({"test": "kept", "run": "live", "size": [10, 100, 300], "share": [0.2, 0.6, 0.9], "random": 0.1})
-    two = one.assign(share=[0.4, 0.8, 0.9])[:2]
+    one["span"] = 3.0
+    two = one.assign(share=[0.4, 0.8, 0.9], span=-1.0)[:2]
     found = mean_curve([one, two])
     assert found["size"].tolist() == [10, 100]  # 300 is of one cell alone
-    np.testing.assert_allclose(found["share"], [0.3, 0.7])
+    np.testing.assert_allclose(found["share"], [0.25, 0.65])  # what features do in both, 3 and 1, counts
     np.testing.assert_allclose(found["sd"], np.std([0.2, 0.4], ddof=1))
-    assert areas(found).loc[("kept", "live"), "share"] == pytest.approx(0.5)
+    np.testing.assert_allclose(found["span"], 1)
+    assert areas(found).loc[("kept", "live"), "share"] == pytest.approx(0.45)
     assert areas(found).loc[("kept", "live"), "random"] == pytest.approx(0.1)
+
+
+def test_transcoders_that_write_nothing_are_found_out() -> None:
+    silent = [copy.deepcopy(one) for one in transcoders_of("scgpt")]
+    for one in silent:
+        one.decoder.zero_()
+    asked = ask(model_of("scgpt"), cells_of()[:1], silent, *TARGETS["scgpt"])
+    made = units(asked.replacement)
+    with pytest.raises(InputError, match="these transcoders carry nothing of it"):
+        faithfulness_curve(asked, made, np.arange(len(made)), sizes=[5])

@@ -31,7 +31,7 @@ def test_values_of_tokens_are_added_up_by_gene() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_way_has_every_gene_that_is_read(kind: str) -> None:
     one = asked_of(kind)
-    found = rank_genes(one, *TARGETS[kind])
+    found = rank_genes(one)
     assert list(found.effects.columns) == ["total", "direct", "integrated", "occlusion", "deletion"]
     assert set(found.effects.index) == {gene for gene in one.question.genes if gene}
     assert found.effects.drop(columns="deletion").notna().all(axis=None)
@@ -45,7 +45,7 @@ def test_every_way_has_every_gene_that_is_read(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_total_effects_are_those_of_tokens(kind: str) -> None:
     one = asked_of(kind)
-    table = rank_genes(one, *TARGETS[kind], columns=("total", "direct")).effects
+    table = rank_genes(one, columns=("total", "direct")).effects
     for column in table:
         parts = effects(one.frozen, one.replacement, one.answers.targets, total=column == "total").parts
         for gene in table.index:
@@ -116,7 +116,7 @@ def test_occlusion_is_the_answer_with_the_mean_in_the_genes_place(kind: str) -> 
 @pytest.mark.parametrize("kind", KINDS)
 def test_deletion_is_the_answer_of_the_cell_without_the_gene(kind: str) -> None:
     one = asked_of(kind)
-    table = rank_genes(one, *TARGETS[kind], columns=("deletion",)).effects
+    table = rank_genes(one, columns=("deletion",)).effects
     (own,) = real_values(one.model, [one.question])
     for gene in table.index:
         cell = cells_of()[:1]
@@ -169,9 +169,9 @@ def test_what_the_model_answers_is_read_off_its_own_pass(kind: str) -> None:
 def test_wrong_questions_are_refused() -> None:
     one = asked_of("scgpt")
     with pytest.raises(InputError, match="not ranked by luck"):
-        rank_genes(one, *TARGETS["scgpt"], columns=("luck",))
+        rank_genes(one, columns=("luck",))
     with pytest.raises(InputError, match="steps is 0"):
-        rank_genes(one, *TARGETS["scgpt"], steps=0)
+        rank_genes(one, steps=0)
     between = one.question.__class__(one.question.tokens, one.question.texts, one.question.genes, one.question.ask)
     with pytest.raises(InputError, match="about a state between layers"):
         real_values(one.model, [between])

@@ -31,6 +31,8 @@ class Asked(NamedTuple):
     replacement : Replacement
     answers : Answers
         What the frozen model is asked: one answer.
+    target, against : str, str or None
+        The question's words, in which it is asked of other cells.
     """
 
     model: TransformerModel
@@ -39,6 +41,8 @@ class Asked(NamedTuple):
     frozen: Frozen
     replacement: Replacement
     answers: Answers
+    target: str
+    against: str | None
 
 
 def ask(
@@ -65,4 +69,4 @@ def ask(
     cell = model.align(cell)
     made = question(model, cell, target, against, ties=ties)
     frozen = frozen_cell(model, made.tokens)
-    return Asked(model, cell, made, frozen, replace_mlps(frozen, transcoders), made.ask(frozen))
+    return Asked(model, cell, made, frozen, replace_mlps(frozen, transcoders), made.ask(frozen), target, against)

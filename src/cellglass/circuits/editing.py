@@ -134,13 +134,8 @@ class Written:
             kept = ~self.entries[source] if self.removed else self.entries[source]
             amount = torch.where(kept, self._values[source], 0)
             if fill.means is not None:
-                mean = fill.means[source].to(weight)
-                total = total + self._filled(source, mean) @ weight if self._is_whole else total
-                if not self._is_whole:
-                    if not self.removed:
-                        total = total + mean @ weight
-                    sign = 1 if self.removed else -1
-                    amount = amount + sign * torch.where(self.entries[source], mean[features.latent], 0)
+                everywhere, here = self._filled(source, fill.means[source].to(weight))
+                total, amount = total + everywhere @ weight, amount + here
             total = total + torch.einsum("ctk,tkd->ctd", amount, weight[features.latent])
         return total
 
@@ -148,10 +143,16 @@ class Written:
     def _is_whole(self) -> bool:
         return any(bool(one.any()) for one in self.whole)
 
-    def _filled(self, source: int, mean: Tensor) -> Tensor:
-        """Return the activation that stands for whole features at every token, (C, 1, m)."""
-        replaced = self.whole[source] if self.removed else ~self.whole[source]
-        return (replaced * mean)[:, None]
+    def _filled(self, source: int, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what stands for replaced features: at every token, (C, 1, m) or (m,), and more of active entries.
+
+        Of single nodes the mean is everywhere but at the circuit's entries; or, with the circuit removed, only there.
+        """
+        entries = torch.where(self.entries[source], mean[self.replacement.features[source].latent], 0)  # (C, t, k)
+        if self._is_whole:
+            replaced = self.whole[source] if self.removed else ~self.whole[source]
+            return (replaced * mean)[:, None], torch.zeros_like(entries)
+        return (torch.zeros_like(mean), entries) if self.removed else (mean, -entries)
 
     def _activations(self, layer: int, read: Tensor) -> Tensor:
         features = self.replacement.features[layer]

@@ -68,8 +68,8 @@ def faithfulness_curve(
         One row for each test (``kept``, ``lost``), run (``live``, ``frozen``) and size: ``share`` of the circuit;
         ``random``, ``random_sd``, ``random_low`` and ``random_high`` of the random ones (mean, sd, least and most);
         ``norm``, the norm of a random circuit over the circuit's own; ``shared``, the part of a random circuit that is
-        the circuit's: where that is large the random share is too, and says less. In ``attrs``: ``answer`` (the
-        model's own), and by run ``all`` and ``nothing``.
+        the circuit's: where that is large the random share is too, and says less; ``span``, answer(all) -
+        answer(nothing). In ``attrs``: ``answer`` (the model's own), and by run ``all`` and ``nothing``.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def faithfulness_curve(
             masks = on_masks(made, asked.replacement, circuits)
             values = answer(asked, Written(asked.frozen, asked.replacement, filling, *masks, test == "lost"))
             share = (values - nothing if test == "kept" else full - values) / (full - nothing)
-            tables.append(_table(test, run, found, share, like))
+            tables.append(_table(test, run, found, share, like).assign(span=full - nothing))
     table = pd.concat(tables, ignore_index=True)
     table.attrs = attrs
     return table
@@ -132,8 +132,10 @@ def _table(test: str, run: str, sizes: Sequence[int], share: Array, like: pd.Dat
 
 def _norm(made: Units, chosen: Array, drawn: Sequence[Array]) -> float:
     """Return the root mean square of the norms of drawn circuits over that of the chosen one; NaN of none."""
-    own = (made.norm[chosen] ** 2).sum()
-    return float(np.sqrt(np.mean([(made.norm[one] ** 2).sum() / own for one in drawn]))) if drawn else float("nan")
+    own = float((made.norm[chosen] ** 2).sum())
+    if not drawn or not own:
+        return float("nan")
+    return float(np.sqrt(np.mean([(made.norm[one] ** 2).sum() / own for one in drawn])))
 
 
 def _shared(chosen: Array, drawn: Sequence[Array]) -> float:
@@ -159,14 +161,19 @@ def area(sizes: Array, shares: Array) -> float:
 
 
 def mean_curve(curves: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the mean over cells of their curves; ``sd`` is that of the share, ``n`` the number of cells.
+    """Return the share of all cells together, by test, run and size.
 
-    Sizes that not every cell has are left out, since their mean would be of other cells.
+    Cells count by the size of their ``span``, so that shares are of the sum of what features do in all of them: a plain
+    mean would be led by the cells in which they do least. ``sd`` is that of the shares, ``n`` the number of cells.
+    Sizes that not every cell has are left out, since they would be of other cells.
     """
     if not curves:
         raise InputError("there are no curves to take the mean of; give at least one")
     joined = pd.concat(curves, ignore_index=True)
-    grouped = joined.groupby(["test", "run", "size"], sort=False)
-    table = grouped.mean(numeric_only=True)
-    table["sd"], table["n"] = grouped["share"].std(), grouped.size()
+    keys = ["test", "run", "size"]
+    by, weight = [joined[key] for key in keys], joined["span"].abs()
+    sums = joined.drop(columns=keys).mul(weight, axis=0).groupby(by, sort=False).sum()
+    table = sums.div(weight.groupby(by, sort=False).sum(), axis=0)
+    grouped = joined.groupby(keys, sort=False)
+    table["span"], table["sd"], table["n"] = grouped["span"].mean(), grouped["share"].std(), grouped.size()
     return table[table["n"] == len(curves)].reset_index()

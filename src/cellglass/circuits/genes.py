@@ -67,22 +67,13 @@ class GeneRanking(NamedTuple):
         return pd.DataFrame(self.effects.corr(method))
 
 
-def rank_genes(
-    asked: Asked,
-    target: str,
-    against: str | None = None,
-    *,
-    columns: tuple[str, ...] = COLUMNS,
-    steps: int = STEPS,
-) -> GeneRanking:
+def rank_genes(asked: Asked, *, columns: tuple[str, ...] = COLUMNS, steps: int = STEPS) -> GeneRanking:
     """Return what each gene that the model reads of a cell does to the answer.
 
     Parameters
     ----------
     asked
         The cell, and what is asked.
-    target, against
-        The question's words, to ask it of cells without a gene.
     columns
         Which ways; the first two cost one walk back each, ``integrated`` `steps` passes there and back, the others one
         pass for each gene.
@@ -104,7 +95,7 @@ def rank_genes(
         elif name == "occlusion":
             found[name] = occlusions(asked.model, asked.question)
         else:
-            found[name] = deletions(asked, target, against)
+            found[name] = deletions(asked)
     table = pd.DataFrame(found, columns=list(columns))
     table = table.iloc[np.argsort(-table[columns[0]].abs().to_numpy(), kind="stable")]
     table.index.name = "gene"
@@ -187,7 +178,7 @@ def _run(model: TransformerModel, question: Question, n: int, read: str, first: 
     return seen[read]
 
 
-def deletions(asked: Asked, target: str, against: str | None = None) -> pd.Series[Any]:
+def deletions(asked: Asked) -> pd.Series[Any]:
     """Return by gene what the real model's answer loses without it; NaN where the question cannot be asked then."""
     symbols = dict(zip(asked.question.tokens.gene.tolist(), asked.question.genes, strict=True))
     genes = np.array([gene for gene in symbols if gene >= 0], dtype=np.int64)
@@ -197,7 +188,7 @@ def deletions(asked: Asked, target: str, against: str | None = None) -> pd.Serie
     place = np.full(len(genes), -1)
     for i in range(len(genes)):
         try:
-            one = question(asked.model, cells[i : i + 1], target, against)
+            one = question(asked.model, cells[i : i + 1], asked.target, asked.against)
         except InputError:  # the gene that is asked about is the one that went
             continue
         place[i] = len(asked_of)
