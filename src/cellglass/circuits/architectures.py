@@ -5,7 +5,8 @@ first state is the sum of, and a pass through the description's own steps gives 
 and writes, and the last state, which must be the network's own. Known are
 
     GPT-NeoX     Cell2Sentence, Pythia: attention and MLP in parallel (or one after the other, as its config says)
-    Gemma 2      Cell2Sentence of that size: norms before and behind attention and MLP, capped scores, shared values
+    Gemma 2      Cell2Sentence of that size: norms before and behind attention and MLP, capped scores, shared values;
+                 the norm behind an MLP is part of it
     Llama        norms before attention and MLP, shared values
     BERT         Geneformer: norms on the stream, behind each sum
     scGPT        norms on the stream, behind each sum or, as published too, before each
@@ -355,9 +356,14 @@ def _gated(net: Any, *, sandwich: bool) -> Plan:
 
         where = f"{prefix}layers.{i}.self_attn"
         if sandwich:
+
+            def feedforward(x: Tensor, layer: Any = layer) -> Tensor:
+                """Return what is added to the stream, behind the norm: what transcoders of the site imitate."""
+                return layer.post_feedforward_layernorm(layer.mlp(x))  # type: ignore[no-any-return]
+
             steps += [
                 Attention(maps, where, _weights, layer.input_layernorm, layer.post_attention_layernorm, query_key),
-                Feedforward(layer.mlp, layer.pre_feedforward_layernorm, layer.post_feedforward_layernorm),
+                Feedforward(feedforward, layer.pre_feedforward_layernorm),
             ]
         else:
             steps += [

@@ -166,16 +166,12 @@ class Written:
 
 
 def mlp_points(model: TransformerModel) -> dict[str, Point]:
-    """Return where what each MLP reads and writes is, as `in i` and `out i`.
-
-    What an MLP writes before a norm behind it, where the site ``layers.i.mlp.out`` is behind that norm.
-    """
+    """Return where what each MLP reads and writes is, as `in i` and `out i`: the sites that transcoders are of."""
     points: dict[str, Point] = {}
     layer = 0
     while f"layers.{layer}.mlp.in" in model.points:
-        read, wrote = model.points[f"layers.{layer}.mlp.in"], model.points[f"layers.{layer}.mlp.out"]
-        points[f"in {layer}"] = read
-        points[f"out {layer}"] = Point(read.module, "out") if read.module.endswith(".mlp") else wrote
+        points[f"in {layer}"] = model.points[f"layers.{layer}.mlp.in"]
+        points[f"out {layer}"] = model.points[f"layers.{layer}.mlp.out"]
         layer += 1
     return points
 

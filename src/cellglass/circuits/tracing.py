@@ -5,7 +5,7 @@ What is asked, of whom, and how good the graph is stands in ``graph.about``, as 
     title, model, fingerprint, cell, target, against, transcoders     what was asked of what
     answer                                                            the model's own answer
     scores, bare                                                      replacement and completeness; of no feature at all
-    genes                                                             by gene: total, direct and, where asked, deletion
+    genes                                                             by gene: total, direct and, where asked, checks
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cellglass.cells.cells import Cells
 from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.build import MEMORY, Cost, build_graph, cost
 from cellglass.circuits.draw import draw_graph
-from cellglass.circuits.genes import rank_genes
+from cellglass.circuits.genes import COLUMNS, rank_genes
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import write_graph
 from cellglass.circuits.pruning import prune
@@ -68,7 +68,8 @@ def trace(
     memory
         Bytes that gradients, or rows of the graph, may take.
     delete
-        Also run the real model once for each gene that it reads of the cell, without that gene: a check of the ranking.
+        Also run the real model once for each gene that it reads of the cell, without that gene, and other checks of the
+        ranking; see `cellglass.circuits.genes`.
     progress
         Told the features that are traced.
 
@@ -78,16 +79,12 @@ def trace(
         No such cell, an answer that the model cannot give, or transcoders of another model.
     """
     asked = asked_of(model, cells, cell, transcoders, target, against)
-    return trace_asked(
-        asked, transcoders, target, against, features=features, memory=memory, delete=delete, progress=progress
-    )
+    return trace_asked(asked, transcoders, features=features, memory=memory, delete=delete, progress=progress)
 
 
 def trace_asked(
     asked: Asked,
     transcoders: Transcoders,
-    target: str,
-    against: str | None = None,
     *,
     features: int = FEATURES,
     memory: int = MEMORY,
@@ -95,8 +92,7 @@ def trace_asked(
     progress: Progress = silent,
 ) -> Graph:
     """Return the graph of what was asked already; see `trace`."""
-    columns = ("total", "direct", "deletion") if delete else ("total", "direct")
-    ranking = rank_genes(asked, target, against, columns=columns)
+    ranking = rank_genes(asked, columns=COLUMNS if delete else COLUMNS[:2])
     cell, question = str(asked.cell.obs.index[0]), asked.question
     about: dict[str, Any] = {
         "title": f"{asked.answers.labels[0]} in {cell}",
@@ -104,8 +100,8 @@ def trace_asked(
         "fingerprint": transcoders.fingerprint,
         "cell": cell,
         "cells": asked.cell.source,
-        "target": target,
-        "against": against,
+        "target": asked.target,
+        "against": asked.against,
         "transcoders": {"kind": transcoders.kind, "k": transcoders.k, "latents": transcoders.n_latents,
                         "skip": transcoders.skip, "seed": transcoders.seed},
         "answer": float(asked.answers.found[0]),

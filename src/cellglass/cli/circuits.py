@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,7 +148,7 @@ def trace(
     if not (quiet or as_json):
         typer.echo(_cost_line(cost_of(asked, features)))
     with listening(quiet=quiet or as_json) as progress:
-        graph = trace_asked(asked, made, target, against, features=features, delete=delete, progress=progress)
+        graph = trace_asked(asked, made, features=features, delete=delete, progress=progress)
         if controls:
             from cellglass.circuits.controls import control_scores
             from cellglass.circuits.tracing import given_to
@@ -159,6 +160,20 @@ def trace(
         from cellglass.circuits.neuronpedia import write_neuronpedia
 
         written.append(write_neuronpedia(graph, neuronpedia, _slug(cell), token_ids=asked.question.tokens.ids.tolist()))
+    _tell(graph, written, as_json=as_json)
+
+
+def demo(out: Path, seed: int, *, quiet: bool, as_json: bool) -> None:
+    """Make the demo's circuit and show it."""
+    from cellglass.cli.console import listening
+    from cellglass.pipeline.demo import demo_circuit
+
+    with listening(quiet=quiet or as_json) as progress:
+        graph, written = demo_circuit(out, seed, progress)
+    _tell(graph, written, as_json=as_json)
+
+
+def _tell(graph: Graph, written: Sequence[Path], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"files": [str(path) for path in written], **_json_of(graph)}, indent=1))
     else:
@@ -207,6 +222,9 @@ def _json_of(graph: Graph) -> dict[str, Any]:
     return about
 
 
+_COLUMNS = {"occlusion": "hidden", "deletion": "count 0"}
+
+
 def _show_circuit(graph: Graph) -> None:
     """Print the answer, the genes that make it, the strongest paths and how good the graph is."""
     from rich.console import Console
@@ -218,8 +236,8 @@ def _show_circuit(graph: Graph) -> None:
 
     console, about, genes = Console(), graph.about, gene_table(graph)
     console.print(f"\n{escape(about['title'])}: {about['answer']:+.3f}", style="bold", highlight=False)
-    shown = Table("gene", *(f"{name} effect" if name != "deletion" else "lost without it" for name in genes.columns),
-                  box=None, pad_edge=False, header_style="dim")  # fmt: skip
+    shown = Table("gene", *(_COLUMNS.get(name, name) for name in genes.columns), box=None, pad_edge=False,
+                  header_style="dim")  # fmt: skip
     for gene, row in genes.head(10).iterrows():
         shown.add_row(escape(str(gene)), *("" if math.isnan(value) else f"{value:+.3f}" for value in row))
     console.print(shown)
@@ -231,8 +249,8 @@ def _show_circuit(graph: Graph) -> None:
     told = "; ".join(f"{row['of']} {row['replacement']:.3f} and {row['completeness']:.3f}" for row in scores)
     console.print(f"\nReplacement and completeness: {told}.", highlight=False)
     for note in (
-        "Total: through features, patterns and norms frozen. Direct: without passing a feature. Lost without it: what "
-        "the model's answer loses if the gene's count is set to 0.",
+        "Total: through features, patterns and norms frozen. Direct: without passing a feature. Of the real model: "
+        "integrated gradients, and what the answer loses if the gene is hidden in its place, or its count set to 0.",
         "Attention patterns are frozen, so what shapes them has no part in the graph; `docs/circuits.md` says how much "
         "that hides.",
     ):
