@@ -90,5 +90,5 @@ def test_a_gene_is_no_label_and_needs_none() -> None:
 
 
 def test_transcoders_of_another_model_are_refused() -> None:
-    with pytest.raises(InputError, match="belong to another model .* load the model that they were trained for"):
+    with pytest.raises(InputError, match=r"belong to another model .* load the model that they were trained for"):
         trace(model_of("geneformer"), cells_of(), "c0", made_for("scgpt"), "CD79A")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cellglass.attribution.config import AttributionConfig
 from cellglass.errors import InputError
+from cellglass.files import atomic_path
 from cellglass.models.registry import fittable
 from cellglass.pipeline.config import CellsConfig, ModelConfig, RunConfig
 
@@ -42,11 +43,14 @@ def demo_circuit(out: Path, seed: int, progress: Progress) -> tuple[Graph, list[
     from cellglass.circuits.training import train_transcoders
 
     cells, labels = demo_cells(), LABELS[0]
-    folder, state = out / "model", out / "model.state"
+    folder, state, file = out / "model", out / "model.state", out / "cells.h5ad"
+    out.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        with atomic_path(file) as temporary:
+            cells.to_anndata().write_h5ad(temporary)
     if folder.is_dir():
         model = models.load(folder)
     else:
-        out.mkdir(parents=True, exist_ok=True)
         model = models.cell2sentence.fit(
             cells, layers=3, width=64, n_genes=60, labels=labels, seed=seed, checkpoint=state, progress=progress
         )
@@ -55,7 +59,7 @@ def demo_circuit(out: Path, seed: int, progress: Progress) -> tuple[Graph, list[
     made = train_transcoders(
         model, cells, out / "transcoders", k=8, labels=labels, n_rows=40_000, seed=seed, progress=progress
     )
-    cell = str(cells.obs.index[(cells.obs[labels] == CIRCUIT[0]).to_numpy().argmax()])
+    cell = str(cells.obs.index[cells.obs[labels] == CIRCUIT[0]][0])
     graph = trace(model, cells, cell, made, *CIRCUIT, progress=progress)
     return graph, write_trace(graph, out / "graph.json")
 
