@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from cellglass.cells import read_cells
 from cellglass.cells.cells import Cells
-from cellglass.circuits import load_transcoders
+from cellglass.circuits import load_transcoders, read_graph
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.pipeline.workspace import MODEL
 
@@ -113,3 +114,82 @@ def test_help_teaches(command) -> None:
     assert "Example" in out
     assert "--cross-layer" in out
     assert "circuits" in command("--help")[1]
+
+
+def trace(command, place, *more, model="model", cell="cell0", target="B cell"):
+    options = ("--cells", place / "my.h5ad", "--transcoders", place / "traced", "--features", "15", "--target", target)
+    return command("trace", place / model, *options, "--cell", cell, *more)
+
+
+@pytest.fixture(scope="module")
+def traced(place: Path) -> Path:
+    """Transcoders of the model."""
+    from cellglass.circuits import train_transcoders
+
+    model = Cell2SentenceModel.load(place / "model")
+    cells = read_cells(place / "my.h5ad", columns=["type"])
+    train_transcoders(model, cells, place / "traced", latents=16, k=2, labels="type", n_rows=300)
+    return place / "traced"
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_cell_and_a_question_become_a_graph_a_picture_and_genes(command, place, tmp_path) -> None:
+    more = ("--against", "T cell", "--out", tmp_path / "g.json", "--controls", "1", "--neuronpedia", tmp_path / "np")
+    status, out, err = trace(command, place, *more)
+    assert status == 0, err
+    graph = read_graph(tmp_path / "g.json")
+    assert graph.about["title"] == "B cell against T cell in cell0"
+    assert len(graph.of_kind("feature")) == 15
+    first = out.splitlines()[0]
+    assert "features are active on this cell; effects on 16 nodes in about 2 walks back" in first
+    assert f"B cell against T cell in cell0: {graph.about['answer']:+.3f}" in out
+    gene = graph.about["genes"][0]
+    row = next(line.split() for line in out.splitlines() if line.startswith(gene["gene"] + " "))
+    assert row[1:3] == [f"{gene['total']:+.3f}", f"{gene['direct']:+.3f}"]
+    assert "Strongest paths:" in out
+    for of in ("graph", "no feature at all", "random transcoders", "rewired"):
+        assert of in out.replace("\n", " ")
+    assert {row["of"] for row in graph.about["controls"]} >= {"graph", "bare", "random transcoders", "rewired"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.csv", "g.json", "g.svg", "np"]
+    assert (tmp_path / "np" / "cell0.json").is_file()
+
+
+@pytest.mark.usefixtures("traced")
+def test_json_is_for_machines_and_an_atlas_keeps_its_graphs(command, place) -> None:
+    status, out, err = trace(command, place, "--no-delete", "--json", model="atlas", target="gene:GENE1")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["files"][0] == str(place / "atlas" / "circuits" / "cell0.json")
+    assert read_graph(found["files"][0]).about["answer"] == found["answer"]
+    assert list(found["genes"][0]) == ["gene", "total", "direct"]
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (("--out", "g.txt"), "end the file's name in .json"),
+        (("--out", "g.json", "--against", "C cell"), "no cell has 'C cell' in column 'type'"),
+        (("--out", "g.json", "--cell", "nobody"), "there is no cell 'nobody'"),
+        ((), "is a model and no atlas; say with --out where"),
+        (("--out", "g.json", "--transcoders", "nowhere"), "nowhere"),
+        (("--out", "g.json", "--cells", "nowhere.h5ad"), "nowhere.h5ad"),
+    ],
+)
+def test_wrong_questions_are_one_line(more, named, command, place, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, err = trace(command, place, *more)
+    assert status == 2
+    assert named in err
+    assert err.splitlines()[-1].startswith("cellglass: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_model_alone_holds_no_cells(command, place, tmp_path) -> None:
+    options = ("--transcoders", place / "traced", "--cell", "cell0", "--target", "B cell", "--out", tmp_path / "g.json")
+    status, _, err = command("trace", place / "model", *options)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "is no atlas, so it holds no cells; give --cells" in err
+    status, _, err = command("trace", place / "atlas", *options)
+    assert "no longer keeps its cells" in err
