@@ -6,6 +6,7 @@ Blocks marked ``sh`` and ``python`` are run, in order, in a fresh folder; in all
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from cellglass.atlas import open_atlas
+from cellglass.circuits import gene_table, read_graph
 from cellglass.explorer.notes.place import open_notes
 from synthetic import make_atlas
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = ("run", "demo", "report", "info", "compare", "genesets", "explore", "export")
+COMMANDS = ("run", "demo", "report", "info", "compare", "genesets", "explore", "export", "trace")
 NOTES = ("merge", "export", "agreement")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -74,9 +76,28 @@ def test_the_commands_of_the_page_on_the_explorer_run(tmp_path: Path) -> None:
     assert "plasma cells" in (tmp_path / "notes.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
+    lines = [line for block in _blocks(ROOT / "docs" / "circuits.md", "sh") for line in block.splitlines()]
+    assert len(lines) == 2
+    for line in lines:
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert "Strongest paths:" in done.stdout
+    for name in ("demo-circuits/graph", "dendritic"):
+        graph = read_graph(tmp_path / f"{name}.json")
+        assert graph.about["scores"]["completeness"] > graph.about["bare"]["completeness"]
+        assert len(graph.of_kind("feature")) == 1000
+        assert (tmp_path / f"{name}.svg").stat().st_size > 5000
+    effects = gene_table(read_graph(tmp_path / "demo-circuits" / "graph.json"))
+    assert {"CD79A", "CD79B", "MS4A1", "HLA-DRA", "CD74", "LYZ", "CD37"} & set(effects.index[:10])
+
+
 def test_every_option_that_the_pages_name_exists() -> None:
     known: set[str] = set()
-    for command in ([], *([name] for name in COMMANDS), *(["notes", name] for name in NOTES)):
+    for command in ([], *([name] for name in COMMANDS), *(["notes", name] for name in NOTES), ["circuits", "train"]):
         shown = subprocess.run(
             [sys.executable, "-m", "cellglass", *command, "--help"], capture_output=True, text=True, check=True
         )

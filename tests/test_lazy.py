@@ -10,7 +10,10 @@ import pytest
 
 from cellglass.lazy import lazily
 
-PACKAGES = ("cellglass", "cellglass.atlas", "cellglass.explorer", "cellglass.models", "cellglass.models.scvi")
+PACKAGES = (
+    "cellglass", "cellglass.atlas", "cellglass.circuits", "cellglass.explorer", "cellglass.models",
+    "cellglass.models.scvi",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cellglass import __version__
-from cellglass.cli import explorer
+from cellglass.cli import circuits, explorer
 from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.cli.options import with_options
 from cellglass.errors import InputError
@@ -95,6 +95,10 @@ def demo(
     model: Annotated[
         str, typer.Option(help="Kind that is fitted and explained: scvi, scgpt, geneformer or cell2sentence.")
     ] = "scvi",
+    with_circuit: Annotated[
+        bool,
+        typer.Option("--circuits", help="Instead: fit a small Cell2Sentence, train its transcoders, trace one cell."),
+    ] = False,
     seed: Seed = 0,
     report: Report = True,
     quiet: Quiet = False,
@@ -104,6 +108,9 @@ def demo(
 
     Example: cellglass demo --model scgpt
     """
+    if with_circuit:
+        circuits.demo(out or Path("demo-circuits"), seed, quiet=quiet, as_json=as_json)
+        return
     from cellglass.pipeline.demo import demo_config, demo_folder
 
     _explain(None, demo_config(seed, model), out or demo_folder(model), report=report, quiet=quiet, as_json=as_json)
@@ -213,6 +220,7 @@ def genesets(
 
 
 explorer.add(app)
+circuits.add(app)
 
 
 def _explain(cells: Path | None, config: Any, out: Path, *, report: bool, quiet: bool, as_json: bool) -> None:

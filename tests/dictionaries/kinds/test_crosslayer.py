@@ -105,3 +105,15 @@ def test_a_wrong_config_is_named(options, message: str) -> None:
     right = {"d_in": LAYERS * D, "n_latents": LAYERS * M, "k": K, "n_layers": LAYERS, "d_out": LAYERS * OUT}
     with pytest.raises(InputError, match=message):
         CrossLayerConfig(**{**right, **options})
+
+
+def test_layer_after_layer_it_is_what_it_is_at_once(dictionary, x) -> None:
+    whole, codes = dictionary.decode(dictionary.encode(x)).split(OUT, dim=1), dictionary.encode(x).to_csr().toarray()
+    total = [dictionary.rest(layer).expand(30, -1) for layer in range(LAYERS)]
+    for layer in range(LAYERS):
+        own = dictionary.encode_layer(x[:, layer * D : (layer + 1) * D], layer)
+        assert own.to_csr().toarray() == pytest.approx(codes[:, layer * M : (layer + 1) * M], abs=1e-5)
+        for to, part in enumerate(dictionary.decode_layer(own, layer).split(OUT, dim=1), layer):
+            total[to] = total[to] + part
+    for found, wanted in zip(total, whole, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)

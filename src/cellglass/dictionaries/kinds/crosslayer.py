@@ -20,7 +20,7 @@ from torch import nn
 
 from cellglass.dictionaries.base import Codes
 from cellglass.dictionaries.kind import DictionaryKind
-from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary, draw, unit
+from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary, combine, draw, unit
 from cellglass.dictionaries.sparse_ops import products
 from cellglass.dictionaries.sparse_ops.losses import Losses
 from cellglass.dictionaries.sparse_ops.products import Pattern
@@ -139,6 +139,25 @@ class CrossLayerTranscoder(SparseDictionary):
             )
             out = out + self._onward(rows, layer)
         return self.centre_out + self.scale_out * out
+
+    def encode_layer(self, x: torch.Tensor, layer: int) -> Codes:
+        """Return the codes of one layer's input `x`, float32 (n, width_in); latents count within the layer."""
+        own = slice(layer * self.width_in, (layer + 1) * self.width_in)
+        u = (x - self.centre[own]) / self.scale[own]
+        s = self._latents(layer)
+        pre = torch.addmm(self.encoder_bias[s], u, self.encoder[s].T)  # (n, m)
+        value, latent = pre.topk(self.config.k, dim=1)
+        return Codes(latent, value.relu(), self.per_layer)
+
+    def decode_layer(self, codes: Codes, layer: int) -> torch.Tensor:
+        """Return what the codes of one layer add to it and all later ones, float32 (n, (L - layer) width_out)."""
+        scale = self.scale_out[layer * self.width_out :]
+        return scale * combine(codes, self.written(layer))
+
+    def rest(self, layer: int) -> torch.Tensor:
+        """Return what a layer's output is where no latent is active, float32 (width_out,)."""
+        own = slice(layer * self.width_out, (layer + 1) * self.width_out)
+        return self.centre_out[own] + self.scale_out[own] * self.bias[own]
 
     @property
     def directions(self) -> torch.Tensor:

@@ -1,0 +1,161 @@
+"""Circuits: which tokens, through which transcoder features, make an answer of a transformer, exactly."""
+
+from typing import TYPE_CHECKING
+
+from cellglass.lazy import lazily
+
+if TYPE_CHECKING:
+    from cellglass.circuits.answers import Question, frozen_cell, question
+    from cellglass.circuits.architectures import Plan, freeze
+    from cellglass.circuits.asked import Asked, ask
+    from cellglass.circuits.build import Answers, build_graph, cost
+    from cellglass.circuits.choice import ranked_units, strengths, units
+    from cellglass.circuits.controls import control_scores, random_transcoders, rewired
+    from cellglass.circuits.credit import live_strengths
+    from cellglass.circuits.details import Example, feature_details, write_feature_details
+    from cellglass.circuits.draw import draw_graph
+    from cellglass.circuits.edges import check_edges
+    from cellglass.circuits.editing import Filling, mean_activations
+    from cellglass.circuits.faithfulness import faithfulness_curve, mean_curve
+    from cellglass.circuits.features import Replacement, replace_mlps
+    from cellglass.circuits.genes import GeneRanking, rank_genes
+    from cellglass.circuits.graph import Graph
+    from cellglass.circuits.heads import HeadEffects, carried, head_effects, head_targets
+    from cellglass.circuits.json import read_graph, write_graph
+    from cellglass.circuits.neuronpedia import write_neuronpedia
+    from cellglass.circuits.pairs import PairSums, cell_pairs, feature_pairs
+    from cellglass.circuits.paths import Path, path_lines, strongest_paths, total_effects
+    from cellglass.circuits.propagation import Effects, Targets, effects, feature_targets
+    from cellglass.circuits.pruning import prune
+    from cellglass.circuits.qk import ScorePairs, score_pairs
+    from cellglass.circuits.stability import stability_of
+    from cellglass.circuits.tracing import cost_of, gene_table, trace, write_trace
+    from cellglass.circuits.training import train_transcoders
+    from cellglass.circuits.transcoders import Transcoders, load_transcoders
+
+__all__ = [
+    "Answers",
+    "Asked",
+    "Effects",
+    "Example",
+    "Filling",
+    "GeneRanking",
+    "Graph",
+    "HeadEffects",
+    "PairSums",
+    "Path",
+    "Plan",
+    "Question",
+    "Replacement",
+    "ScorePairs",
+    "Targets",
+    "Transcoders",
+    "ask",
+    "build_graph",
+    "carried",
+    "cell_pairs",
+    "check_edges",
+    "control_scores",
+    "cost",
+    "cost_of",
+    "draw_graph",
+    "effects",
+    "faithfulness_curve",
+    "feature_details",
+    "feature_pairs",
+    "feature_targets",
+    "freeze",
+    "frozen_cell",
+    "gene_table",
+    "head_effects",
+    "head_targets",
+    "live_strengths",
+    "load_transcoders",
+    "mean_activations",
+    "mean_curve",
+    "path_lines",
+    "prune",
+    "question",
+    "random_transcoders",
+    "rank_genes",
+    "ranked_units",
+    "read_graph",
+    "replace_mlps",
+    "rewired",
+    "score_pairs",
+    "stability_of",
+    "strengths",
+    "strongest_paths",
+    "total_effects",
+    "trace",
+    "train_transcoders",
+    "units",
+    "write_feature_details",
+    "write_graph",
+    "write_neuronpedia",
+    "write_trace",
+]
+
+_WHERE = {
+    "Answers": "cellglass.circuits.build",
+    "Asked": "cellglass.circuits.asked",
+    "Effects": "cellglass.circuits.propagation",
+    "Example": "cellglass.circuits.details",
+    "Filling": "cellglass.circuits.editing",
+    "GeneRanking": "cellglass.circuits.genes",
+    "Graph": "cellglass.circuits.graph",
+    "HeadEffects": "cellglass.circuits.heads",
+    "PairSums": "cellglass.circuits.pairs",
+    "Path": "cellglass.circuits.paths",
+    "Plan": "cellglass.circuits.architectures",
+    "Question": "cellglass.circuits.answers",
+    "Replacement": "cellglass.circuits.features",
+    "ScorePairs": "cellglass.circuits.qk",
+    "Targets": "cellglass.circuits.propagation",
+    "Transcoders": "cellglass.circuits.transcoders",
+    "ask": "cellglass.circuits.asked",
+    "build_graph": "cellglass.circuits.build",
+    "carried": "cellglass.circuits.heads",
+    "cell_pairs": "cellglass.circuits.pairs",
+    "check_edges": "cellglass.circuits.edges",
+    "control_scores": "cellglass.circuits.controls",
+    "cost": "cellglass.circuits.build",
+    "cost_of": "cellglass.circuits.tracing",
+    "draw_graph": "cellglass.circuits.draw",
+    "effects": "cellglass.circuits.propagation",
+    "faithfulness_curve": "cellglass.circuits.faithfulness",
+    "feature_details": "cellglass.circuits.details",
+    "feature_pairs": "cellglass.circuits.pairs",
+    "feature_targets": "cellglass.circuits.propagation",
+    "freeze": "cellglass.circuits.architectures",
+    "frozen_cell": "cellglass.circuits.answers",
+    "gene_table": "cellglass.circuits.tracing",
+    "head_effects": "cellglass.circuits.heads",
+    "head_targets": "cellglass.circuits.heads",
+    "live_strengths": "cellglass.circuits.credit",
+    "load_transcoders": "cellglass.circuits.transcoders",
+    "mean_activations": "cellglass.circuits.editing",
+    "mean_curve": "cellglass.circuits.faithfulness",
+    "path_lines": "cellglass.circuits.paths",
+    "prune": "cellglass.circuits.pruning",
+    "question": "cellglass.circuits.answers",
+    "random_transcoders": "cellglass.circuits.controls",
+    "rank_genes": "cellglass.circuits.genes",
+    "ranked_units": "cellglass.circuits.choice",
+    "read_graph": "cellglass.circuits.json",
+    "replace_mlps": "cellglass.circuits.features",
+    "rewired": "cellglass.circuits.controls",
+    "score_pairs": "cellglass.circuits.qk",
+    "stability_of": "cellglass.circuits.stability",
+    "strengths": "cellglass.circuits.choice",
+    "strongest_paths": "cellglass.circuits.paths",
+    "total_effects": "cellglass.circuits.paths",
+    "trace": "cellglass.circuits.tracing",
+    "train_transcoders": "cellglass.circuits.training",
+    "units": "cellglass.circuits.choice",
+    "write_feature_details": "cellglass.circuits.details",
+    "write_graph": "cellglass.circuits.json",
+    "write_neuronpedia": "cellglass.circuits.neuronpedia",
+    "write_trace": "cellglass.circuits.tracing",
+}
+__getattr__, __dir__ = lazily(__name__, _WHERE)

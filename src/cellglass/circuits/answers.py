@@ -1,0 +1,359 @@
+"""What can be asked of a model about one cell: labels, genes, expression, directions and concepts, as linear targets.
+
+    Cell2Sentence   label B cell      the logit of the first token in which the answers to the cell-type prompt part,
+                                      less the other answer's, or less the mean logit where there is none
+                    gene CD79A        the logit of the gene as the next word of the sentence, alike
+    scGPT           expression CD79A  what the expression head gives at the gene's token
+    Geneformer      masked CD79A      the logit of the gene at its own token, which is masked
+    each            direction         a direction at a site, at one token or at the mean of the genes' tokens
+                    concept           a latent of a dictionary at a site with one row for each cell
+
+A head that is no linear map is frozen too: its gates (LeakyReLU, GELU, sigmoid) and the scale of its norm stay at their
+values on this input, so that what the head makes of a state of zeros is a constant that can be computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cellglass.cells.cells import Cells
+from cellglass.circuits.architectures import freeze, plan_of
+from cellglass.circuits.build import Answers
+from cellglass.circuits.linear_map import Frozen
+from cellglass.circuits.propagation import Targets
+from cellglass.errors import InputError
+from cellglass.models.transformer.hooks import run
+from cellglass.models.transformer.model import TransformerModel
+from cellglass.models.transformer.tokens import Ints, TokenLists, batches_by_length
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class Question:
+    """One cell as a model reads it, and what is asked.
+
+    Attributes
+    ----------
+    tokens : TokenLists
+        Of one cell.
+    texts, genes : list of str
+        What each token says, and the symbol of its gene or "".
+    ask : callable, (Frozen) -> Answers
+    read : callable, (torch.Tensor (..., t, d)) -> torch.Tensor (...), optional
+        What the model itself answers, its head not frozen, by the last states of the cell's tokens; None where the
+        answer is of another state.
+    """
+
+    tokens: TokenLists
+    texts: list[str]
+    genes: list[str]
+    ask: Callable[[Frozen], Answers]
+    read: Callable[[Tensor], Tensor] | None = None
+
+
+def frozen_cell(model: TransformerModel, tokens: TokenLists, *, scores: bool = False) -> Frozen:
+    """Return `model` as a linear map on the one cell in `tokens`; `scores` keeps queries and keys too."""
+    batch = tokens.padded(np.arange(1), model.pad_id, model.pad_value).to(model.device)
+    return freeze(model.net, lambda: model.forward(batch), scores=scores)
+
+
+@torch.no_grad()
+def real_values(model: TransformerModel, questions: Sequence[Question]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return what the model itself answers to each question, nothing frozen, (n,); cells of like length run together.
+
+    Raises
+    ------
+    InputError
+        A question about another state than the last one.
+    """
+    found = np.full(len(questions), np.nan)
+    if not questions:
+        return found
+    readers = [_reader(one) for one in questions]
+    tokens = _together([one.tokens for one in questions])
+    last = {"last": plan_of(model.net).last}
+    for chosen in batches_by_length(tokens.lengths, model.batch_tokens):
+        batch = tokens.padded(chosen, model.pad_id, model.pad_value).to(model.device)
+        seen, _ = run(model.net, partial(model.forward, batch), last, ["last"])
+        for i, states in zip(chosen.tolist(), seen["last"], strict=True):
+            found[i] = float(readers[i](states[: tokens.lengths[i]]))
+    return found
+
+
+def _reader(one: Question) -> Callable[[Tensor], Tensor]:
+    if one.read is None:
+        raise InputError("the question is about a state between layers; ask one about what the model says")
+    return one.read
+
+
+def _together(lists: Sequence[TokenLists]) -> TokenLists:
+    """Return several cells' tokens, each list of one cell, as one."""
+    start = np.concatenate([[0], np.cumsum([len(one.ids) for one in lists])]).astype(np.int64)
+    values = [one.value for one in lists if one.value is not None]
+    return TokenLists(
+        start,
+        np.concatenate([one.ids for one in lists]),
+        np.concatenate([one.gene for one in lists]),
+        np.concatenate(values) if values else None,
+    )
+
+
+def question(
+    model: TransformerModel, cell: Cells, target: str, against: str | None = None, *, ties: Ints | None = None
+) -> Question:
+    """Return what is asked by the text `target`, as ``label:B cell`` or ``gene:CD79A``.
+
+    Parameters
+    ----------
+    model
+    cell
+        One cell, aligned to the model.
+    target
+        ``label:TEXT`` or ``gene:SYMBOL`` (Cell2Sentence), ``expression:SYMBOL`` (scGPT), ``masked:SYMBOL``
+        (Geneformer). Without a colon: a label of Cell2Sentence, a gene of the others.
+    against
+        What it is held against, of the same sort: the target is the difference of the two.
+    ties
+        Of Cell2Sentence: what decides between equal counts, one number for each of the cell's stored counts, in place
+        of the fixed order of names.
+
+    Raises
+    ------
+    InputError
+        What the model cannot say, or two answers that are the same.
+    """
+    if cell.n_cells != 1:
+        raise InputError(f"a circuit is of one cell; {cell.n_cells} were given")
+    sorts = _SORTS.get(model.kind)
+    if sorts is None:
+        raise InputError(f"circuits are of transformers ({', '.join(_SORTS)}), not of {model.kind}")
+    sort, _, text = target.partition(":")
+    if not text or sort not in {name for found in _SORTS.values() for name in found}:
+        sort, text = next(iter(sorts)), target
+    if sort not in sorts:
+        raise InputError(f"{model.kind} has no answer of the sort {sort!r}; it has: {', '.join(sorts)}")
+    other = None if against is None else against.removeprefix(f"{sort}:")
+    if other is not None and other == text:
+        raise InputError(f"the target {text!r} is held against itself; name another answer")
+    if ties is None:
+        return sorts[sort](model, cell, text, other)
+    if model.kind != "cell2sentence":
+        raise InputError(f"{model.kind} reads counts in an order of its own; only cell2sentence has ties to decide")
+    return sorts[sort](model, cell, text, other, ties)
+
+
+# -- Cell2Sentence ---------------------------------------------------------------------------------------------------
+
+
+def _label(model: Any, cell: Cells, text: str, against: str | None, ties: Ints | None = None) -> Question:
+    space = " " if model.settings.answer_space else ""
+    answers = [model.writer.answer(f"{space}{name}.") for name in (text, against) if name is not None]
+    return _next(model, model.writer.tokens(cell, "cell_type", ties=ties), answers, [text, against])
+
+
+def _next_gene(model: Any, cell: Cells, text: str, against: str | None, ties: Ints | None = None) -> Question:
+    words = [str(model.words[_gene(model, name)]) for name in (text, against) if name is not None]
+    answers = [model.writer.answer(f" {word}") for word in words]
+    return _next(model, model.writer.tokens(cell, finished=False, ties=ties), answers, [text, against])
+
+
+def _next(model: Any, tokens: TokenLists, answers: Sequence[Sequence[int]], names: Sequence[str | None]) -> Question:
+    """Ask for the first token in which the answers part; what they share is written first."""
+    shared = 0
+    if len(answers) == 2:
+        a, b = answers
+        while shared < min(len(a), len(b)) and a[shared] == b[shared]:
+            shared += 1
+        if shared == min(len(a), len(b)):
+            raise InputError(
+                f"the model writes {names[0]!r} and {names[1]!r} with the same tokens; it cannot tell them apart"
+            )
+    ids = np.concatenate([tokens.ids, np.asarray(answers[0][:shared], dtype=np.int64)])
+    gene = np.concatenate([tokens.gene, np.full(shared, -1, dtype=np.int64)])
+    tokens = TokenLists(np.array([0, len(ids)]), ids, gene)
+    which = [answer[shared] for answer in answers]
+    head = model.net.get_output_embeddings()
+
+    def row(like: Tensor) -> tuple[Tensor, Tensor]:
+        weight, bias = head.weight.to(like), getattr(head, "bias", None)
+        rest = weight.mean(0) if len(which) == 1 else weight[which[1]]
+        offset = like.new_zeros(())
+        if bias is not None:
+            offset = bias[which[0]] - (bias.mean() if len(which) == 1 else bias[which[1]])
+        return weight[which[0]] - rest, offset
+
+    def ask(frozen: Frozen) -> Answers:
+        return at_token(frozen, len(ids) - 1, *row(frozen.final), _said(names))
+
+    def read(states: Tensor) -> Tensor:
+        direction, offset = row(states)
+        return states[..., -1, :] @ direction + offset
+
+    decode = model.writer.tokenizer.decode
+    return Question(tokens, [decode([int(i)]) for i in ids], _symbols(model, gene), ask, read)
+
+
+# -- scGPT and Geneformer --------------------------------------------------------------------------------------------
+
+
+def _expression(model: Any, cell: Cells, text: str, against: str | None) -> Question:
+    tokens = model.tokenise(cell)
+    if not model.net.cfg.expression:
+        raise InputError("this scGPT has no expression head, so it gives no gene's expression")
+    places = [_place(model, tokens, name, cell) for name in (text, against) if name is not None]
+
+    def ask(frozen: Frozen) -> Answers:
+        found = [
+            _linear(partial(_frozen_expression, model.net.decoder, frozen.final[p]), frozen.final[p]) for p in places
+        ]
+        gradient = torch.zeros_like(frozen.final)
+        gradient[places[0]] += found[0][0]
+        constant = found[0][1]
+        if len(found) == 2:
+            gradient[places[1]] -= found[1][0]
+            constant = constant - found[1][1]
+        return _one(frozen, gradient, constant, _said([text, against]))
+
+    def read(states: Tensor) -> Tensor:
+        values = [model.net.decoder(states[..., place, :]) for place in places]
+        return values[0] - values[1] if len(values) == 2 else values[0]  # type: ignore[no-any-return]
+
+    return Question(tokens, *_told(model, tokens), ask, read)
+
+
+def _masked(model: Any, cell: Cells, text: str, against: str | None) -> Question:
+    tokens = model.tokenise(cell)
+    place = _place(model, tokens, text, cell)
+    ids, gene = tokens.ids.copy(), tokens.gene.copy()
+    ids[place], gene[place] = model.dictionaries.tokens["<mask>"], -1
+    wanted = [int(model._token[_gene(model, name)]) for name in (text, against) if name is not None]
+    head = model.net.get_submodule("cls.predictions")
+
+    def row(like: Tensor) -> tuple[Tensor, Tensor]:
+        weight, bias = head.decoder.weight.to(like), head.decoder.bias.to(like)
+        genes = torch.from_numpy(model._token).to(weight.device)
+        rest = (weight[genes].mean(0), bias[genes].mean()) if len(wanted) == 1 else (weight[wanted[1]], bias[wanted[1]])
+        return weight[wanted[0]] - rest[0], bias[wanted[0]] - rest[1]
+
+    def ask(frozen: Frozen) -> Answers:
+        w, b = row(frozen.final)
+        state = frozen.final[place]
+        direction, constant = _linear(lambda x: _frozen_transform(head.transform, x, state) @ w + b, state)
+        return at_token(frozen, place, direction, constant, _said([text, against]))
+
+    def read(states: Tensor) -> Tensor:
+        w, b = row(states)
+        return head.transform(states[..., place, :]) @ w + b  # type: ignore[no-any-return]
+
+    shown = TokenLists(tokens.start, ids, gene)
+    return Question(shown, *_told(model, shown), ask, read)
+
+
+def _frozen_expression(head: Any, at: Tensor, x: Tensor) -> Tensor:
+    """Return the expression head's value at `x` with its gates as they are at the state `at`."""
+
+    def three(layers: Any, x: Tensor, at: Tensor) -> Tensor:
+        for layer in layers:
+            if isinstance(layer, nn.LeakyReLU):
+                slope = torch.where(at >= 0, 1.0, layer.negative_slope).to(at)
+                x, at = x * slope, at * slope
+            else:
+                x, at = layer(x), layer(at)
+        return x[..., 0]
+
+    value = three(head.fc, x, at)
+    if head.zero_probability:
+        value = value * torch.sigmoid(head.zero_logit(at)[..., 0])
+    return value
+
+
+def _frozen_transform(transform: Any, x: Tensor, at: Tensor) -> Tensor:
+    """Return what the masked-gene head makes of `x` before its last map, its gate and its norm's scale as at `at`."""
+    inner, here = transform.dense(x), transform.dense(at)
+    gate = torch.where(here == 0, 0.5, transform.transform_act_fn(here) / here)
+    inner, here = inner * gate, here * gate
+    norm = transform.LayerNorm
+    scale = torch.rsqrt(here.var(-1, unbiased=False, keepdim=True) + norm.eps)
+    centred = inner - inner.mean(-1, keepdim=True)
+    return centred * scale * norm.weight + norm.bias  # type: ignore[no-any-return]
+
+
+_SORTS: dict[str, dict[str, Callable[..., Question]]] = {
+    "cell2sentence": {"label": _label, "gene": _next_gene},
+    "scgpt": {"expression": _expression},
+    "geneformer": {"masked": _masked},
+}
+
+
+# -- targets ---------------------------------------------------------------------------------------------------------
+
+
+def at_token(
+    frozen: Frozen, place: int, direction: Tensor, constant: Tensor, label: str, state: int | None = None
+) -> Answers:
+    """Return the response of one token's state to a direction as the answer; state None is the last one."""
+    gradient = torch.zeros_like(frozen.final)
+    gradient[place] = direction
+    return _one(frozen, gradient, constant, label, state)
+
+
+def _one(frozen: Frozen, gradient: Tensor, constant: Tensor, label: str, state: int | None = None) -> Answers:
+    place = len(frozen.steps) if state is None else state
+    targets = Targets(place, gradient[:, None], constant.reshape(1).to(gradient))
+    here = list(frozen.states(frozen.first, frozen.mlp_out))[place]
+    return Answers(targets, [label], targets.values(here).cpu().numpy(), np.ones(1))
+
+
+def _linear(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
+    """Return slope and constant of an affine function of one state."""
+    with torch.enable_grad():
+        x = at.detach().clone().requires_grad_()
+        (slope,) = torch.autograd.grad(function(x), x)
+    with torch.no_grad():
+        return slope, function(torch.zeros_like(at))
+
+
+def _said(names: Sequence[str | None]) -> str:
+    return str(names[0]) if names[1] is None else f"{names[0]} against {names[1]}"
+
+
+def _gene(model: Any, name: str) -> int:
+    """Return the position of a gene among the model's, by symbol or id."""
+    for names in (_model_symbols(model), [str(gene) for gene in model.genes]):
+        if name in names:
+            return names.index(name)
+    raise InputError(f"the {model.kind} model has no gene {name!r}; give a symbol or an id as it has them")
+
+
+def _model_symbols(model: Any) -> list[str]:
+    if model.kind == "cell2sentence":
+        return [str(symbol) for symbol in model.gene_table["symbol"]]
+    names = getattr(model, "symbols", None)
+    return [str(gene) for gene in (model.genes if names is None else names)]
+
+
+def _place(model: Any, tokens: TokenLists, name: str, cell: Cells) -> int:
+    places = np.flatnonzero(tokens.gene == _gene(model, name))
+    if not len(places):
+        raise InputError(
+            f"the model reads no token of {name!r} in cell {cell.obs.index[0]!r}: it has no count there, or is cut"
+        )
+    return int(places[0])
+
+
+def _symbols(model: Any, gene: Any) -> list[str]:
+    names = _model_symbols(model)
+    return [names[i] if i >= 0 else "" for i in gene]
+
+
+def _told(model: Any, tokens: TokenLists) -> tuple[list[str], list[str]]:
+    genes = _symbols(model, tokens.gene)
+    return [name or f"<{int(i)}>" for name, i in zip(genes, tokens.ids, strict=True)], genes

@@ -1,0 +1,72 @@
+"""One cell as it is asked about: model, question, the linear map on this input and what stands in the MLPs' place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cellglass.cells.cells import Cells
+from cellglass.circuits.answers import Question, frozen_cell, question
+from cellglass.circuits.build import Answers
+from cellglass.circuits.features import Replacement, replace_mlps
+from cellglass.circuits.linear_map import Frozen
+from cellglass.dictionaries.base import Dictionary
+from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
+from cellglass.models.transformer.model import TransformerModel
+from cellglass.models.transformer.tokens import Ints
+
+Transcoders = Sequence[Dictionary] | CrossLayerTranscoder
+
+
+class Asked(NamedTuple):
+    """What a circuit is found in, and tested on.
+
+    Attributes
+    ----------
+    model : TransformerModel
+    cell : Cells
+        One, aligned to the model.
+    question : Question
+    frozen : Frozen
+    replacement : Replacement
+    answers : Answers
+        What the frozen model is asked: one answer.
+    target, against : str, str or None
+        The question's words, in which it is asked of other cells.
+    """
+
+    model: TransformerModel
+    cell: Cells
+    question: Question
+    frozen: Frozen
+    replacement: Replacement
+    answers: Answers
+    target: str
+    against: str | None
+
+
+def ask(
+    model: TransformerModel,
+    cell: Cells,
+    transcoders: Transcoders,
+    target: str,
+    against: str | None = None,
+    *,
+    ties: Ints | None = None,
+) -> Asked:
+    """Return a cell with what is asked of it.
+
+    Parameters
+    ----------
+    model
+    cell
+        One cell.
+    transcoders
+        One for each layer, or a cross-layer one.
+    target, against, ties
+        As of `cellglass.circuits.answers.question`.
+    """
+    cell = model.align(cell)
+    made = question(model, cell, target, against, ties=ties)
+    frozen = frozen_cell(model, made.tokens)
+    return Asked(model, cell, made, frozen, replace_mlps(frozen, transcoders), made.ask(frozen), target, against)

@@ -1,0 +1,119 @@
+"""A graph folded for a picture: a feature at all tokens of a gene is one node, and so are a gene's tokens.
+
+Weights of what is folded are added up. Tokens that are of no gene fold into one column, `PROMPT`, and errors into one
+node a layer. Biases and what was left out are no nodes; what they add to each answer is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cellglass.circuits.graph import Graph
+from cellglass.circuits.influence import normalised
+from cellglass.circuits.names import feature_name
+
+Array = np.ndarray[Any, Any]
+
+PROMPT = "prompt"
+ERRORS = "errors"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One node of the folded graph.
+
+    Attributes
+    ----------
+    kind : str
+        ``"feature"``, ``"token"``, ``"error"`` or ``"answer"``.
+    layer : int
+        -1 of tokens.
+    column : str
+        A gene, `PROMPT` or `ERRORS`; "" of answers.
+    is_gene : bool
+        Whether the column is a gene's; a gene may be called as another column is.
+    label : str
+    members : tuple of int
+        Nodes of the graph.
+    """
+
+    kind: str
+    layer: int
+    column: str
+    is_gene: bool
+    label: str
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A folded graph.
+
+    Attributes
+    ----------
+    nodes : list of Fold
+        Features by layer, tokens by place, errors, answers.
+    weights : numpy.ndarray, (n, n)
+        ``weights[target, source]``.
+    influence : numpy.ndarray, (n,)
+        Of all members.
+    constants : numpy.ndarray, (n_answers, 2)
+        What biases, and what was left out, add to each answer.
+    """
+
+    nodes: list[Fold]
+    weights: Array
+    influence: Array
+    constants: Array
+
+    def edge_influence(self) -> Array:
+        """Return how much each edge matters to the answers, (n, n), as pruning scores it."""
+        weight = np.array([1.0 if node.kind == "answer" else 0.0 for node in self.nodes])
+        return np.asarray(normalised(self.weights) * (self.influence + weight / max(1.0, weight.sum()))[:, None])
+
+
+def fold(graph: Graph) -> Folded:
+    """Return the folded graph."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for kind in ("feature", "token", "error", "answer"):
+        for node in graph.of_kind(kind).tolist():
+            groups.setdefault((kind, *_key(graph, kind, node)), []).append(node)
+    nodes = [_fold(graph, key, members) for key, members in groups.items()]
+    row = np.repeat(np.arange(len(nodes)), [len(node.members) for node in nodes])
+    column = np.array([member for node in nodes for member in node.members], dtype=np.int64)
+    among = sp.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(nodes), len(graph.nodes)))
+    answers = graph.weights[graph.of_kind("answer")].astype(np.float64)
+    told = [np.asarray(answers[:, graph.of_kind(kind)].sum(axis=1)).ravel() for kind in ("bias", "rest")]
+    weights = (among @ graph.weights.astype(np.float64) @ among.T).toarray()
+    return Folded(nodes, weights, among @ graph.influence(), np.stack(told, axis=1))
+
+
+def _key(graph: Graph, kind: str, node: int) -> tuple[Any, ...]:
+    layer, place, feature = (int(graph.nodes[name].iloc[node]) for name in ("layer", "position", "feature"))
+    if kind == "answer":
+        return (node,)
+    if kind == "error":
+        return (layer,)
+    gene = graph.genes[place]
+    column = (bool(gene), gene or PROMPT)
+    return column if kind == "token" else (layer, feature, *column)
+
+
+def _fold(graph: Graph, key: Sequence[Any], members: list[int]) -> Fold:
+    kind = str(key[0])
+    if kind == "answer":
+        layer, label = (graph.nodes[name].iloc[members[0]] for name in ("layer", "label"))
+        return Fold(kind, int(layer), "", False, str(label), tuple(members))
+    if kind == "error":
+        return Fold(kind, int(key[1]), ERRORS, False, f"error L{key[1]}", tuple(members))
+    is_gene, column = bool(key[-2]), str(key[-1])
+    if kind == "token":
+        prompt = f"{PROMPT}: {len(members)} token" + "s" * (len(members) > 1)
+        return Fold(kind, -1, column, is_gene, column if is_gene else prompt, tuple(members))
+    many = f" ×{len(members)}" if len(members) > 1 else ""
+    return Fold(kind, int(key[1]), column, is_gene, feature_name(int(key[1]), int(key[2])) + many, tuple(members))

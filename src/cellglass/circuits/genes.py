@@ -1,0 +1,199 @@
+r"""Ranks the genes of a cell by what they do to an answer, in five ways that stand side by side.
+
+    total        effect of the gene's tokens through features and attention, patterns and norms frozen: one walk back
+    direct       the same without passing a feature
+    integrated   integrated gradients of the real model along the states that the first layer is given,
+                     (x - r) . mean over a in (0, 1) of d answer(r + a (x - r)) / dx
+                 from a reference r, the mean state of the cell's gene tokens; other tokens stay (Sundararajan et al.
+                 2017, arXiv 1703.01365). Over all genes they add up to answer(x) - answer(r), up to the gap
+    occlusion    answer(x) - answer(x with the gene's states at r): the real model, every other token in its place
+    deletion     answer(cell) - answer(cell whose count of the gene is 0): tokens are made anew, the real model runs
+
+All are positive where the gene speaks for the answer. A gene's tokens are added up. Deletion moves what stands behind
+the gene, and of a longer list lets another gene in: it is a check of the others, and not the truth. Where it agrees no
+better with occlusion than the effects do with either, the model has no finer ranking than that.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cellglass.circuits.answers import Question, question, real_values
+from cellglass.circuits.architectures import plan_of
+from cellglass.circuits.asked import Asked
+from cellglass.circuits.propagation import effects
+from cellglass.errors import InputError
+from cellglass.models.edits import edited_cells
+from cellglass.models.transformer.hooks import run
+from cellglass.models.transformer.model import TransformerModel
+
+Tensor = torch.Tensor
+Array = np.ndarray[Any, Any]
+
+COLUMNS = ("total", "direct", "integrated", "occlusion", "deletion")
+STEPS = 32
+
+
+class GeneRanking(NamedTuple):
+    """The genes of a cell and what they do to an answer.
+
+    Attributes
+    ----------
+    effects : pandas.DataFrame
+        Index: gene symbols by falling size of the first column; columns ``total``, ``direct``, ``integrated``,
+        ``occlusion`` and ``deletion``, those that were asked for. NaN of a deletion after which the question cannot be
+        asked.
+    answer : float
+        What the real model answers.
+    gap : float
+        Integrated gradients' sum less the change of the answer that they are to add up to, over that change; NaN
+        without them.
+    """
+
+    effects: pd.DataFrame
+    answer: float
+    gap: float
+
+    def agreement(self, method: Literal["spearman", "pearson"] = "spearman") -> pd.DataFrame:
+        """Return the correlation between the columns, over genes that both have.
+
+        Spearman's weighs the many genes that do next to nothing like the few that matter; Pearson's is of the few.
+        """
+        return pd.DataFrame(self.effects.corr(method))
+
+
+def rank_genes(asked: Asked, *, columns: tuple[str, ...] = COLUMNS, steps: int = STEPS) -> GeneRanking:
+    """Return what each gene that the model reads of a cell does to the answer.
+
+    Parameters
+    ----------
+    asked
+        The cell, and what is asked.
+    columns
+        Which ways; the first two cost one walk back each, ``integrated`` `steps` passes there and back, the others one
+        pass for each gene.
+    steps
+        Of integrated gradients.
+    """
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown or not columns:
+        raise InputError(f"genes are not ranked by {', '.join(unknown) or 'nothing'}; choose of {', '.join(COLUMNS)}")
+    genes = asked.question.genes
+    found: dict[str, pd.Series[Any]] = {}
+    gap = float("nan")
+    for name in columns:
+        if name in ("total", "direct"):
+            found[name] = by_gene(token_effects(asked, total=name == "total"), genes)
+        elif name == "integrated":
+            values, gap = integrated_gradients(asked.model, asked.question, steps)
+            found[name] = by_gene(values, genes)
+        elif name == "occlusion":
+            found[name] = occlusions(asked.model, asked.question)
+        else:
+            found[name] = deletions(asked)
+    table = pd.DataFrame(found, columns=list(columns))
+    table = table.iloc[np.argsort(-table[columns[0]].abs().to_numpy(), kind="stable")]
+    table.index.name = "gene"
+    return GeneRanking(table, float(real_values(asked.model, [asked.question])[0]), gap)
+
+
+def token_effects(asked: Asked, *, total: bool = True) -> Array:
+    """Return the effect of each token on the first answer, float64 (t,); parts that are the same in all cells not."""
+    found = effects(asked.frozen, asked.replacement, asked.answers.targets, total=total)
+    parts = [part[:, 0] for name, part in found.parts.items() if name not in asked.frozen.constant]
+    return np.asarray(torch.stack(parts).sum(0).cpu().numpy(), dtype=np.float64)
+
+
+def by_gene(values: Array, genes: list[str]) -> pd.Series[Any]:
+    """Return values of tokens, (t,), added up by gene; tokens of no gene are left out."""
+    names = np.asarray(genes, dtype=object)
+    kept = names != ""
+    return pd.Series(values[kept]).groupby(names[kept], sort=False).sum()
+
+
+def integrated_gradients(model: TransformerModel, question: Question, steps: int = STEPS) -> tuple[Array, float]:
+    """Return integrated gradients of each token, float64 (t,), and the gap; see the module.
+
+    The integral is a sum over the middles of `steps` equal parts.
+    """
+    if question.read is None:
+        raise InputError("the question is about a state between layers; ask one about what the model says")
+    if steps < 1:
+        raise InputError(f"steps is {steps}; it must be at least 1")
+    own, reference = _reference(model, question)
+    step = own - reference
+    at = (torch.arange(steps, device=own.device).to(own) + 0.5) / steps
+    gradient = torch.zeros_like(own)
+    for some in torch.split(at, max(1, model.batch_tokens // len(own))):
+        with torch.enable_grad():
+            x = (reference + some[:, None, None] * step).requires_grad_()
+            answer = question.read(_run(model, question, len(x), "last", x)).sum()
+            gradient += torch.autograd.grad(answer, x)[0].sum(0)
+    values = ((gradient / steps) * step).sum(1).cpu().numpy().astype(np.float64)
+    with torch.no_grad():
+        ends = question.read(_run(model, question, 2, "last", torch.stack([reference, own])))
+    change = float(ends[1] - ends[0])
+    return values, (float(values.sum()) - change) / change if change else float("nan")
+
+
+def _reference(model: TransformerModel, question: Question) -> tuple[Tensor, Tensor]:
+    """Return what the first layer is given, and the same with the mean at the gene tokens, each (t, d)."""
+    with torch.no_grad():
+        own = _run(model, question, 1, "embed")[0]
+    moved = torch.tensor([gene != "" for gene in question.genes], device=own.device)
+    if not bool(moved.any()):
+        raise InputError("the model reads no gene of this cell; there is nothing to rank")
+    return own, torch.where(moved[:, None], own[moved].mean(0), own)
+
+
+@torch.no_grad()
+def occlusions(model: TransformerModel, question: Question) -> pd.Series[Any]:
+    """Return by gene what the real model's answer loses with the gene's states at the reference."""
+    if question.read is None:
+        raise InputError("the question is about a state between layers; ask one about what the model says")
+    own, reference = _reference(model, question)
+    names = [gene for gene in dict.fromkeys(question.genes) if gene]
+    answers = [question.read(_run(model, question, 1, "last", own[None]))]
+    each = max(1, model.batch_tokens // len(own))
+    for i in range(0, len(names), each):
+        some = names[i : i + each]
+        hidden = torch.tensor([[gene == name for gene in question.genes] for name in some], device=own.device)
+        states = torch.where(hidden[..., None], reference, own)
+        answers.append(question.read(_run(model, question, len(some), "last", states)))
+    values = torch.cat(answers).cpu().numpy().astype(np.float64)
+    return pd.Series(values[0] - values[1:], index=names)
+
+
+def _run(model: TransformerModel, question: Question, n: int, read: str, first: Tensor | None = None) -> Tensor:
+    """Return what stands at a point in n copies of the cell, with `first`, (n, t, d), given to the first layer."""
+    points = {**model.points, "last": plan_of(model.net).last}
+    batch = question.tokens.padded(np.zeros(n, dtype=np.int64), model.pad_id, model.pad_value).to(model.device)
+    edits = None if first is None else {"embed": lambda _x: first}
+    seen, _ = run(model.net, partial(model.forward, batch), points, [read], edits)
+    return seen[read]
+
+
+def deletions(asked: Asked) -> pd.Series[Any]:
+    """Return by gene what the real model's answer loses without it; NaN where the question cannot be asked then."""
+    symbols = dict(zip(asked.question.tokens.gene.tolist(), asked.question.genes, strict=True))
+    genes = np.array([gene for gene in symbols if gene >= 0], dtype=np.int64)
+    zeros = np.zeros(len(genes), dtype=np.int64)
+    cells = edited_cells(asked.cell, zeros, genes, zeros.astype(np.float32))
+    asked_of: list[Question] = [asked.question]
+    place = np.full(len(genes), -1)
+    for i in range(len(genes)):
+        try:
+            one = question(asked.model, cells[i : i + 1], asked.target, asked.against)
+        except InputError:  # the gene that is asked about is the one that went
+            continue
+        place[i] = len(asked_of)
+        asked_of.append(one)
+    values = real_values(asked.model, asked_of)
+    lost = np.where(place >= 0, values[0] - values[place], np.nan)
+    found = pd.Series(lost, index=[symbols[int(gene)] for gene in genes])
+    return found.groupby(level=0, sort=False).sum(min_count=1)

@@ -1,0 +1,155 @@
+"""What of a folded graph a picture shows, and where it stands: layers upward, genes across, the prompt beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cellglass.circuits.folding import ERRORS, Fold, Folded
+
+NODE, EDGE, TEXT = 22.0, 14.0, 18
+"""How high a node is, the margin, and how many characters of a name are shown."""
+_STEP, _GAP, _LEFT, _TOP, _LEAST = 30, 96, 84, 66.0, 620.0
+_ACROSS = 8
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node and where it stands, in pixels; y is its upper edge."""
+
+    node: Fold
+    x: float
+    y: float
+    width: float
+
+
+class Layout(NamedTuple):
+    """Boxes by node, the width and the bottom of what is drawn, and rows with name, top and bottom."""
+
+    boxes: dict[int, Box]
+    width: float
+    bottom: float
+    rows: list[tuple[str, float, float]]
+
+
+def shown_nodes(folded: Folded, features: int, genes: int) -> list[int]:
+    """Return the nodes that are drawn: features and genes of most influence, and all else."""
+    order = np.argsort(-folded.influence, kind="stable").tolist()
+    nodes = folded.nodes
+    some = [i for i in order if nodes[i].kind == "feature"][:features]
+    above = {nodes[i].column for i in some if nodes[i].is_gene}
+    of_genes = [i for i in order if nodes[i].kind == "token" and nodes[i].is_gene]
+    of_genes.sort(key=lambda i: nodes[i].column not in above)  # those that features stand above come first
+    taken = {nodes[i].column for i in of_genes[:genes]}
+    some = [i for i in some if not nodes[i].is_gene or nodes[i].column in taken]
+    others = [
+        i for i in order if nodes[i].kind in ("error", "answer") or (nodes[i].kind == "token" and not nodes[i].is_gene)
+    ]
+    return sorted([*some, *of_genes[:genes], *others])
+
+
+def shown_edges(folded: Folded, shown: Sequence[int], most: int) -> list[tuple[int, int, float]]:
+    """Return source, target and weight of the edges that are drawn, the thin ones first.
+
+    The strongest into and out of each node are drawn before others, so that none stands alone.
+    """
+    score = np.zeros_like(folded.weights)
+    here = np.ix_(shown, shown)
+    score[here] = folded.edge_influence()[here]
+    first = (score == score.max(axis=0, keepdims=True)) | (score == score.max(axis=1, keepdims=True))
+    target, source = np.nonzero(score)
+    order = np.lexsort((-score[target, source], ~first[target, source]))[:most]
+    found = [(int(source[i]), int(target[i]), float(folded.weights[target[i], source[i]])) for i in order]
+    return sorted(found, key=lambda edge: (abs(edge[2]), edge[:2]))
+
+
+def text_width(text: str, size: float = 12) -> float:
+    """Return about how wide a text is."""
+    return size * sum(
+        1.0
+        if ord(c) > 0x2E80
+        else 0.3
+        if c in "iljtf.,:;|!'()[] /"
+        else 0.85
+        if c in "MWmw@%"
+        else 0.7
+        if c.isupper()
+        else 0.57
+        for c in text
+    )
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text in one line, with … where it is longer than `most`."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def place(folded: Folded, shown: Sequence[int]) -> Layout:
+    """Return where the nodes that are shown stand."""
+    nodes = folded.nodes
+    cells: dict[tuple[str, bool, int], list[int]] = {}
+    for i in shown:
+        if nodes[i].kind != "answer":
+            cells.setdefault((nodes[i].column, nodes[i].is_gene, nodes[i].layer), []).append(i)
+    wide = max([text_width(nodes[i].label) + 14 for i in shown if nodes[i].kind != "token"
+                and nodes[i].kind != "answer"], default=50)  # fmt: skip
+    left, right = _spans(folded, _columns(folded, shown), cells, wide)
+    answers = [i for i in shown if nodes[i].kind == "answer"]
+    widths = [text_width(cut(nodes[i].label, 60), 13) + 22 for i in answers]
+    width = max(right + EDGE, sum(widths) + 12 * len(answers) + _LEFT, _LEAST)
+    boxes: dict[int, Box] = {}
+    at = _LEFT + (width - _LEFT - sum(widths) - 12 * (len(answers) - 1)) / 2
+    for i, each in zip(answers, widths, strict=True):
+        boxes[i] = Box(nodes[i], at, _TOP, each)
+        at += each + 12
+    rows, y = [("answer", _TOP, _TOP + _STEP)], _TOP + _STEP + _GAP
+    for layer in sorted({key[2] for key in cells}, reverse=True):
+        here = {key[:2]: some for key, some in cells.items() if key[2] == layer}
+        deep = max(-(-len(some) // _ACROSS) for some in here.values())
+        for column, some in here.items():
+            boxes |= _cell(folded, some, left[column], wide, y + (deep - 1) * _STEP)
+        rows.append((f"layer {layer}" if layer >= 0 else "input", y, y + deep * _STEP))
+        y += deep * _STEP + _GAP
+    return Layout(boxes, width, y - _GAP, rows)
+
+
+def _spans(
+    folded: Folded, columns: Sequence[tuple[str, bool]], cells: dict[tuple[str, bool, int], list[int]], wide: float
+) -> tuple[dict[tuple[str, bool], tuple[float, float]], float]:
+    """Return where each column begins and how wide it is, and where the last one ends."""
+    found, x = {}, float(_LEFT)
+    for column in columns:
+        inside = [some for key, some in cells.items() if key[:2] == column]
+        across = max([min(len(some), _ACROSS) for some in inside if folded.nodes[some[0]].kind != "token"], default=0)
+        name = max(text_width(cut(folded.nodes[some[0]].label, TEXT)) + 14 for some in inside)
+        width = max(across * (wide + 6) - 6, name)
+        found[column] = (x, width)
+        x += width + EDGE
+    return found, x - EDGE
+
+
+def _cell(folded: Folded, some: Sequence[int], span: tuple[float, float], wide: float, y: float) -> dict[int, Box]:
+    """Return the boxes of one layer in one column; the lowest row stands at `y`."""
+    start, width = span
+    found = {}
+    for k, i in enumerate(some):
+        row, along = divmod(k, _ACROSS)
+        number = min(len(some) - row * _ACROSS, _ACROSS)
+        each = width if folded.nodes[i].kind == "token" else wide
+        first = start + (width - number * (each + 6) + 6) / 2
+        found[i] = Box(folded.nodes[i], first + along * (each + 6), y - row * _STEP, each)
+    return found
+
+
+def _columns(folded: Folded, shown: Sequence[int]) -> list[tuple[str, bool]]:
+    """Return genes in their order, then the prompt, then errors."""
+    nodes = folded.nodes
+    genes = [(nodes[i].members[0], nodes[i].column) for i in shown if nodes[i].kind == "token" and nodes[i].is_gene]
+    others = sorted(
+        {nodes[i].column for i in shown if not nodes[i].is_gene and nodes[i].column}, key=lambda c: c == ERRORS
+    )
+    return [*((column, True) for _, column in sorted(genes)), *((column, False) for column in others)]

@@ -1,0 +1,179 @@
+"""From a cell and a question to a graph: `trace` puts the parts of this room together and knows what it will cost.
+
+What is asked, of whom, and how good the graph is stands in ``graph.about``, as plain values:
+
+    title, model, fingerprint, cell, target, against, transcoders     what was asked of what
+    answer                                                            the model's own answer
+    scores, bare                                                      replacement and completeness; of no feature at all
+    genes                                                             by gene: total, direct and, where asked, checks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cellglass.cells.cells import Cells
+from cellglass.circuits.asked import Asked, ask
+from cellglass.circuits.build import MEMORY, Cost, build_graph, cost
+from cellglass.circuits.draw import draw_graph
+from cellglass.circuits.genes import COLUMNS, rank_genes
+from cellglass.circuits.graph import Graph
+from cellglass.circuits.json import write_graph
+from cellglass.circuits.pruning import prune
+from cellglass.circuits.transcoders import Transcoders
+from cellglass.dictionaries.base import Dictionary
+from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
+from cellglass.errors import InputError
+from cellglass.files import atomic_path
+from cellglass.models.base import CellModel
+from cellglass.progress import Progress, silent
+
+FEATURES = 1000
+"""Features of a graph, unless more are asked for."""
+
+
+def trace(
+    model: CellModel,
+    cells: Cells,
+    cell: str,
+    transcoders: Transcoders,
+    target: str,
+    against: str | None = None,
+    *,
+    features: int = FEATURES,
+    memory: int = MEMORY,
+    delete: bool = True,
+    progress: Progress = silent,
+) -> Graph:
+    """Return the graph of what makes an answer of a transformer about one cell.
+
+    Parameters
+    ----------
+    model
+        A Cell2Sentence, scGPT or Geneformer.
+    cells
+        With raw counts.
+    cell
+        Name of the cell.
+    transcoders
+        Of this model; see `cellglass.circuits.train_transcoders`.
+    target, against
+        What is asked, and what it is held against; see `cellglass.circuits.question`.
+    features
+        Most features of the graph: those of highest influence on the answer.
+    memory
+        Bytes that gradients, or rows of the graph, may take.
+    delete
+        Also run the real model once for each gene that it reads of the cell, without that gene, and other checks of the
+        ranking; see `cellglass.circuits.genes`.
+    progress
+        Told the features that are traced.
+
+    Raises
+    ------
+    InputError
+        No such cell, an answer that the model cannot give, or transcoders of another model.
+    """
+    asked = asked_of(model, cells, cell, transcoders, target, against)
+    return trace_asked(asked, transcoders, features=features, memory=memory, delete=delete, progress=progress)
+
+
+def trace_asked(
+    asked: Asked,
+    transcoders: Transcoders,
+    *,
+    features: int = FEATURES,
+    memory: int = MEMORY,
+    delete: bool = True,
+    progress: Progress = silent,
+) -> Graph:
+    """Return the graph of what was asked already; see `trace`."""
+    ranking = rank_genes(asked, columns=COLUMNS if delete else COLUMNS[:2])
+    cell, question = str(asked.cell.obs.index[0]), asked.question
+    about: dict[str, Any] = {
+        "title": f"{asked.answers.labels[0]} in {cell}",
+        "model": asked.model.kind,
+        "fingerprint": transcoders.fingerprint,
+        "cell": cell,
+        "cells": asked.cell.source,
+        "target": asked.target,
+        "against": asked.against,
+        "transcoders": {"kind": transcoders.kind, "k": transcoders.k, "latents": transcoders.n_latents,
+                        "skip": transcoders.skip, "seed": transcoders.seed},
+        "answer": float(asked.answers.found[0]),
+    }  # fmt: skip
+    graph = build_graph(
+        asked.frozen, asked.replacement, asked.answers, question.texts, question.genes, most=features, memory=memory,
+        about=about, progress=progress,
+    )  # fmt: skip
+    about["scores"] = graph.scores()._asdict()
+    about["bare"] = graph.bare().scores()._asdict()
+    about["genes"] = [
+        {"gene": gene, **{name: None if pd.isna(value) else float(value) for name, value in row.items()}}
+        for gene, row in ranking.effects.to_dict(orient="index").items()
+    ]
+    return graph
+
+
+def asked_of(
+    model: CellModel, cells: Cells, cell: str, transcoders: Transcoders, target: str, against: str | None = None
+) -> Asked:
+    """Return one cell with what is asked of it; InputError names a cell, or a label, that is not there."""
+    net = transcoders.check(model)
+    _check_labels(cells, transcoders.labels, target, against)
+    place = cells.obs.index.get_indexer(pd.Index([cell]))[0]
+    if place < 0:
+        some = ", ".join(map(str, cells.obs.index[:3]))
+        raise InputError(f"{cells.source}: there is no cell {cell!r}; its cells are named as {some}, ...")
+    return ask(net, cells[place : place + 1], given_to(transcoders), target, against)
+
+
+def given_to(transcoders: Transcoders) -> Sequence[Dictionary] | CrossLayerTranscoder:
+    """Return what stands in the MLPs' place: one for each layer, or the one of all."""
+    return transcoders.crosslayer if transcoders.is_crosslayer else list(transcoders.dictionaries)
+
+
+def cost_of(asked: Asked, features: int = FEATURES, memory: int = MEMORY) -> Cost:
+    """Return what the graph of what was asked will take; no walk back is made for it."""
+    return cost(asked.frozen, asked.replacement, len(asked.answers.labels), features, memory)
+
+
+def gene_table(graph: Graph) -> pd.DataFrame:
+    """Return the genes of a traced graph with their effects, by falling size of the total one."""
+    return pd.DataFrame(graph.about.get("genes", []), columns=["gene", *_columns(graph)]).set_index("gene")
+
+
+def write_trace(graph: Graph, path: Path | str) -> list[Path]:
+    """Write a graph, and beside it a picture of it (pruned, ``.svg``) and its genes (``.csv``); return their paths."""
+    path = Path(path)
+    if path.suffix != ".json":
+        raise InputError(f"{path}: a graph is written as JSON; end the file's name in .json")
+    picture, genes = path.with_suffix(".svg"), path.with_suffix(".csv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_graph(graph, path)
+    draw_graph(prune(graph), picture)
+    with atomic_path(genes) as temporary:
+        gene_table(graph).to_csv(temporary)
+    return [path, picture, genes]
+
+
+def _columns(graph: Graph) -> list[str]:
+    found = graph.about.get("genes") or [{}]
+    return [name for name in found[0] if name != "gene"]
+
+
+def _check_labels(cells: Cells, column: str | None, *asked: str | None) -> None:
+    """Raise InputError for a label that no cell has; where the labels are not known, nothing is checked."""
+    if column is None or column not in cells.obs:
+        return
+    known = sorted({str(value) for value in cells.obs[column].dropna()})
+    for name in asked:
+        if name is None or name.partition(":")[0] not in ("label", name):
+            continue
+        if name.removeprefix("label:") not in known:
+            raise InputError(f"no cell has {name!r} in column {column!r}, so the model was never taught to say it; it "
+                             f"knows: {', '.join(known)}")  # fmt: skip

@@ -1,0 +1,24 @@
+"""Names of nodes: no two tokens alike, all tokens of a gene one source."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cellglass.circuits.names import feature_name, source_groups, token_names
+from circuits.graphs import built, by_hand
+
+
+def test_a_gene_names_its_only_token_and_others_have_their_place() -> None:
+    graph = built(tokens=6)
+    assert token_names(graph) == ["List", "of", "CD (token 3)", "79A (token 4)", "MS4A1", "NKG7"]
+    twice = replace(by_hand(), tokens=[" ", " "], genes=["", ""])
+    assert token_names(twice) == ["' ' (token 1)", "' ' (token 2)"]
+    assert feature_name(2, 153) == "L2/153"
+
+
+def test_all_tokens_of_a_gene_are_one_source() -> None:
+    graph = built(tokens=6)
+    found = source_groups(graph)
+    assert list(found) == ["List", "of", "CD79A", "MS4A1", "NKG7"]
+    assert found["CD79A"] == graph.of_kind("token")[[2, 3]].tolist()
+    assert sorted(node for nodes in found.values() for node in nodes) == graph.of_kind("token").tolist()

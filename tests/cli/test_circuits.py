@@ -1,0 +1,195 @@
+"""The commands of circuits, from a model and a file to transcoders and a table; wrong use in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from cellglass.cells import read_cells
+from cellglass.cells.cells import Cells
+from cellglass.circuits import load_transcoders, read_graph
+from cellglass.models.cell2sentence.model import Cell2SentenceModel
+from cellglass.pipeline.workspace import MODEL
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of cells, a model, an atlas with that model, and one without."""
+    folder = tmp_path_factory.mktemp("circuits")
+    rng = np.random.default_rng(0)
+    kind = np.arange(30) % 2
+    counts = rng.poisson(np.where(np.arange(12) % 2 == kind[:, None], 2.0, 0.3)).astype(np.float32)
+    counts[:, 0] += 1
+    genes = pd.DataFrame({"symbol": [f"GENE{i}" for i in range(12)]}, index=[f"GENE{i}" for i in range(12)])
+    obs = pd.DataFrame({"type": np.where(kind, "B cell", "T cell")}, index=[f"cell{i}" for i in range(30)])
+    cells = Cells(sp.csr_matrix(counts), genes, obs)
+    cells.to_anndata().write_h5ad(folder / "my.h5ad")
+    model = Cell2SentenceModel.fit(
+        cells, layers=2, width=16, heads=2, epochs=1, labels="type", n_genes=8, vocabulary=300
+    )
+    model.save(folder / "model")
+    for atlas in ("atlas", "bare"):
+        (folder / atlas).mkdir()
+        (folder / atlas / "manifest.json").write_text(json.dumps({"schema_version": 1, "stages": {}}))
+    model.save(folder / "atlas" / MODEL)
+    return folder
+
+
+def train(command, place, out, *more, model="model"):
+    options = ("--cells", place / "my.h5ad", "--out", out, "--latents", "16", "--k", "2", "--rows", "300")
+    return command("circuits", "train", place / model, *options, *more)
+
+
+def test_a_model_and_a_file_become_transcoders_and_a_table(command, place) -> None:
+    status, out, err = train(command, place, place / "t", "--labels", "type")
+    assert status == 0, err
+    made = load_transcoders(place / "t")
+    assert (made.k, made.n_latents, made.labels) == (2, 16, "type")
+    lines = out.splitlines()
+    heads = [line.split() for line in lines if "share kept" in line and "replaced" in line and "L0" in line]
+    assert heads == 2 * [["layers", "as", "is", "replaced", "removed", "share", "kept", "L0", "dead", "error"]]
+    rows = [line.split()[0] for line in lines if line[:3] in ("0  ", "1  ", "1+ ", "all")]
+    assert rows == 2 * ["0", "1", "1+", "all"]
+    assert "the sentence's genes (nats a token), 3 cells held out" in out
+    assert "the label (nats a cell)" in out
+    assert lines[-1] == f"Wrote {place / 't'}"
+    assert "read the MLPs" in err
+    assert "transcoder of layer 1" in err
+    # The same again, with the model that an atlas keeps, has nothing left to do.
+    status, again, err = train(command, place, place / "t", "--labels", "type", "--json", model="atlas")
+    table = pd.read_csv(place / "t" / "loss.csv")
+    found = json.loads(again)
+    assert (status, err) == (0, "")
+    assert [row["replaced"] for row in found["losses"]] == pytest.approx(table["replaced"].tolist())
+    assert [row["kept"] is None for row in found["losses"]] == table["kept"].isna().tolist()
+    status, out, err = train(command, place, place / "t", "--labels", "type", "--seed", "1")
+    assert (status, out) == (2, "")
+    assert "of another training" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "model", "named"),
+    [
+        ((), "bare", "no longer keeps its model"),
+        ((), "nowhere", "nowhere"),
+        (("--labels", "celltypo"), "model", "celltypo"),
+        (("--kind", "gated"), "model", "topk, batchtopk, jumprelu"),
+        (("--cross-layer", "--skip"), "model", "has no skip"),
+        (("--k", "99"), "model", "k is 99"),
+        (("--rows", "0"), "model", "n_rows is 0"),
+        (("--rows", "many"), "model", "--rows"),
+    ],
+)
+def test_wrong_use_is_one_line_and_writes_nothing(more, model, named, command, place, tmp_path) -> None:
+    status, out, err = train(command, place, tmp_path / "t", *more, model=model)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("cellglass: ")
+    assert named in err
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_model_without_mlps_and_a_full_folder_are_refused(command, place, tmp_path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "thesis.txt").write_text("precious")
+    status, _, err = train(command, place, tmp_path / "t")
+    assert status == 2
+    assert "holds other files (thesis.txt" in err
+    from cellglass.models.embedding import EmbeddingModel
+
+    EmbeddingModel(pd.DataFrame({"symbol": ["A"]}, index=["A"]), {"X": 2}).save(tmp_path / "embedding")
+    status, _, err = train(command, place, tmp_path / "u", model=tmp_path / "embedding")
+    assert status == 2
+    assert "has no MLPs" in err
+
+
+def test_help_teaches(command) -> None:
+    status, out, _ = command("circuits", "train", "--help")
+    assert status == 0
+    assert "Example" in out
+    assert "--cross-layer" in out
+    assert "circuits" in command("--help")[1]
+
+
+def trace(command, place, *more, model="model", cell="cell0", target="B cell"):
+    options = ("--cells", place / "my.h5ad", "--transcoders", place / "traced", "--features", "15", "--target", target)
+    return command("trace", place / model, *options, "--cell", cell, *more)
+
+
+@pytest.fixture(scope="module")
+def traced(place: Path) -> Path:
+    """Transcoders of the model."""
+    from cellglass.circuits import train_transcoders
+
+    model = Cell2SentenceModel.load(place / "model")
+    cells = read_cells(place / "my.h5ad", columns=["type"])
+    train_transcoders(model, cells, place / "traced", latents=16, k=2, labels="type", n_rows=300)
+    return place / "traced"
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_cell_and_a_question_become_a_graph_a_picture_and_genes(command, place, tmp_path) -> None:
+    more = ("--against", "T cell", "--out", tmp_path / "g.json", "--controls", "1", "--neuronpedia", tmp_path / "np")
+    status, out, err = trace(command, place, *more)
+    assert status == 0, err
+    graph = read_graph(tmp_path / "g.json")
+    assert graph.about["title"] == "B cell against T cell in cell0"
+    assert len(graph.of_kind("feature")) == 15
+    first = out.splitlines()[0]
+    assert "features are active on this cell; effects on 16 nodes in about 2 walks back" in first
+    assert f"B cell against T cell in cell0: {graph.about['answer']:+.3f}" in out
+    gene = graph.about["genes"][0]
+    row = next(line.split() for line in out.splitlines() if line.startswith(gene["gene"] + " "))
+    assert row[1:3] == [f"{gene['total']:+.3f}", f"{gene['direct']:+.3f}"]
+    assert "Strongest paths:" in out
+    for of in ("graph", "no feature at all", "random transcoders", "rewired"):
+        assert of in out.replace("\n", " ")
+    assert {row["of"] for row in graph.about["controls"]} >= {"graph", "bare", "random transcoders", "rewired"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.csv", "g.json", "g.svg", "np"]
+    assert (tmp_path / "np" / "cell0.json").is_file()
+
+
+@pytest.mark.usefixtures("traced")
+def test_json_is_for_machines_and_an_atlas_keeps_its_graphs(command, place) -> None:
+    status, out, err = trace(command, place, "--no-delete", "--json", model="atlas", target="gene:GENE1")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["files"][0] == str(place / "atlas" / "circuits" / "cell0.json")
+    assert read_graph(found["files"][0]).about["answer"] == found["answer"]
+    assert list(found["genes"][0]) == ["gene", "total", "direct"]
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (("--out", "g.txt"), "end the file's name in .json"),
+        (("--out", "g.json", "--against", "C cell"), "no cell has 'C cell' in column 'type'"),
+        (("--out", "g.json", "--cell", "nobody"), "there is no cell 'nobody'"),
+        ((), "is a model and no atlas; say with --out where"),
+        (("--out", "g.json", "--transcoders", "nowhere"), "nowhere"),
+        (("--out", "g.json", "--cells", "nowhere.h5ad"), "nowhere.h5ad"),
+    ],
+)
+def test_wrong_questions_are_one_line(more, named, command, place, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, err = trace(command, place, *more)
+    assert status == 2
+    assert named in err
+    assert err.splitlines()[-1].startswith("cellglass: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_model_alone_holds_no_cells(command, place, tmp_path) -> None:
+    options = ("--transcoders", place / "traced", "--cell", "cell0", "--target", "B cell", "--out", tmp_path / "g.json")
+    status, _, err = command("trace", place / "model", *options)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "is no atlas, so it holds no cells; give --cells" in err
+    status, _, err = command("trace", place / "atlas", *options)
+    assert "no longer keeps its cells" in err
