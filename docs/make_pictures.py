@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs from the demo's atlas: python docs/make_pictures.py demo-atlas.
+"""Makes the pictures of README and docs: python docs/make_pictures.py demo-atlas [--circuit demo-circuits/graph.svg].
 
 It opens a report of the atlas from disk; then it starts the explorer on the atlas, with notes in a temporary file, and
 goes the way that docs/explorer.md describes.
@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("atlas", type=Path)
     parser.add_argument("--out", type=Path, default=PICTURES)
+    parser.add_argument("--circuit", type=Path, help="the picture of a traced graph")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as play:
@@ -45,7 +46,17 @@ def main() -> None:
             page.screenshot(path=arguments.out / "report.png")
         with explorer(arguments.atlas) as link:
             first_time(page, link, arguments.out)
+        if arguments.circuit is not None:
+            circuit(browser, arguments.circuit, arguments.out)
         browser.close()
+
+
+def circuit(browser: Any, picture: Path, out: Path) -> None:
+    """Take a picture of a graph as it was drawn, on white."""
+    page = browser.new_page(viewport={"width": 1800, "height": 1000})
+    page.goto(picture.resolve().as_uri())
+    page.locator("svg").first.screenshot(path=out / "circuit.png")
+    page.close()
 
 
 @contextmanager
