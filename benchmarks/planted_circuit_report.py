@@ -8,44 +8,79 @@ import numpy as np
 import pandas as pd
 
 METHODS = {
-    "total": "**total effect** (`cellglass trace`'s ranking)",
-    "features": "total less direct: through features alone",
-    "random total": "total effect, random transcoders",
-    "random features": "through features alone, random transcoders",
-    "direct": "direct effect: through no feature",
+    "total": "**total effect**, patterns frozen (what `cellglass trace` ranks by)",
+    "features": "the same through features alone: total less direct",
+    "linear": "total effect, through what shapes patterns too",
+    "random total": "random transcoders: total effect",
+    "random features": "random transcoders: through features alone",
+    "random linear": "random transcoders: through what shapes patterns too",
+    "direct": "direct effect: through no feature, patterns frozen",
     "gradient": "gradient x input of the real model",
+    "integrated": "integrated gradients of the real model",
+    "occlusion": "occlusion in the real model",
     "deletion": "deletion in the real model",
     "correlation": "correlation of counts with the rule over cells",
 }
 RULES = {"one hop": "A and not B", "two hops": "A if C, else D"}
+GROUPS = ("A, not B", "A and B", "A and C")
+"""Cells by the markers that they count of the rule that is asked about: those of the first rule, and of the second."""
+
+
+def led_by(effects: pd.Series[Any], wanted: set[str]) -> bool:
+    """Return whether the genes of largest effect, as many as are wanted, are the wanted ones."""
+    order = effects.abs().sort_values(ascending=False, kind="stable")
+    return set(order.index[: len(wanted)]) == wanted
+
+
+def group_of(rule: str, cell: dict[str, Any]) -> str:
+    """Return which of `GROUPS` a cell is of."""
+    return GROUPS[2] if rule == "two hops" else GROUPS[len(cell["markers"]) - 1]
+
+
+def cells_right(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return for each seed, cell and method whether the markers that the cell counts lead (``right``).
+
+    ``pivotal``: whether those lead without which the rule would say otherwise; of a cell with A and B, B alone.
+    """
+    rows = []
+    for seed in found:
+        for rule in RULES:
+            for number, cell in enumerate(seed[rule]["cells"]):
+                where = {"seed": seed["seed"], "cells": group_of(rule, cell), "cell": number}
+                for method, values in cell["effects"].items():
+                    led = [led_by(pd.Series(values), set(cell[name])) for name in ("markers", "pivotal")]
+                    rows.append({**where, "method": method, "right": led[0], "pivotal": led[1]})
+    return pd.DataFrame(rows)
 
 
 def seeds_right(found: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return by rule and method in how many seeds most cells are right, and the mean share of cells that are."""
-    rows = []
-    for rule in RULES:
-        for method in METHODS:
-            shares = np.array([np.mean(one[rule]["right"][method]) for one in found])
-            rows.append((rule, method, int((shares > 0.5).sum()), len(found), float(shares.mean())))
-    return pd.DataFrame(rows, columns=["rule", "method", "right", "seeds", "share"])
+    """Return by group of cells and method in how many seeds most cells are right, and the share of cells that are."""
+    grouped = cells_right(found).groupby(["cells", "method"])
+    most = cells_right(found).groupby(["cells", "method", "seed"])[["right", "pivotal"]].mean() > 0.5
+    made = most.groupby(["cells", "method"]).sum()
+    made["share"], made["pivotal_share"] = grouped["right"].mean(), grouped["pivotal"].mean()
+    return made.reset_index().assign(seeds=len(found))
 
 
 def lengths(found: list[dict[str, Any]], rule: str) -> np.ndarray[Any, Any]:
     """Return by seed the mean shares of a rule's genes' path weight that pass 0, 1, 2, ... features."""
-    return np.array([np.mean(one[rule]["lengths"], axis=0) for one in found])
+    return np.array(
+        [np.mean([one for cell in seed[rule]["cells"] for one in cell["lengths"]], axis=0) for seed in found]
+    )
 
 
 def markdown(found: list[dict[str, Any]], size: dict[str, int], about: dict[str, Any]) -> str:
     """Return the page."""
     known, steps = [one["accuracy"] for one in found], [one["steps"] for one in found]
-    error = np.mean([one[rule]["error"] for one in found for rule in RULES], axis=0)
+    error = np.mean([cell["error"] for one in found for rule in RULES for cell in one[rule]["cells"]], axis=0)
     return _PAGE.format(
-        rankings="\n".join(_rankings(seeds_right(found).set_index(["method", "rule"]))),
+        rankings="\n".join(_rankings(seeds_right(found).set_index(["method", "cells"]))),
         paths="\n".join(_paths(found)),
         seeds=len(found),
+        half=size["cells"] // 2,
         known=f"{np.mean(known):.3f} on average, {min(known):.3f} at the lowest",
         taken=f"{min(steps)} to {max(steps)}",
-        error=", ".join(f"{one:.3f}" for one in error),
+        error=", ".join(f"{one:.4f}" for one in error),
         minutes=f"{sum(one['seconds'] for one in found) / 60:.0f}",
         cpu=about["cpu"],
         **size,
@@ -53,12 +88,13 @@ def markdown(found: list[dict[str, Any]], size: dict[str, int], about: dict[str,
 
 
 def _rankings(table: pd.DataFrame) -> list[str]:
-    lines = ["| ranking of genes | " + " | ".join(f"{rule}: seeds | {rule}: cells" for rule in RULES) + " |"]
-    lines.append("| --- |" + " ---: | ---: |" * len(RULES))
+    titles = [f"{name}: seeds | cells" for name in GROUPS] + ["A and B, B first: seeds | cells"]
+    lines = ["| ranking of genes | " + " | ".join(titles) + " |", "| --- |" + " ---: | ---: |" * len(titles)]
     for method, name in METHODS.items():
-        own = [table.loc[(method, rule)] for rule in RULES]
-        told = " | ".join(f"{int(one.right)} of {int(one.seeds)} | {one.share:.2f}" for one in own)
-        lines.append(f"| {name} | {told} |")
+        own = [table.loc[(method, group)] for group in GROUPS]
+        told = [(one.right, one.share) for one in own] + [(own[1].pivotal, own[1].pivotal_share)]
+        cells = " | ".join(f"{int(seeds)} of {int(own[0].seeds)} | {share:.2f}" for seeds, share in told)
+        lines.append(f"| {name} | {cells} |")
     return lines
 
 
@@ -84,10 +120,10 @@ a cell, each independently of the others) are of four types, by what two rules s
 The question is the cell's type against the one that differs in this rule alone. Every cell asked about hangs on a gene
 of the other rule too, which the network has to read for its answer and which is not what is asked about.
 
-Which genes are the markers, the cells, the network and its transcoders are new in each of {seeds} seeds. A gene is
-pivotal in a cell if the rule would say otherwise without it. A ranking is right in a cell where the genes of largest
-effect, as many as are pivotal, are the pivotal ones; in a seed, where it is right in more than half of its {cells}
-cells.
+Which genes are the markers, the cells, the network and its transcoders are new in each of {seeds} seeds. A ranking is
+right in a cell where the genes of largest effect, as many as the cell counts of the rule's markers, are these; in a
+seed, where it is right in more than half of the seed's cells ({half} with A and not B, {half} with A and B, {cells}
+with A and C). In cells with A and B the rule hangs on B alone, so the last columns ask for B first.
 
 ## Which genes lead
 
@@ -97,10 +133,21 @@ Random transcoders keep each row's length and the number of active latents, and 
 leave over is an error node, where paths end, so the direct paths of their graph are those of the trained one: what
 attention alone carries is found by them too. Effects *through features alone* are what tells trained from random ones.
 
+## What it says
+
+The gene that an answer hangs on by being there leads in the graph of trained transcoders, and of random ones only by
+chance: read the first column. Genes that act on what *another* gene is worth (B, which vetoes A; C, which lets A count)
+act in these networks through queries and keys, and then frozen patterns hide them: the graph shows A, and markers of the
+other rule, above them; deletion and occlusion in the real model do not. A first-order share for patterns does not mend
+it. Where A and C lead by direct paths alone, transcoders have no part in it, and random ones find them too: as a test of
+features these cells say nothing in favour. Correlation over cells finds markers of a rule that adds up, without any
+model, but not what is pivotal in a cell, nor C.
+
 ## Networks and transcoders
 
 GPT-NeoX of {layers} layers x {width}, trained on the type alone and on new cells in every step, until 0.99 of 400
-unseen cells are right (at most {steps} steps of {batch} cells; {taken} were taken). Accuracy on 400 others: {known}.
+unseen cells are right (at most {steps} steps of {batch} cells; {taken} were taken).
+Accuracy on 400 others: {known}.
 TopK transcoders of {latents} latents, k {k}, trained on {transcoded} other cells; they leave over these shares of each
 MLP's variance over a cell's tokens: {error}.
 
@@ -111,5 +158,5 @@ seed for each set of pivotal genes.
 
 {paths}
 
-{minutes} minutes of processes on {cpu}, one thread each, beside other work.
+{minutes} minutes of processes, added up, on {cpu}, one thread each, beside much other work.
 """
