@@ -87,7 +87,7 @@ class Size:
 
 
 FULL = Size()
-QUICK = Size(transcoded=200, rows=6_000, transcoder_steps=200, cells=3, graphs=1)
+QUICK = Size(transcoded=200, rows=6_000, transcoder_steps=200, cells=4)
 
 
 # -- cells -------------------------------------------------------------------------------------------------------------

@@ -137,11 +137,11 @@ attention alone carries is found by them too. Effects *through features alone* a
 
 The gene that an answer hangs on by being there leads in the graph of trained transcoders, and of random ones only by
 chance: read the first column. Genes that act on what *another* gene is worth (B, which vetoes A; C, which lets A count)
-act in these networks through queries and keys, and then frozen patterns hide them: the graph shows A, and markers of the
-other rule, above them; deletion and occlusion in the real model do not. A first-order share for patterns does not mend
-it. Where A and C lead by direct paths alone, transcoders have no part in it, and random ones find them too: as a test of
-features these cells say nothing in favour. Correlation over cells finds markers of a rule that adds up, without any
-model, but not what is pivotal in a cell, nor C.
+are largely missed: the graph shows A, and markers of the other rule, above them, where deletion and occlusion in the
+real model do not. These networks seem to let them act on where heads look, which frozen patterns hide; a first-order
+share for patterns does not mend it. Where A and C lead by direct paths alone, transcoders have no part in it, and
+random ones find them too: as a test of features these cells say nothing in favour. Correlation over cells finds the
+markers of a rule that adds up, without any model, but neither C nor what is pivotal in a cell.
 
 ## Networks and transcoders
 
