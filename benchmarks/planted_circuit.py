@@ -33,7 +33,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from common import Row, machine
-from planted_circuit_report import cells_right, markdown, seeds_right
+from planted_circuit_report import markdown, seeds_right
 
 from cellglass.cells.cells import Cells
 from cellglass.circuits import (
@@ -396,7 +396,6 @@ def main() -> None:
             "machine": about,
             "size": asdict(size),
             "rows": [asdict(row) for row in rows_of(found)],
-            "cells": cells_right(found).to_dict(orient="records"),
         }
         options.json.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -131,17 +131,23 @@ with A and C). In cells with A and B the rule hangs on B alone, so the last colu
 
 Random transcoders keep each row's length and the number of active latents, and are drawn anew for each cell. What they
 leave over is an error node, where paths end, so the direct paths of their graph are those of the trained one: what
-attention alone carries is found by them too. Effects *through features alone* are what tells trained from random ones.
+attention alone carries is found by them too; *through features alone* leaves those paths out.
 
 ## What it says
 
-The gene that an answer hangs on by being there leads in the graph of trained transcoders, and of random ones only by
-chance: read the first column. Genes that act on what *another* gene is worth (B, which vetoes A; C, which lets A count)
-are largely missed: the graph shows A, and markers of the other rule, above them, where deletion and occlusion in the
-real model do not. These networks seem to let them act on where heads look, which frozen patterns hide; a first-order
-share for patterns does not mend it. Where A and C lead by direct paths alone, transcoders have no part in it, and
-random ones find them too: as a test of features these cells say nothing in favour. Correlation over cells finds the
-markers of a rule that adds up, without any model, but neither C nor what is pivotal in a cell.
+Wanted were the rule's genes in nine of ten seeds with trained transcoders, in at most one with random ones, and more
+paths of two features for the second rule. Read the rows against that; none of the three groups of cells meets all.
+
+- A gene that the answer hangs on by being there (A, not B) leads in the graph of trained transcoders. With random ones
+  it leads in far fewer seeds, but in more than one: attention, which is not random, has picked the markers already.
+- Genes that act on what *another* gene is worth (B, which vetoes A; C, which lets A count) are often missed: other genes
+  stand above them, where deletion and occlusion in the real model put them first. Credit for patterns to first order
+  does not mend that. That these networks let such genes act on where heads look, which frozen patterns hide, is a
+  guess that was not tested.
+- Cells with A and C are no test of features: direct paths alone rank A and C first more often than features do, so
+  random transcoders, whose direct paths are the same, do as well or better.
+- The second rule does not show as two hops: its genes' paths pass two or more features less than the first rule's.
+- Correlation over cells finds the markers of a rule that adds up, without any model, but not C.
 
 ## Networks and transcoders
 
