@@ -140,7 +140,7 @@ paths of two features for the second rule. Read the rows against that; none of t
 
 - A gene that the answer hangs on by being there (A, not B) leads in the graph of trained transcoders. With random ones
   it leads in far fewer seeds, but in more than one: attention, which is not random, has picked the markers already.
-- Genes that act on what *another* gene is worth (B, which vetoes A; C, which lets A count) are often missed: other genes
+- Genes that act on what *another* gene is worth (B, which vetoes A; C, which lets A count) are often missed: others
   stand above them, where deletion and occlusion in the real model put them first. Credit for patterns to first order
   does not mend that. That these networks let such genes act on where heads look, which frozen patterns hide, is a
   guess that was not tested.
