@@ -1,0 +1,168 @@
+"""The tables of ``planted_circuit.py``, from what its seeds found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+METHODS = {
+    "total": "**total effect**, patterns frozen (what `cellglass trace` ranks by)",
+    "features": "the same through features alone: total less direct",
+    "linear": "total effect, through what shapes patterns too",
+    "random total": "random transcoders: total effect",
+    "random features": "random transcoders: through features alone",
+    "random linear": "random transcoders: through what shapes patterns too",
+    "direct": "direct effect: through no feature, patterns frozen",
+    "gradient": "gradient x input of the real model",
+    "integrated": "integrated gradients of the real model",
+    "occlusion": "occlusion in the real model",
+    "deletion": "deletion in the real model",
+    "correlation": "correlation of counts with the rule over cells",
+}
+RULES = {"one hop": "A and not B", "two hops": "A if C, else D"}
+GROUPS = ("A, not B", "A and B", "A and C")
+"""Cells by the markers that they count of the rule that is asked about: those of the first rule, and of the second."""
+
+
+def led_by(effects: pd.Series[Any], wanted: set[str]) -> bool:
+    """Return whether the genes of largest effect, as many as are wanted, are the wanted ones."""
+    order = effects.abs().sort_values(ascending=False, kind="stable")
+    return set(order.index[: len(wanted)]) == wanted
+
+
+def group_of(rule: str, cell: dict[str, Any]) -> str:
+    """Return which of `GROUPS` a cell is of."""
+    return GROUPS[2] if rule == "two hops" else GROUPS[len(cell["markers"]) - 1]
+
+
+def cells_right(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return for each seed, cell and method whether the markers that the cell counts lead (``right``).
+
+    ``pivotal``: whether those lead without which the rule would say otherwise; of a cell with A and B, B alone.
+    """
+    rows = []
+    for seed in found:
+        for rule in RULES:
+            for number, cell in enumerate(seed[rule]["cells"]):
+                where = {"seed": seed["seed"], "cells": group_of(rule, cell), "cell": number}
+                for method, values in cell["effects"].items():
+                    led = [led_by(pd.Series(values), set(cell[name])) for name in ("markers", "pivotal")]
+                    rows.append({**where, "method": method, "right": led[0], "pivotal": led[1]})
+    return pd.DataFrame(rows)
+
+
+def seeds_right(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return by group of cells and method in how many seeds most cells are right, and the share of cells that are."""
+    grouped = cells_right(found).groupby(["cells", "method"])
+    most = cells_right(found).groupby(["cells", "method", "seed"])[["right", "pivotal"]].mean() > 0.5
+    made = most.groupby(["cells", "method"]).sum()
+    made["share"], made["pivotal_share"] = grouped["right"].mean(), grouped["pivotal"].mean()
+    return made.reset_index().assign(seeds=len(found))
+
+
+def lengths(found: list[dict[str, Any]], rule: str) -> np.ndarray[Any, Any]:
+    """Return by seed the mean shares of a rule's genes' path weight that pass 0, 1, 2, ... features."""
+    return np.array(
+        [np.mean([one for cell in seed[rule]["cells"] for one in cell["lengths"]], axis=0) for seed in found]
+    )
+
+
+def markdown(found: list[dict[str, Any]], size: dict[str, int], about: dict[str, Any]) -> str:
+    """Return the page."""
+    known, steps = [one["accuracy"] for one in found], [one["steps"] for one in found]
+    error = np.mean([cell["error"] for one in found for rule in RULES for cell in one[rule]["cells"]], axis=0)
+    return _PAGE.format(
+        rankings="\n".join(_rankings(seeds_right(found).set_index(["method", "cells"]))),
+        paths="\n".join(_paths(found)),
+        seeds=len(found),
+        half=size["cells"] // 2,
+        known=f"{np.mean(known):.3f} on average, {min(known):.3f} at the lowest",
+        taken=f"{min(steps)} to {max(steps)}",
+        error=", ".join(f"{one:.4f}" for one in error),
+        minutes=f"{sum(one['seconds'] for one in found) / 60:.0f}",
+        cpu=about["cpu"],
+        **size,
+    )
+
+
+def _rankings(table: pd.DataFrame) -> list[str]:
+    titles = [f"{name}: seeds | cells" for name in GROUPS] + ["A and B, B first: seeds | cells"]
+    lines = ["| ranking of genes | " + " | ".join(titles) + " |", "| --- |" + " ---: | ---: |" * len(titles)]
+    for method, name in METHODS.items():
+        own = [table.loc[(method, group)] for group in GROUPS]
+        told = [(one.right, one.share) for one in own] + [(own[1].pivotal, own[1].pivotal_share)]
+        cells = " | ".join(f"{int(seeds)} of {int(own[0].seeds)} | {share:.2f}" for seeds, share in told)
+        lines.append(f"| {name} | {cells} |")
+    return lines
+
+
+def _paths(found: list[dict[str, Any]]) -> list[str]:
+    lines = ["| rule | none | one | two or more | two or more, by seed |", "| --- | ---: | ---: | ---: | --- |"]
+    for rule, says in RULES.items():
+        shares = lengths(found, rule)
+        more = shares[:, 2:].sum(1)
+        means = " | ".join(f"{one:.3f}" for one in (shares[:, 0].mean(), shares[:, 1].mean(), more.mean()))
+        lines.append(f"| {rule}: {says} | {means} | {', '.join(f'{one:.2f}' for one in more)} |")
+    return lines
+
+
+_PAGE = """# A planted circuit
+
+Made by `benchmarks/planted_circuit.py`, which says how; do not edit. Simulated cells of 24 genes (about ten counted in
+a cell, each independently of the others) are of four types, by what two rules say of them:
+
+- **one hop**: A is counted and B is not. Asked about in cells that hang on A alone, and on B alone.
+- **two hops**: A is counted, if C is; where C is not, D is. So A counts for something only beside C, and no sum of the
+  genes decides. Asked about in cells that hang on A and C together. The two rules share no marker.
+
+The question is the cell's type against the one that differs in this rule alone. Every cell asked about hangs on a gene
+of the other rule too, which the network has to read for its answer and which is not what is asked about.
+
+Which genes are the markers, the cells, the network and its transcoders are new in each of {seeds} seeds. A ranking is
+right in a cell where the genes of largest effect, as many as the cell counts of the rule's markers, are these; in a
+seed, where it is right in more than half of the seed's cells ({half} with A and not B, {half} with A and B, {cells}
+with A and C). In cells with A and B the rule hangs on B alone, so the last columns ask for B first.
+
+## Which genes lead
+
+{rankings}
+
+Random transcoders keep each row's length and the number of active latents, and are drawn anew for each cell. What they
+leave over is an error node, where paths end, so the direct paths of their graph are those of the trained one: what
+attention alone carries is found by them too; *through features alone* leaves those paths out.
+
+## What it says
+
+Wanted were the rule's genes in nine of ten seeds with trained transcoders, in at most one with random ones, and more
+paths of two features for the second rule. Read the rows against that; none of the three groups of cells meets all.
+
+- A gene that the answer hangs on by being there (A, not B) leads in the graph of trained transcoders. With random ones
+  it leads in far fewer seeds, but in more than one: attention, which is not random, has picked the markers already.
+- Genes that act on what *another* gene is worth (B, which vetoes A; C, which lets A count) are often missed: others
+  stand above them, where deletion and occlusion in the real model put them first. Credit for patterns to first order
+  does not mend that. That these networks let such genes act on where heads look, which frozen patterns hide, is a
+  guess that was not tested.
+- Cells with A and C are no test of features: direct paths alone rank A and C first more often than features do, so
+  random transcoders, whose direct paths are the same, do as well or better.
+- The second rule does not show as two hops: its genes' paths pass two or more features less than the first rule's.
+- Correlation over cells finds the markers of a rule that adds up, without any model, but not C.
+
+## Networks and transcoders
+
+GPT-NeoX of {layers} layers x {width}, trained on the type alone and on new cells in every step, until 0.99 of 400
+unseen cells are right (at most {steps} steps of {batch} cells; {taken} were taken).
+Accuracy on 400 others: {known}.
+TopK transcoders of {latents} latents, k {k}, trained on {transcoded} other cells; they leave over these shares of each
+MLP's variance over a cell's tokens: {error}.
+
+## How many features the paths of the rule's genes pass
+
+Shares of the summed sizes of all paths from a pivotal gene to the answer, in graphs of all active features: one cell a
+seed for each set of pivotal genes.
+
+{paths}
+
+{minutes} minutes of processes, added up, on {cpu}, one thread each, beside much other work.
+"""

@@ -1,0 +1,85 @@
+"""``benchmarks/planted_circuit.py``: the truth that it plants, its measures, and one seed of all of it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from cellglass.circuits.graph import Graph
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def planted() -> Iterator[Any]:
+    sys.path.insert(0, str(BENCHMARKS))
+    yield importlib.import_module("planted_circuit")
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def report(planted: Any) -> Any:  # (makes benchmarks/ importable)
+    return importlib.import_module("planted_circuit_report")
+
+
+def test_pivotal_genes_are_those_whose_deletion_changes_what_a_rule_says(planted: Any) -> None:
+    made = planted.simulate(400, 3, "held")
+    a, b, a2, c, d = made.markers
+
+    def said(counted: Any) -> tuple[bool, bool]:
+        return bool(counted[a] and not counted[b]), bool(counted[a2] if counted[c] else counted[d])
+
+    for i, row in enumerate(made.cells.counts.toarray()[:60] > 0):
+        one, two = said(row)
+        assert made.cells.obs["type"].iloc[i] == planted.TYPES[one + 2 * two]
+        for gene in range(planted.GENES):
+            without = said(row & (np.arange(planted.GENES) != gene))
+            assert made.pivotal[:, i, gene].tolist() == [without[0] != one, without[1] != two]
+    for rule, wanted in (("one hop", [[0], [1]]), ("two hops", [[2, 3]])):
+        for place, i in enumerate(made.hanging_on(rule, 4, wanted)):
+            own, other = made.pivotal[planted.RULES.index(rule), i], made.pivotal[1 - planted.RULES.index(rule), i]
+            assert set(np.flatnonzero(own)) == set(made.markers[wanted[place % len(wanted)]])
+            assert other.any()
+
+
+def test_a_question_holds_the_other_rule_as_it_is(planted: Any) -> None:
+    assert planted.asked_about(np.array([False, True]), "one hop") == ("delta", "gamma")
+    assert planted.asked_about(np.array([True, False]), "two hops") == ("delta", "beta")
+
+
+def test_a_ranking_is_right_where_the_wanted_genes_lead_by_size(report: Any) -> None:
+    effects = pd.Series({"A": -3.0, "B": 0.5, "C": 2.0})
+    assert report.led_by(effects, {"A", "C"})
+    assert report.led_by(effects, {"A"})
+    assert not report.led_by(effects, {"C"})
+
+
+def test_path_weight_by_length_is_that_of_all_paths_one_by_one(planted: Any) -> None:
+    nodes = pd.DataFrame({"kind": ["token", "token", "feature", "feature", "answer"], "layer": [-1, -1, 0, 1, 2],
+                          "position": [0, 1, 1, 1, 1], "value": [1.0, 1.0, 2.0, 4.0, 3.0]})  # fmt: skip
+    weights = np.zeros((5, 5))
+    weights[2, 0], weights[3, 0], weights[3, 2], weights[4, [0, 2, 3]] = -1, 3, 2, [0.5, -4, 8]
+    graph = Graph(nodes, sp.csr_matrix(weights), np.ones(1), ["A", "B"], ["A", "B"])
+    # direct 0.5; by one feature 1/2 x 4 and 3/4 x 8; by both 1/2 x 2/4 x 8
+    assert np.allclose(planted.weight_by_length(graph, "A", 3), [0.5, 8, 2, 0])
+    assert np.allclose(planted.weight_by_length(graph, "B", 3), 0)
+
+
+@pytest.mark.slow
+def test_the_rules_gene_leads_where_the_answer_hangs_on_it_alone(planted: Any, report: Any) -> None:
+    found = planted.one_seed(0, planted.QUICK)
+    assert found["accuracy"] >= 0.95
+    table = report.seeds_right([found]).set_index(["method", "cells"])
+    assert table.loc[("total", "A, not B"), "share"] == 1
+    assert table.loc[("deletion", "A, not B"), "share"] == 1
+    for rule in planted.RULES:
+        for cell in found[rule]["cells"]:
+            assert all(abs(sum(one) - 1) < 1e-9 for one in cell["lengths"])
