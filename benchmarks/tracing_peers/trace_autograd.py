@@ -54,9 +54,7 @@ def sampled(replacement: Replacement, n: int) -> list[Node]:
     return [every[(2 * i + 1) * len(every) // (2 * n)] for i in range(n)]
 
 
-def row(
-    frozen: Frozen, replacement: Replacement, states: list[Tensor], leaves: list[Tensor], node: Node
-) -> Tensor:
+def row(frozen: Frozen, replacement: Replacement, states: list[Tensor], leaves: list[Tensor], node: Node) -> Tensor:
     """Return the direct effects of features, errors and tokens on one feature."""
     layer, token, latent = node
     read = through(frozen.mlp(layer).before, states[frozen.reads(layer)])[token]

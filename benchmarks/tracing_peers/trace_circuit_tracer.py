@@ -39,7 +39,9 @@ def main(job: Job) -> None:
     )
     if job.save:
         names = getattr(graph, "logit_tokens", None)
-        logits = names if isinstance(names, torch.Tensor) else torch.tensor([one.vocab_idx for one in graph.logit_targets])
+        logits = (
+            names if isinstance(names, torch.Tensor) else torch.tensor([one.vocab_idx for one in graph.logit_targets])
+        )
         found = {
             "features": graph.active_features[graph.selected_features],
             "adjacency": graph.adjacency_matrix,
