@@ -80,8 +80,12 @@ RECIPES = {
         whole=False,
         check=_alone("dictionary_learning", "dictionary_learning.trainers.top_k"),
     ),
+    # It asks for nnsight >= 0.6, and does not import with 0.8; gguf reads the weights that tracing.py traces.
     "circuit_tracer": Peer(
-        "circuit-tracer==0.5.0", constraints=("transformers<=4.57.3",), check="import circuit_tracer"
+        "circuit-tracer==0.5.0",
+        needs=("gguf==0.19.0",),
+        constraints=("transformers==4.57.3", "nnsight==0.6.1"),
+        check="import circuit_tracer, gguf",
     ),
 }
 

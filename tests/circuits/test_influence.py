@@ -6,8 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from cellglass.circuits.influence import influence, normalised, scores
+from cellglass.circuits.influence import influence, normalised, normalised_sparse, scores
 
 FEATURES, ERRORS, TOKENS, ANSWERS = 4, 2, 3, 2
 N = FEATURES + ERRORS + TOKENS + ANSWERS
@@ -27,6 +28,13 @@ def drawn() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_rows_add_up_to_one_and_empty_ones_stay() -> None:
     n = normalised(np.array([[1.0, -3.0], [0.0, 0.0]]))
     np.testing.assert_allclose(n, [[0.25, 0.75], [0, 0]])
+
+
+def test_sparse_rows_are_the_same_with_some_columns_left_out() -> None:
+    rows, without = np.random.default_rng(1).normal(size=(4, 6)), np.array([False, True, False, False, True, False])
+    rows[2] = 0
+    expected = normalised(np.where(without, 0, rows))
+    np.testing.assert_allclose(normalised_sparse(sp.csr_matrix(rows), without).toarray(), expected)
 
 
 def test_influence_is_the_sum_over_all_paths() -> None:

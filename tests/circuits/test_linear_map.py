@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -31,6 +33,14 @@ def test_back_is_the_gradient_of_forward(part: Norm | Heads) -> None:
         x = torch.randn(T, D, dtype=torch.float64, requires_grad=True)
         (expected,) = torch.autograd.grad((part(x) * g[:, b]).sum(), x)
         torch.testing.assert_close(found[:, b], expected)
+
+
+def test_heads_that_share_a_value_map_are_walked_back_as_each_with_its_own() -> None:
+    made = heads()
+    value = made.value[:, :3].repeat(1, 2)
+    apart, shared = replace(made, value=value), replace(made, value=value, shared=2)
+    g = torch.randn(T, B, D, dtype=torch.float64)
+    torch.testing.assert_close(shared.back(g), apart.back(g))
 
 
 def test_heads_add_up_to_attention() -> None:

@@ -42,6 +42,7 @@ class Maps:
     value_bias: Tensor | None
     output: Tensor
     output_bias: Tensor | None
+    shared: int = 1
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ def freeze(net: nn.Module, call: Callable[[], Any], plan: Plan | None = None, *,
             m = step.maps
             y = through(norm, x)
             made = _query_key(step, y, asked[number]) if scores else None
-            heads = Heads(seen[f"pattern {number}"].to(x.dtype), m.value, m.value_bias, m.output, m.output_bias, made)
+            pattern = seen[f"pattern {number}"].to(x.dtype)
+            heads = Heads(pattern, m.value, m.value_bias, m.output, m.output_bias, made, m.shared)
             given = heads(y)
             after = _frozen(step.after, given)
             steps.append(Attend(len(read), heads, norm, after))
@@ -347,7 +349,7 @@ def _gated(net: Any, *, sandwich: bool) -> Plan:
     ends = [0]
     for i, layer in enumerate(base.layers):
         attn = layer.self_attn
-        maps = Maps(heads, *each(attn.v_proj), attn.o_proj.weight.T, attn.o_proj.bias)
+        maps = Maps(heads, *each(attn.v_proj), attn.o_proj.weight.T, attn.o_proj.bias, shared)
 
         def query_key(y: Tensor, attn: Any = attn) -> QueryKey:
             cap = getattr(attn, "attn_logit_softcapping", None)

@@ -9,7 +9,7 @@ token that is asked about. Rows lie in memory, or beyond a limit in a file of th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,6 +33,11 @@ _COPIES = 8
 """Arrays of the size of a batch's gradients that a walk back holds at once."""
 _ROUNDS = 8
 _MOST = 256
+_ROWS, _LEAST = 512, 16
+"""On a processor a walk has at most so many rows of gradients, tokens times targets, which its caches hold, but not
+fewer targets than the least; of a causal model short walks leave out more tokens too."""
+_BLOCK = 256
+"""Rows of the graph that are made sparse at once."""
 
 
 class Answers(NamedTuple):
@@ -167,28 +172,31 @@ def _bias_names(frozen: Frozen) -> list[str]:
     return [*names, *sorted(frozen.constant), "constant"]
 
 
-def _row(found: Effects, frozen: Frozen, active: _Active, names: Sequence[str], width: int) -> Array:
-    """Return effects as rows, (B, columns): features, errors, tokens, biases."""
-    t, b = width, len(found.constant)
-    layers = [np.zeros((b, 0), dtype=np.float32)]
-    for layer, one in enumerate(found.features):
-        of = active.layer == layer
-        here = one.cpu().numpy()  # (width, k, B)
-        mine = np.zeros((int(of.sum()), b), dtype=np.float32)
-        inside = active.position[of] < t
-        mine[inside] = here[active.position[of][inside], active.slot[of][inside]]
-        layers.append(mine.T)
-    errors = np.zeros((b, frozen.n_layers, frozen.n_tokens), dtype=np.float32)
-    errors[:, :, :t] = found.errors.permute(2, 0, 1).cpu().numpy()
-    tokens = np.zeros((b, frozen.n_tokens), dtype=np.float32)
+def _fill(
+    rows: Array, found: Effects, frozen: Frozen, active: _Active, names: Sequence[str], width: int, layers: int
+) -> None:
+    """Put effects into rows of zeros, (B, columns): features, errors, tokens, biases.
+
+    They are of the first `width` tokens, and of the MLPs of the first `layers` layers; there are none of others.
+    """
+    n, t = len(active), frozen.n_tokens
+    for layer in range(layers):
+        first, last = np.searchsorted(active.layer, (layer, layer + 1))
+        end = first + np.searchsorted(active.position[first:last], width)
+        here = found.features[layer].cpu().numpy()  # (width, k, B)
+        rows[:, first:end] = here[active.position[first:end], active.slot[first:end]].T
+    errors = rows[:, n : n + frozen.n_layers * t].reshape(len(rows), frozen.n_layers, t)
+    errors[:, :layers, :width] = found.errors[:layers].permute(2, 0, 1).cpu().numpy()
+    tokens = rows[:, n + frozen.n_layers * t :][:, :t]
     biases = {**found.biases, "constant": found.constant}
     for name, part in found.parts.items():
         if name in frozen.constant:
             biases[name] = part.sum(0)
         else:
-            tokens[:, :t] += part.T.cpu().numpy()
-    columns = [biases[name].cpu().numpy() if name in biases else np.zeros(b) for name in names]
-    return np.concatenate([*layers, errors.reshape(b, -1), tokens, np.stack(columns, 1)], axis=1, dtype=np.float32)
+            tokens[:, :width] += part.T.cpu().numpy()
+    for column, name in enumerate(names, n + (frozen.n_layers + 1) * t):
+        if name in biases:
+            rows[:, column] = biases[name].cpu().numpy()
 
 
 def _answers(
@@ -199,8 +207,8 @@ def _answers(
     for first in range(0, len(answers.labels), batch):
         some = slice(first, min(first + batch, len(answers.labels)))
         part = Targets(given.state, given.gradient[:, some], given.constant[some])
-        found = _row(effects(frozen, replacement, part), frozen, active, names, frozen.n_tokens)
-        rows[first : first + len(found)] = found
+        found = effects(frozen, replacement, part)
+        _fill(rows[some], found, frozen, active, names, frozen.n_tokens, frozen.n_layers)
     return len(answers.labels)
 
 
@@ -213,14 +221,16 @@ def _features(
     wanted = plan.targets - done
     each = max(1, -(-wanted // _ROUNDS))
     while len(chosen) < wanted:
-        strength = _influence(rows[: done + len(chosen)], answers.weights, chosen, len(active), len(names))
-        strength[chosen] = -1
-        more = np.argsort(-strength, kind="stable")[: min(each, wanted - len(chosen))]
+        if wanted == len(active):
+            more = np.arange(wanted)
+        else:
+            strength = _influence(rows[: done + len(chosen)], answers.weights, chosen, len(active), len(names))
+            strength[chosen] = -1
+            more = np.argsort(-strength, kind="stable")[: min(each, wanted - len(chosen))]
         more = more[np.lexsort((active.position[more], active.layer[more]))]
         for layer in np.unique(active.layer[more]):
             here = more[active.layer[more] == layer]
-            for first in range(0, len(here), plan.batch):
-                some = here[first : first + plan.batch]
+            for some in _walks(here, active.position[here], plan.batch, frozen.final.device.type == "cpu"):
                 width = int(active.position[some].max()) + 1 if causal else frozen.n_tokens
                 part, made = (
                     (frozen, replacement) if width == frozen.n_tokens else (frozen.cut(width), replacement.cut(width))
@@ -230,10 +240,20 @@ def _features(
                 )
                 targets = feature_targets(part, made, int(layer), position, latent)
                 start = done + len(chosen)
-                rows[start : start + len(some)] = _row(effects(part, made, targets), frozen, active, names, width)
+                found = effects(part, made, targets)
+                _fill(rows[start : start + len(some)], found, frozen, active, names, width, int(layer))
                 chosen = np.append(chosen, some)
                 progress("trace features", len(chosen), wanted)
     return chosen
+
+
+def _walks(here: Array, position: Array, most: int, short: bool) -> Iterator[Array]:
+    """Yield the targets of each walk, of targets in the order of their tokens; see `_ROWS` for `short` ones."""
+    last = len(here)
+    while last:  # from the last token, which says how wide a walk is
+        batch = min(most, max(_LEAST, _ROWS // (int(position[last - 1]) + 1))) if short else most
+        yield here[max(0, last - batch) : last]
+        last = max(0, last - batch)
 
 
 def _influence(rows: Array, answers: Array, chosen: Array, n_active: int, n_biases: int) -> Array:
@@ -253,17 +273,9 @@ def _graph(
     order = np.argsort(chosen, kind="stable")
     kept = chosen[order]
     rest = np.setdiff1d(np.arange(len(active)), kept)
-    feature_rows = np.asarray(rows[a : a + len(chosen)])[order]
-    values = np.concatenate([feature_rows, np.asarray(rows[:a])])
-    left_out = values[:, rest].sum(axis=1, keepdims=True)
-    columns = np.concatenate([values[:, kept], values[:, len(active) :], left_out], axis=1)
-    n = columns.shape[1] + a
-    target = np.concatenate([np.arange(len(kept)), np.arange(n - a, n)])
-    weights = sp.csr_matrix(
-        (columns.ravel(), (np.repeat(target, columns.shape[1]), np.tile(np.arange(columns.shape[1]), len(target)))),
-        shape=(n, n),
-    )
-    weights.eliminate_zeros()
+    source = np.concatenate([kept, np.arange(len(active), rows.shape[1])])
+    weights = _sparse(rows, np.concatenate([a + order, np.arange(a)]), source, rest, a)
+    n = weights.shape[0]
     count = {"feature": len(kept), "error": n_layers * t, "token": t, "bias": len(names), "rest": 1, "answer": a}
     nodes = pd.DataFrame({"kind": np.repeat(list(count), list(count.values()))})
     layer_of = [active.layer[kept], np.repeat(np.arange(n_layers), t), np.full(t + len(names) + 1, -1)]
@@ -276,3 +288,20 @@ def _graph(
     graph = Graph(nodes, weights, np.asarray(answers.weights, dtype=float), list(tokens), list(genes), about)
     graph.check()
     return graph
+
+
+def _sparse(rows: Array, order: Array, source: Array, rest: Array, answers: int) -> sp.csr_matrix:
+    """Return rows, in an order that ends with the answers, as weights between nodes; what is left out is one of them.
+
+    In blocks, since most weights are 0: nothing looks ahead, neither in layers nor in the tokens of a causal model.
+    """
+    blocks = []
+    for first in range(0, len(order), _BLOCK):
+        part = np.asarray(rows[order[first : first + _BLOCK]])
+        left_out = part[:, rest].sum(axis=1, keepdims=True)
+        blocks.append(sp.csr_matrix(np.concatenate([part[:, source], left_out], axis=1)))
+    made = sp.vstack(blocks, format="csr")
+    n, features = made.shape[1] + answers, len(order) - answers
+    without = np.repeat(made.indptr[features], n - len(order))
+    ends = np.concatenate([made.indptr[: features + 1], without, made.indptr[features + 1 :]])
+    return sp.csr_matrix((made.data, made.indices, ends), shape=(n, n))

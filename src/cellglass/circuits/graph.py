@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellglass.circuits.influence import Scores, influence, normalised, scores
+from cellglass.circuits.influence import Scores, influence, normalised_sparse, scores
 
 Array = np.ndarray[Any, Any]
 
@@ -114,10 +114,9 @@ class Graph:
         assert len(self.tokens) == len(self.genes)  # noqa: S101
         assert not np.diff(self.weights.indptr)[self.of_kind("error", "token", "bias", "rest")].any()  # noqa: S101
 
-    def _normalised(self) -> tuple[Array, Array, Array]:
+    def _normalised(self) -> tuple[sp.csr_matrix, Array, Array]:
         target = self.targets
-        rows = self.weights[target].toarray().astype(np.float64)
-        rows[:, self.of_kind("bias", "rest")] = 0
+        without = self.nodes["kind"].isin(["bias", "rest"]).to_numpy()
         answers = np.zeros(len(target))
         answers[np.isin(target, self.of_kind("answer"))] = self.answer_weights
-        return normalised(rows), target, answers
+        return normalised_sparse(self.weights[target], without), target, answers

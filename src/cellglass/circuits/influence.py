@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 Array = np.ndarray[Any, Any]
 
@@ -37,12 +38,21 @@ def normalised(weights: Array) -> Array:
     return np.asarray(size / np.maximum(size.sum(axis=1, keepdims=True), _LEAST))
 
 
-def influence(rows: Array, target: Array, answers: Array) -> Array:
+def normalised_sparse(weights: sp.csr_matrix, without: Array) -> sp.csr_matrix:
+    """Return the same of sparse weights, in float64, with 0 in columns `without`, bool (n_nodes,)."""
+    size = abs(weights).astype(np.float64)
+    size.data[without[size.indices]] = 0
+    total = np.maximum(np.asarray(size.sum(axis=1)).ravel(), _LEAST)
+    size.data /= np.repeat(total, np.diff(size.indptr))
+    return size
+
+
+def influence(rows: Array | sp.csr_matrix, target: Array, answers: Array) -> Array:
     """Return B of every node, float64 (n_nodes,).
 
     Parameters
     ----------
-    rows : numpy.ndarray, (n_targets, n_nodes)
+    rows : numpy.ndarray or scipy.sparse.csr_matrix, (n_targets, n_nodes)
         N, of the targets that have a row.
     target : numpy.ndarray of int64, (n_targets,)
         Node of each row.
@@ -64,7 +74,7 @@ def influence(rows: Array, target: Array, answers: Array) -> Array:
     return found
 
 
-def scores(rows: Array, target: Array, answers: Array, tokens: Array, errors: Array) -> Scores:
+def scores(rows: Array | sp.csr_matrix, target: Array, answers: Array, tokens: Array, errors: Array) -> Scores:
     """Return the scores of a graph.
 
     Parameters
@@ -77,6 +87,6 @@ def scores(rows: Array, target: Array, answers: Array, tokens: Array, errors: Ar
     b = influence(rows, target, answers)
     of_tokens, of_errors = float(b[tokens].sum()), float(b[errors].sum())
     everything = float(b.sum() + np.sum(answers))
-    lost = float((rows[:, errors].sum(axis=1) * (b[target] + answers)).sum())
+    lost = float(((rows @ errors.astype(np.float64)) * (b[target] + answers)).sum())
     both = of_tokens + of_errors
     return Scores(of_tokens / both if both else float("nan"), 1 - lost / everything if everything else float("nan"))

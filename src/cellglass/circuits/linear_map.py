@@ -88,6 +88,8 @@ class Heads:
     output_bias : torch.Tensor, (d,), or None
     query_key : QueryKey or None
         Where the pattern comes from, if that was kept.
+    shared : int
+        How many heads after one another have the same value map.
     """
 
     pattern: Tensor
@@ -96,6 +98,7 @@ class Heads:
     output: Tensor
     output_bias: Tensor | None
     query_key: QueryKey | None = None
+    shared: int = 1
 
     @property
     def n_heads(self) -> int:
@@ -125,7 +128,11 @@ class Heads:
         t, b, _ = g.shape
         heads = (g @ self.output.T).view(t, b, self.n_heads, -1).permute(2, 0, 1, 3)  # (h, t, B, c)
         values = torch.bmm(self.pattern.transpose(1, 2), heads.reshape(self.n_heads, t, -1))
-        found = values.view(self.n_heads, t, b, -1).permute(1, 2, 0, 3).reshape(t, b, -1) @ self.value.T
+        values = values.view(self.n_heads // self.shared, self.shared, t, b, -1).sum(1)
+        maps = self.value.T.unflatten(0, (len(values), self.shared, -1))[:, 0].flatten(
+            0, 1
+        )  # of one head of each group
+        found = values.permute(1, 2, 0, 3).reshape(t, b, -1) @ maps
         if patterns == "linear":
             made = self.looking()
             found = found + made.back(self.pattern, self.values(made.read), heads)
@@ -167,6 +174,12 @@ class Attend:
     def __call__(self, x: Tensor) -> Tensor:
         """Return what is added to the stream `x`, (t, d)."""
         return through(self.after, self.heads(through(self.before, x)))
+
+    @property
+    def has_constant(self) -> bool:
+        """Whether there is any bias."""
+        norms = [norm.bias for norm in (self.before, self.after) if norm is not None]
+        return any(bias is not None for bias in (*norms, self.heads.value_bias, self.heads.output_bias))
 
     def constant(self, t: int) -> Tensor:
         """Return what biases alone add, (t, d)."""

@@ -195,7 +195,8 @@ class _Walk:
 
     def attention(self, layer: int, g: Tensor) -> None:
         step = self.frozen.attend(layer)
-        self._add(f"layers.{layer}.attention", torch.einsum("td,tbd->b", step.constant(len(g)), g))
+        made = torch.einsum("td,tbd->b", step.constant(len(g)), g) if step.has_constant else g.new_zeros(g.shape[1])
+        self._add(f"layers.{layer}.attention", made)
         if self.patterns == "linear":
             self._add(f"layers.{layer}.pattern", torch.einsum("td,tbd->b", step.unexplained(), g))
 
