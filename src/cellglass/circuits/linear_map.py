@@ -129,9 +129,8 @@ class Heads:
         heads = (g @ self.output.T).view(t, b, self.n_heads, -1).permute(2, 0, 1, 3)  # (h, t, B, c)
         values = torch.bmm(self.pattern.transpose(1, 2), heads.reshape(self.n_heads, t, -1))
         values = values.view(self.n_heads // self.shared, self.shared, t, b, -1).sum(1)
-        maps = self.value.T.unflatten(0, (len(values), self.shared, -1))[:, 0].flatten(
-            0, 1
-        )  # of one head of each group
+        d = self.value.shape[0]
+        maps = self.value.T.reshape(len(values), self.shared, -1, d)[:, 0].reshape(-1, d)  # of one head of each group
         found = values.permute(1, 2, 0, 3).reshape(t, b, -1) @ maps
         if patterns == "linear":
             made = self.looking()
