@@ -140,7 +140,7 @@ cells](reproducibility.md#frontier). Mean
         lines.append(
             f"## {design[0].upper()}{design[1:]}\n\n" + table(["", *(TITLES.get(f, f) for f in FIGURES)], cells)
         )
-    return head + "\n".join(lines)
+    return head + "\n\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
