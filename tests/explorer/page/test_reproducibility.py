@@ -193,7 +193,8 @@ def test_the_card_of_a_residual_latent_says_that_it_is_no_finding(site: Site, as
     share = open_atlas(site.atlas).concepts.var["reproducibility"].iloc[RESIDUAL]
     assert note.inner_text().startswith("This latent is residual, not a finding.")
     assert note.inner_text().endswith(
-        f"at least 80 % of pairs of halves of the cells; this one in {100 * share:.0f} %."
+        "found in both halves of at least 80 % of 16 pairs of disjoint halves of the cells; "
+        f"this one in {100 * share:.0f} %."
     )
     above = note.evaluate("(one) => one.compareDocumentPosition(document.querySelector('.meta'))")
     assert above & 4, "the note stands before everything that is told of it"
