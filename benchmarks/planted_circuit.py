@@ -214,12 +214,10 @@ def accuracy(model: Cell2SentenceModel, cells: Cells) -> float:
 # -- rankings ----------------------------------------------------------------------------------------------------------
 
 
-def rankings(
-    asked: Asked, random: Asked, which: tuple[str, str], correlation: pd.Series[Any]
-) -> dict[str, pd.Series[Any]]:
+def rankings(asked: Asked, random: Asked, correlation: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
     """Return by method what each gene of a cell does to the answer."""
-    own = rank_genes(asked, *which).effects
-    drawn = rank_genes(random, *which, columns=("total", "direct")).effects
+    own = rank_genes(asked).effects
+    drawn = rank_genes(random, columns=("total", "direct")).effects
     return {
         "total": own["total"],
         "features": own["total"] - own["direct"],
@@ -326,7 +324,7 @@ def explained(
         pivotal = symbols[held.pivotal[number, i]].tolist()
         asked = ask(model, cell, transcoders, *which)
         drawn = random_transcoders(transcoders, asked.frozen, derive(seed, "planted circuit", i))
-        ranked = rankings(asked, ask(model, cell, drawn, *which), which, correlation)
+        ranked = rankings(asked, ask(model, cell, drawn, *which), correlation)
         found = {
             "pivotal": pivotal,
             "markers": symbols[own[held.cells.counts[i].toarray()[0, own] > 0]].tolist(),
