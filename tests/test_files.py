@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cellglass.errors import InputError
-from cellglass.files import atomic_path, parse_json, read_json, remove_leftovers, sha256
+from cellglass.files import LOCK, atomic_path, locked, parse_json, read_json, remove_leftovers, sha256
 
 
 def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -72,6 +72,19 @@ def test_sha256_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
     (two / "sub" / "x").write_text("x")
     (two / "y").rename(two / "w")
     assert sha256(one) != sha256(two)
+
+
+def test_one_at_a_time_works_on_a_locked_folder(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "x"
+    with (
+        locked(place, "training"),
+        pytest.raises(InputError, match=r"^another run is at work on .*x; wait for it, or choose another folder$"),
+        locked(place, "run"),
+    ):
+        pass
+    assert (place / LOCK).exists()
+    with locked(place, "run"):
+        pass
 
 
 def test_json_is_read_or_refused_in_one_line(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from cellglass import dictionaries
-from cellglass.circuits.architectures import freeze
 from cellglass.circuits.build import Answers
 from cellglass.circuits.features import Replacement, replace_mlps
+from cellglass.circuits.freezing import freeze
 from cellglass.circuits.linear_map import Frozen
 from cellglass.circuits.propagation import Targets
 from cellglass.dictionaries.base import Dictionary

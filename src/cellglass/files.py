@@ -1,6 +1,6 @@
 """Files are written whole or not at all: to a temporary name beside the target, synced, then renamed.
 
-JSON is read, or refused in one line.
+JSON is read, or refused in one line. A folder that is being written can be locked.
 """
 
 import hashlib
@@ -14,6 +14,8 @@ from typing import Any
 
 from cellglass.errors import InputError, one_line
 
+LOCK = ".lock"
+"""Name of the file that `locked` leaves in a folder."""
 _TEMPORARY = ".writing-"
 _LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -74,6 +76,29 @@ def remove_leftovers(folder: Path | str) -> None:
     """Remove what killed writers left under `folder`."""
     for leftover in sorted(Path(folder).rglob(f"{_TEMPORARY}*")):
         _remove(leftover)
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Keep others out of `folder`, which is made, while the block runs; the lock goes with the process.
+
+    Raises
+    ------
+    InputError
+        Another `what`, such as a run, is at work on it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another {what} is at work on {folder}; wait for it, or choose another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256(path: Path | str) -> str:

@@ -7,9 +7,9 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from cellglass.circuits.architectures import freeze
 from cellglass.circuits.build import Answers, build_graph
 from cellglass.circuits.features import Replacement, replace_mlps
+from cellglass.circuits.freezing import freeze
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.linear_map import Frozen
 from cellglass.circuits.propagation import Targets

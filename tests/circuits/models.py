@@ -12,7 +12,7 @@ import torch
 
 from cellglass.cells.cells import Cells
 from cellglass.circuits.answers import frozen_cell, question
-from cellglass.dictionaries import TopK, TopKConfig
+from cellglass.dictionaries import TopK
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.models.geneformer.files import Dictionaries, GeneformerConfig, weights_of
 from cellglass.models.geneformer.model import GeneformerModel
@@ -20,6 +20,7 @@ from cellglass.models.scgpt.config import ScgptConfig
 from cellglass.models.scgpt.model import ScgptModel
 from cellglass.models.scgpt.net import ScgptNet
 from cellglass.models.transformer.model import TransformerModel
+from circuits.networks import transcoders
 
 GENES, WIDTH, LATENTS, K = 12, 16, 32, 4
 NAMES = ["CD79A", "CD3D", "LYZ", "NKG7", "MS4A1", "HLA-DRA", "GNLY", "S100A8", "B2M", "FTL", "IL7R", "CCL5"]
@@ -79,14 +80,4 @@ def transcoders_of(kind: str, *, skip: bool = False) -> list[TopK]:
     """Return a drawn transcoder for each layer, with the statistics of the first cell."""
     model, cell = model_of(kind), cells_of()[:1]
     frozen = frozen_cell(model, question(model, model.align(cell), *TARGETS[kind]).tokens)
-    found = []
-    for layer, (x, y) in enumerate(zip(frozen.mlp_in, frozen.mlp_out, strict=True)):
-        torch.manual_seed(layer)
-        one = TopK(TopKConfig(WIDTH, LATENTS, k=K, d_out=WIDTH, skip=skip))
-        with torch.no_grad():
-            for parameter in one.parameters():
-                parameter.normal_(std=0.3)
-        both = torch.cat([x, y], dim=1).float()
-        one.set_statistics(both.mean(0), both.var(0))
-        found.append(one.freeze())
-    return found
+    return transcoders(frozen, LATENTS, K, skip=skip)

@@ -8,7 +8,7 @@ import torch
 import transformers
 from torch import nn
 
-from cellglass.circuits.architectures import freeze
+from cellglass.circuits.freezing import freeze
 from cellglass.circuits.linear_map import Frozen
 from cellglass.dictionaries import TopK, TopKConfig
 from cellglass.models.scgpt.config import ScgptConfig
@@ -72,12 +72,12 @@ def frozen(name: str, dtype: torch.dtype = torch.float64, seed: int = 1, *, scor
     return freeze(net, ran(net, seed), scores=scores)
 
 
-def transcoders(made: Frozen, *, skip: bool = False) -> list[TopK]:
+def transcoders(made: Frozen, latents: int = LATENTS, k: int = K, *, skip: bool = False) -> list[TopK]:
     """Return a drawn TopK transcoder for each layer, with statistics of what the layer's MLP reads and writes."""
     found = []
     for layer, (x, y) in enumerate(zip(made.mlp_in, made.mlp_out, strict=True)):
         torch.manual_seed(layer)
-        one = TopK(TopKConfig(WIDTH, LATENTS, k=K, d_out=WIDTH, skip=skip))
+        one = TopK(TopKConfig(x.shape[1], latents, k=k, d_out=y.shape[1], skip=skip))
         with torch.no_grad():
             for parameter in one.parameters():
                 parameter.normal_(std=0.3)

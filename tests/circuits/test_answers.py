@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from cellglass.circuits.answers import frozen_cell, question, real_values
+from cellglass.circuits.answers import at_token, frozen_cell, question, real_values
+from cellglass.circuits.features import replace_mlps
+from cellglass.circuits.propagation import effects
 from cellglass.errors import InputError
 from cellglass.models.transformer.tokens import TokenLists
-from circuits.models import TARGETS, cells_of, model_of
+from circuits.models import TARGETS, cells_of, model_of, transcoders_of
 
 
 def ask(kind: str, target: str, against: str | None = None, cell: int = 0):
@@ -91,3 +95,23 @@ def test_one_cell_is_asked_about() -> None:
     model = model_of("gpt_neox")
     with pytest.raises(InputError, match="a circuit is of one cell; 6 were given"):
         question(model, model.align(cells_of()), "B cell")
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "scgpt"])
+def test_a_direction_can_be_asked_about_at_any_state(kind: str) -> None:
+    model, made = ask(kind, TARGETS[kind][0])
+    frozen = frozen_cell(model, made.tokens)
+    states = list(frozen.states(frozen.first, frozen.mlp_out))
+    direction = torch.linspace(-1, 1, frozen.final.shape[1])
+    for state in (0, frozen.ends[1], len(frozen.steps)):
+        found = at_token(frozen, 3, direction, torch.tensor(0.5), "a direction", state)
+        assert found.targets.state == state
+        assert found.found[0] == pytest.approx(float(states[state][3] @ direction) + 0.5, rel=1e-4, abs=1e-5)
+        replacement = replace_mlps(frozen, transcoders_of(kind))
+        assert float(effects(frozen, replacement, found.targets).sums()) == pytest.approx(found.found[0], abs=1e-4)
+
+
+def test_a_question_about_a_state_between_layers_has_no_reader() -> None:
+    _, made = ask("gpt_neox", "B cell")
+    with pytest.raises(InputError, match="about a state between layers"):
+        _ = replace(made, read=None).reader

@@ -25,7 +25,6 @@ def written(made, source: int, to: int, x, scale):
     """Return what `x`, written by the MLP of a layer, is where a later one reads; None if it does not come there."""
     if source >= to:
         return None
-    x = through(made.mlp(source).after, x, scale)
     for step in made.steps[made.step_of(source) + 1 : made.reads(to)]:
         if hasattr(step, "norm"):
             x = through(step.norm, x, scale)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cellglass.circuits.objectives import objective_of
-from cellglass.circuits.plan import Split, check_folder, job_of, locked, split_cells, transcoder_config
+from cellglass.circuits.plan import Split, check_folder, job_of, split_cells, transcoder_config
 from cellglass.circuits.tokens import rows_per_cell
 from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.errors import InputError
@@ -95,10 +95,3 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path) -> None:
         check_folder(tmp_path / "full", "a")
     with pytest.raises(InputError, match="is a file; give a folder"):
         check_folder(tmp_path / "full" / "thesis.txt", "a")
-
-
-def test_two_trainings_do_not_share_a_folder(tmp_path) -> None:
-    with locked(tmp_path / "x"), pytest.raises(InputError, match="another training is at work"), locked(tmp_path / "x"):
-        pass
-    with locked(tmp_path / "x"):
-        pass

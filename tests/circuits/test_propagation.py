@@ -133,5 +133,5 @@ def forward(made, replacement, first, errors, *, soft: bool):
             out = torch.einsum("tk,tkd->td", p, f.write[layer][f.latent]) + replacement.constant[layer] + errors[layer]
             if replacement.skip[layer] is not None:
                 out = out + y @ replacement.skip[layer]
-            x = x + (out if step.after is None else step.after(out))
+            x = x + out
     return x

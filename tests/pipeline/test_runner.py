@@ -13,9 +13,10 @@ import pytest
 from filelock import FileLock
 
 from cellglass.errors import InputError
+from cellglass.files import LOCK
 from cellglass.pipeline.config import RunConfig
 from cellglass.pipeline.run import Run
-from cellglass.pipeline.runner import LOCK, run_stages
+from cellglass.pipeline.runner import run_stages
 from cellglass.pipeline.stage import Stage
 
 

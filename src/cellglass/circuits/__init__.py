@@ -6,7 +6,7 @@ from cellglass.lazy import lazily
 
 if TYPE_CHECKING:
     from cellglass.circuits.answers import Question, frozen_cell, question
-    from cellglass.circuits.architectures import Plan, freeze
+    from cellglass.circuits.architectures import Plan
     from cellglass.circuits.asked import Asked, ask
     from cellglass.circuits.build import Answers, build_graph, cost
     from cellglass.circuits.choice import ranked_units, strengths, units
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.editing import Filling, mean_activations
     from cellglass.circuits.faithfulness import faithfulness_curve, mean_curve
     from cellglass.circuits.features import Replacement, replace_mlps
+    from cellglass.circuits.freezing import freeze
     from cellglass.circuits.genes import GeneRanking, rank_genes
     from cellglass.circuits.graph import Graph
     from cellglass.circuits.heads import HeadEffects, carried, head_effects, head_targets
@@ -127,7 +128,7 @@ _WHERE = {
     "feature_details": "cellglass.circuits.details",
     "feature_pairs": "cellglass.circuits.pairs",
     "feature_targets": "cellglass.circuits.propagation",
-    "freeze": "cellglass.circuits.architectures",
+    "freeze": "cellglass.circuits.freezing",
     "frozen_cell": "cellglass.circuits.answers",
     "gene_table": "cellglass.circuits.tracing",
     "head_effects": "cellglass.circuits.heads",

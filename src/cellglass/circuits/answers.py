@@ -5,8 +5,8 @@
                     gene CD79A        the logit of the gene as the next word of the sentence, alike
     scGPT           expression CD79A  what the expression head gives at the gene's token
     Geneformer      masked CD79A      the logit of the gene at its own token, which is masked
-    each            direction         a direction at a site, at one token or at the mean of the genes' tokens
-                    concept           a latent of a dictionary at a site with one row for each cell
+
+and of each, from Python, a direction at one token of any state of the stream (`at_token`).
 
 A head that is no linear map is frozen too: its gates (LeakyReLU, GELU, sigmoid) and the scale of its norm stay at their
 values on this input, so that what the head makes of a state of zeros is a constant that can be computed.
@@ -14,7 +14,7 @@ values on this input, so that what the head makes of a state of zeros is a const
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,16 +24,20 @@ import torch
 from torch import nn
 
 from cellglass.cells.cells import Cells
-from cellglass.circuits.architectures import freeze, plan_of
+from cellglass.circuits.architectures import plan_of
 from cellglass.circuits.build import Answers
+from cellglass.circuits.freezing import freeze
 from cellglass.circuits.linear_map import Frozen
 from cellglass.circuits.propagation import Targets
 from cellglass.errors import InputError
-from cellglass.models.transformer.hooks import run
+from cellglass.models.transformer.hooks import Edit, run
 from cellglass.models.transformer.model import TransformerModel
 from cellglass.models.transformer.tokens import Ints, TokenLists, batches_by_length
 
 Tensor = torch.Tensor
+
+LAST = "last"
+"""Name of the last state among the points of a model; see `run_copies`."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,13 @@ class Question:
     ask: Callable[[Frozen], Answers]
     read: Callable[[Tensor], Tensor] | None = None
 
+    @property
+    def reader(self) -> Callable[[Tensor], Tensor]:
+        """`read`; InputError where the answer is of another state than the last one."""
+        if self.read is None:
+            raise InputError("the question is about a state between layers; ask one about what the model says")
+        return self.read
+
 
 def frozen_cell(model: TransformerModel, tokens: TokenLists, *, scores: bool = False) -> Frozen:
     """Return `model` as a linear map on the one cell in `tokens`; `scores` keeps queries and keys too."""
@@ -77,21 +88,33 @@ def real_values(model: TransformerModel, questions: Sequence[Question]) -> np.nd
     found = np.full(len(questions), np.nan)
     if not questions:
         return found
-    readers = [_reader(one) for one in questions]
+    readers = [one.reader for one in questions]
     tokens = _together([one.tokens for one in questions])
-    last = {"last": plan_of(model.net).last}
+    last = {LAST: plan_of(model.net).last}
     for chosen in batches_by_length(tokens.lengths, model.batch_tokens):
         batch = tokens.padded(chosen, model.pad_id, model.pad_value).to(model.device)
-        seen, _ = run(model.net, partial(model.forward, batch), last, ["last"])
-        for i, states in zip(chosen.tolist(), seen["last"], strict=True):
+        seen, _ = run(model.net, partial(model.forward, batch), last, [LAST])
+        for i, states in zip(chosen.tolist(), seen[LAST], strict=True):
             found[i] = float(readers[i](states[: tokens.lengths[i]]))
     return found
 
 
-def _reader(one: Question) -> Callable[[Tensor], Tensor]:
-    if one.read is None:
-        raise InputError("the question is about a state between layers; ask one about what the model says")
-    return one.read
+def run_copies(
+    model: TransformerModel, question: Question, n: int, read: str = LAST, write: Mapping[str, Edit] | None = None
+) -> Tensor:
+    """Return what stands at a point, (n, t, width), of `n` copies of a question's cell that run together.
+
+    Parameters
+    ----------
+    read
+        A token site of the model, or ``LAST``, the last state.
+    write
+        Token site -> edit of what passes there, (n, t, width).
+    """
+    points = {**model.points, LAST: plan_of(model.net).last}
+    batch = question.tokens.padded(np.zeros(n, dtype=np.int64), model.pad_id, model.pad_value).to(model.device)
+    seen, _ = run(model.net, partial(model.forward, batch), points, [read], write)
+    return seen[read]
 
 
 def _together(lists: Sequence[TokenLists]) -> TokenLists:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from cellglass.cells.cells import Cells
 from cellglass.circuits.answers import Question, frozen_cell, question
 from cellglass.circuits.build import Answers
-from cellglass.circuits.features import Replacement, replace_mlps
+from cellglass.circuits.features import Replacement, StandIns, replace_mlps
 from cellglass.circuits.linear_map import Frozen
-from cellglass.dictionaries.base import Dictionary
-from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
 from cellglass.models.transformer.model import TransformerModel
 from cellglass.models.transformer.tokens import Ints
-
-Transcoders = Sequence[Dictionary] | CrossLayerTranscoder
 
 
 class Asked(NamedTuple):
@@ -48,7 +43,7 @@ class Asked(NamedTuple):
 def ask(
     model: TransformerModel,
     cell: Cells,
-    transcoders: Transcoders,
+    transcoders: StandIns,
     target: str,
     against: str | None = None,
     *,

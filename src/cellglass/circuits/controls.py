@@ -30,9 +30,8 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from cellglass.circuits.asked import Transcoders
 from cellglass.circuits.build import Answers, build_graph
-from cellglass.circuits.features import replace_mlps
+from cellglass.circuits.features import StandIns, replace_mlps
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.linear_map import Frozen
 from cellglass.dictionaries.base import Dictionary
@@ -52,7 +51,7 @@ _ROUNDS = 30
 
 
 @torch.no_grad()
-def random_transcoders(transcoders: Transcoders, frozen: Frozen, seed: int = 0) -> Transcoders:
+def random_transcoders(transcoders: StandIns, frozen: Frozen, seed: int = 0) -> StandIns:
     """Return transcoders like the given ones whose features read and write at random; see the module.
 
     Parameters
@@ -147,7 +146,7 @@ def _among(keys: Array, sorted_keys: Array) -> Array:
 def control_scores(
     graph: Graph,
     frozen: Frozen,
-    transcoders: Transcoders,
+    transcoders: StandIns,
     answers: Answers,
     *,
     draws: int = 5,

@@ -12,18 +12,18 @@ All strengths add up to answer(all) - answer(nothing) of the real model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from cellglass.circuits.architectures import plan_of
+from cellglass.circuits.answers import run_copies
 from cellglass.circuits.asked import Asked
-from cellglass.circuits.editing import mlp_points
 from cellglass.circuits.features import explained
 from cellglass.errors import InputError
-from cellglass.models.transformer.hooks import Edit, run
+from cellglass.models.transformer.hooks import Edit
 
 Tensor = torch.Tensor
 Array = np.ndarray[Any, Any]
@@ -39,8 +39,7 @@ def live_strengths(asked: Asked, steps: int = 16) -> Array:
     steps
         Of the integral, taken at the middles of equal parts; one pass there and back each.
     """
-    if asked.question.read is None:
-        raise InputError("the question is about a state between layers; ask one about what the model says")
+    answer = asked.question.reader
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be at least 1")
     made, n_layers = asked.replacement, asked.frozen.n_layers
@@ -54,7 +53,7 @@ def live_strengths(asked: Asked, steps: int = 16) -> Array:
     at = (torch.arange(steps, device=full[0].device).to(full[0]) + 0.5) / steps
     for some in torch.split(at, max(1, asked.model.batch_tokens // asked.frozen.n_tokens)):
         left = (1 - some)[:, None, None]
-        for total, found in zip(gradients, _gradients(asked, full, rise, left), strict=True):
+        for total, found in zip(gradients, _gradients(asked, answer, full, rise, left), strict=True):
             total += found / steps
     values = []
     for layer, one in enumerate(made.features):
@@ -65,17 +64,15 @@ def live_strengths(asked: Asked, steps: int = 16) -> Array:
     return np.asarray(torch.cat(values).cpu().numpy(), dtype=np.float64)
 
 
-def _gradients(asked: Asked, full: list[Tensor], rise: list[Tensor], left: Tensor) -> tuple[Tensor, ...]:
+def _gradients(
+    asked: Asked, answer: Callable[[Tensor], Tensor], full: list[Tensor], rise: list[Tensor], left: Tensor
+) -> tuple[Tensor, ...]:
     """Return the gradients of the answers' sum at places on the way, by layer, (t, d); `left`, (S, 1, 1), is 1 - a."""
-    model, read = asked.model, asked.question.read
-    assert read is not None  # noqa: S101  whoever calls has looked
-    points = {**mlp_points(model), "last": plan_of(model.net).last}
-    copies = asked.question.tokens.padded(np.zeros(len(left), dtype=np.int64), model.pad_id, model.pad_value)
     with torch.enable_grad():
         written = [(a - left * b).requires_grad_() for a, b in zip(full, rise, strict=True)]
-        edits: dict[str, Edit] = {f"out {layer}": partial(_put, one) for layer, one in enumerate(written)}
-        seen, _ = run(model.net, partial(model.forward, copies.to(model.device)), points, ["last"], edits)
-        return tuple(one.sum(0) for one in torch.autograd.grad(read(seen["last"]).sum(), written))
+        edits: dict[str, Edit] = {f"layers.{layer}.mlp.out": partial(_put, one) for layer, one in enumerate(written)}
+        last = run_copies(asked.model, asked.question, len(left), write=edits)
+        return tuple(one.sum(0) for one in torch.autograd.grad(answer(last).sum(), written))
 
 
 def _put(value: Tensor, _written: Tensor) -> Tensor:

@@ -21,13 +21,12 @@ import numpy as np
 import torch
 
 from cellglass.cells.cells import Cells
-from cellglass.circuits.answers import Question, frozen_cell, question
-from cellglass.circuits.architectures import plan_of
-from cellglass.circuits.asked import Asked, Transcoders
-from cellglass.circuits.features import Replacement, replace_mlps
+from cellglass.circuits.answers import Question, frozen_cell, question, run_copies
+from cellglass.circuits.asked import Asked
+from cellglass.circuits.features import Replacement, StandIns, replace_mlps
 from cellglass.circuits.linear_map import Frozen, through
 from cellglass.errors import InputError
-from cellglass.models.transformer.hooks import Edit, Point, run
+from cellglass.models.transformer.hooks import Edit
 from cellglass.models.transformer.model import TransformerModel
 
 Tensor = torch.Tensor
@@ -60,7 +59,7 @@ class Filling:
 
 @torch.no_grad()
 def mean_activations(
-    model: TransformerModel, cells: Cells, transcoders: Transcoders, target: str, against: str | None = None
+    model: TransformerModel, cells: Cells, transcoders: StandIns, target: str, against: str | None = None
 ) -> list[Tensor]:
     """Return the mean activation of each feature over all tokens of cells that are asked the same, (m,) a layer."""
     if not cells.n_cells:
@@ -165,17 +164,6 @@ class Written:
 # -- running ---------------------------------------------------------------------------------------------------------
 
 
-def mlp_points(model: TransformerModel) -> dict[str, Point]:
-    """Return where what each MLP reads and writes is, as `in i` and `out i`: the sites that transcoders are of."""
-    points: dict[str, Point] = {}
-    layer = 0
-    while f"layers.{layer}.mlp.in" in model.points:
-        points[f"in {layer}"] = model.points[f"layers.{layer}.mlp.in"]
-        points[f"out {layer}"] = model.points[f"layers.{layer}.mlp.out"]
-        layer += 1
-    return points
-
-
 @torch.no_grad()
 def real_answers(asked: Asked, written: Written) -> Array:
     """Return what the real model answers to each circuit, float64 (C,)."""
@@ -185,10 +173,7 @@ def real_answers(asked: Asked, written: Written) -> Array:
 
 
 def _real(model: TransformerModel, question: Question, written: Written) -> Array:
-    if question.read is None:
-        raise InputError("the question is about a state between layers; ask one about what the model says")
-    points = {**mlp_points(model), "last": plan_of(model.net).last}
-    read: dict[int, Tensor] = {}
+    answer, read = question.reader, dict[int, Tensor]()
 
     def keep(layer: int, x: Tensor) -> Tensor:
         read[layer] = x
@@ -199,11 +184,9 @@ def _real(model: TransformerModel, question: Question, written: Written) -> Arra
 
     edits: dict[str, Edit] = {}
     for layer in range(written.frozen.n_layers):
-        edits[f"in {layer}"] = partial(keep, layer)
-        edits[f"out {layer}"] = partial(write, layer)
-    copies = question.tokens.padded(np.zeros(len(written), dtype=np.int64), model.pad_id, model.pad_value)
-    seen, _ = run(model.net, partial(model.forward, copies.to(model.device)), points, ["last"], edits)
-    found: Array = question.read(seen["last"]).cpu().numpy().astype(np.float64)
+        edits[f"layers.{layer}.mlp.in"] = partial(keep, layer)
+        edits[f"layers.{layer}.mlp.out"] = partial(write, layer)
+    found: Array = answer(run_copies(model, question, len(written), write=edits)).cpu().numpy().astype(np.float64)
     return found
 
 

@@ -23,6 +23,9 @@ from cellglass.errors import InputError
 
 Tensor = torch.Tensor
 
+StandIns = Sequence[Dictionary] | CrossLayerTranscoder
+"""What stands in the place of a model's MLPs: a transcoder for each layer, or one of all layers."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -104,7 +107,7 @@ def explained(features: Features, layer: int) -> Tensor:
 
 
 @torch.no_grad()
-def replace_mlps(frozen: Frozen, transcoders: Sequence[Dictionary] | CrossLayerTranscoder) -> Replacement:
+def replace_mlps(frozen: Frozen, transcoders: StandIns) -> Replacement:
     """Return what stands in the place of the MLPs of a frozen transformer.
 
     Parameters

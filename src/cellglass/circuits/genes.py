@@ -16,20 +16,17 @@ better with occlusion than the effects do with either, the model has no finer ra
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from cellglass.circuits.answers import Question, question, real_values
-from cellglass.circuits.architectures import plan_of
+from cellglass.circuits.answers import Question, question, real_values, run_copies
 from cellglass.circuits.asked import Asked
 from cellglass.circuits.propagation import effects
 from cellglass.errors import InputError
 from cellglass.models.edits import edited_cells
-from cellglass.models.transformer.hooks import run
 from cellglass.models.transformer.model import TransformerModel
 
 Tensor = torch.Tensor
@@ -121,8 +118,7 @@ def integrated_gradients(model: TransformerModel, question: Question, steps: int
 
     The integral is a sum over the middles of `steps` equal parts.
     """
-    if question.read is None:
-        raise InputError("the question is about a state between layers; ask one about what the model says")
+    read = question.reader
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be at least 1")
     own, reference = _reference(model, question)
@@ -132,11 +128,11 @@ def integrated_gradients(model: TransformerModel, question: Question, steps: int
     for some in torch.split(at, max(1, model.batch_tokens // len(own))):
         with torch.enable_grad():
             x = (reference + some[:, None, None] * step).requires_grad_()
-            answer = question.read(_run(model, question, len(x), "last", x)).sum()
+            answer = read(_from(model, question, x)).sum()
             gradient += torch.autograd.grad(answer, x)[0].sum(0)
     values = ((gradient / steps) * step).sum(1).cpu().numpy().astype(np.float64)
     with torch.no_grad():
-        ends = question.read(_run(model, question, 2, "last", torch.stack([reference, own])))
+        ends = read(_from(model, question, torch.stack([reference, own])))
     change = float(ends[1] - ends[0])
     return values, (float(values.sum()) - change) / change if change else float("nan")
 
@@ -144,7 +140,7 @@ def integrated_gradients(model: TransformerModel, question: Question, steps: int
 def _reference(model: TransformerModel, question: Question) -> tuple[Tensor, Tensor]:
     """Return what the first layer is given, and the same with the mean at the gene tokens, each (t, d)."""
     with torch.no_grad():
-        own = _run(model, question, 1, "embed")[0]
+        own = run_copies(model, question, 1, "embed")[0]
     moved = torch.tensor([gene != "" for gene in question.genes], device=own.device)
     if not bool(moved.any()):
         raise InputError("the model reads no gene of this cell; there is nothing to rank")
@@ -154,28 +150,23 @@ def _reference(model: TransformerModel, question: Question) -> tuple[Tensor, Ten
 @torch.no_grad()
 def occlusions(model: TransformerModel, question: Question) -> pd.Series[Any]:
     """Return by gene what the real model's answer loses with the gene's states at the reference."""
-    if question.read is None:
-        raise InputError("the question is about a state between layers; ask one about what the model says")
+    read = question.reader
     own, reference = _reference(model, question)
     names = [gene for gene in dict.fromkeys(question.genes) if gene]
-    answers = [question.read(_run(model, question, 1, "last", own[None]))]
+    answers = [read(_from(model, question, own[None]))]
     each = max(1, model.batch_tokens // len(own))
     for i in range(0, len(names), each):
         some = names[i : i + each]
         hidden = torch.tensor([[gene == name for gene in question.genes] for name in some], device=own.device)
         states = torch.where(hidden[..., None], reference, own)
-        answers.append(question.read(_run(model, question, len(some), "last", states)))
+        answers.append(read(_from(model, question, states)))
     values = torch.cat(answers).cpu().numpy().astype(np.float64)
     return pd.Series(values[0] - values[1:], index=names)
 
 
-def _run(model: TransformerModel, question: Question, n: int, read: str, first: Tensor | None = None) -> Tensor:
-    """Return what stands at a point in n copies of the cell, with `first`, (n, t, d), given to the first layer."""
-    points = {**model.points, "last": plan_of(model.net).last}
-    batch = question.tokens.padded(np.zeros(n, dtype=np.int64), model.pad_id, model.pad_value).to(model.device)
-    edits = None if first is None else {"embed": lambda _x: first}
-    seen, _ = run(model.net, partial(model.forward, batch), points, [read], edits)
-    return seen[read]
+def _from(model: TransformerModel, question: Question, first: Tensor) -> Tensor:
+    """Return the last states of copies of the cell whose first layer is given `first`, (n, t, d)."""
+    return run_copies(model, question, len(first), write={"embed": lambda _x: first})
 
 
 def deletions(asked: Asked) -> pd.Series[Any]:

@@ -86,17 +86,17 @@ def head_effects(frozen: Frozen, targets: Targets) -> HeadEffects:
     states = list(frozen.states(frozen.first, frozen.mlp_out))[: targets.state]
     g = targets.gradient
     for i, step, behind in down(frozen, g, targets.state):
-        if isinstance(step, Attend | Mlp):
-            g, added = behind, back_through(step.after, behind)
+        if isinstance(step, Attend):
+            g, added, name = behind, back_through(step.after, behind), f"layers.{step.layer}.attention"
+            values = step.heads.values(through(step.before, states[i]))
+            heads[step.layer] = torch.einsum("hsc,hsbc->hsb", values, _read(step, added))
+            if step.heads.output_bias is not None:
+                biases[name] = added.sum(0) @ step.heads.output_bias
             bias = None if step.after is None else step.after.bias
-            name = f"layers.{step.layer}.{'attention' if isinstance(step, Attend) else 'mlp'}"
-            if isinstance(step, Attend):
-                values = step.heads.values(through(step.before, states[i]))
-                heads[step.layer] = torch.einsum("hsc,hsbc->hsb", values, _read(step, added))
-                if step.heads.output_bias is not None:
-                    biases[name] = added.sum(0) @ step.heads.output_bias
-            else:
-                mlps[step.layer] = torch.einsum("td,tbd->tb", frozen.mlp_out[step.layer], added)
+        elif isinstance(step, Mlp):
+            g = behind
+            mlps[step.layer] = torch.einsum("td,tbd->tb", frozen.mlp_out[step.layer], behind)
+            continue
         else:
             g, bias, name = step.norm.back(behind), step.norm.bias, f"norm {i}"
         if bias is not None:

@@ -6,7 +6,7 @@ transformer is a list of steps, each of which makes the next state of the stream
 
     Rescale    x <- norm(x)
     Attend     x <- x + after(heads(before(x)))
-    Mlp        x <- x + after(what is written in the MLP's place)
+    Mlp        x <- x + what is written in the MLP's place
 
 An MLP that is parallel to the attention before it reads the state that the attention read. `Frozen.back` carries
 gradients from any state back to the first one and hands over, at each step, what of them falls on what was added
@@ -203,15 +203,14 @@ class Mlp:
     Attributes
     ----------
     layer : int
-    before, after : Norm or None
-        Between the stream and what is read, and between what is written and the stream.
+    before : Norm or None
+        Between the stream and what is read. A norm behind an MLP is a part of the MLP.
     parallel : bool
         Whether it reads the stream before the attention of its layer, which is then the step before this one.
     """
 
     layer: int
     before: Norm | None = None
-    after: Norm | None = None
     parallel: bool = False
 
 
@@ -231,7 +230,7 @@ class Written(Protocol):
         """Take the gradient with respect to what attention adds to the stream, (t, B, d)."""
 
     def norm(self, step: int, g: Tensor) -> None:
-        """Take the gradient, (t, B, d), with respect to what a norm on the stream, or behind an MLP, gives."""
+        """Take the gradient, (t, B, d), with respect to what a norm on the stream gives."""
 
 
 @dataclass(frozen=True)
@@ -292,7 +291,7 @@ class Frozen:
                 )
                 steps.append(replace(step, heads=heads, before=_cut(step.before, n), after=_cut(step.after, n)))
             else:
-                steps.append(replace(step, before=_cut(step.before, n), after=_cut(step.after, n)))
+                steps.append(replace(step, before=_cut(step.before, n)))
         return replace(
             self,
             parts={name: part[:n] for name, part in self.parts.items()},
@@ -332,7 +331,7 @@ class Frozen:
             elif isinstance(step, Attend):
                 x = x + step(x)
             else:
-                x = x + through(step.after, written[step.layer])
+                x = x + written[step.layer]
             yield x
 
     def attend(self, layer: int) -> Attend:
@@ -370,8 +369,7 @@ class Frozen:
                 if waiting is not None:
                     g, waiting = g + waiting, None
             else:
-                written.norm(i, g)
-                more = written.mlp(step.layer, back_through(step.after, g))
+                more = written.mlp(step.layer, g)
                 if more is not None:
                     more = back_through(step.before, more)
                     if step.parallel:

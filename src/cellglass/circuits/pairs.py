@@ -174,7 +174,7 @@ def _falls(frozen: Frozen, layer: int, rows: Tensor) -> Iterator[tuple[int, Tens
     g = back_through(frozen.mlp(layer).before, rows)
     for _, step, behind in down(frozen, g, frozen.reads(layer)):
         if isinstance(step, Mlp):
-            yield step.layer, back_through(step.after, behind)
+            yield step.layer, behind
 
 
 def _without_scales(frozen: Frozen) -> Frozen:
@@ -190,7 +190,7 @@ def _without_scales(frozen: Frozen) -> Frozen:
         elif isinstance(step, Attend):
             steps.append(step)
         else:
-            steps.append(replace(step, before=plain(step.before), after=plain(step.after)))
+            steps.append(replace(step, before=plain(step.before)))
     return replace(frozen, steps=steps)
 
 

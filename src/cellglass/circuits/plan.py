@@ -9,14 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from cellglass.cells.cells import Cells
 from cellglass.circuits.objectives import Objective
@@ -27,7 +24,7 @@ from cellglass.dictionaries.registry import KINDS
 from cellglass.dictionaries.sparse import SparseConfig
 from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.errors import InputError
-from cellglass.files import read_json
+from cellglass.files import LOCK, read_json
 from cellglass.models.transformer.tokens import Ints
 from cellglass.seeds import generator
 
@@ -36,7 +33,7 @@ PER_LAYER = ("topk", "batchtopk", "jumprelu")
 LATENTS_A_DIMENSION = 8
 MOST_HELD = 400
 FEWEST_CELLS = 10
-JOB, LOCK = "job.json", ".lock"
+JOB = "job.json"
 SAMPLE = 64
 """Cells from which the number of tokens is foreseen."""
 
@@ -127,18 +124,3 @@ def check_folder(folder: Path, job: str) -> None:
             f"{folder}: holds transcoders of another training (other cells, model, settings or seed); remove it, or "
             "choose another folder"
         )
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of `folder`, which is made, while the block runs; the lock goes with the process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another training is at work on {folder}; wait for it, or choose another folder") from None
-    try:
-        yield
-    finally:
-        lock.release()

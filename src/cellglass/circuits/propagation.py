@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 import torch
 
 from cellglass.circuits.features import Replacement
-from cellglass.circuits.linear_map import PATTERNS, Frozen, Mlp, Rescale, back_through
+from cellglass.circuits.linear_map import PATTERNS, Frozen, Rescale, back_through
 from cellglass.errors import InputError
 
 Tensor = torch.Tensor
@@ -202,10 +202,9 @@ class _Walk:
 
     def norm(self, step: int, g: Tensor) -> None:
         found = self.frozen.steps[step]
-        norm = found.norm if isinstance(found, Rescale) else found.after
-        if norm is not None and norm.bias is not None:
-            name = f"layers.{found.layer}.mlp" if isinstance(found, Mlp) else f"norm {step}"
-            self._add(name, g.sum(0) @ norm.bias)
+        assert isinstance(found, Rescale)  # noqa: S101  these alone are norms on the stream
+        if found.norm.bias is not None:
+            self._add(f"norm {step}", g.sum(0) @ found.norm.bias)
 
     def _add(self, name: str, value: Tensor) -> None:
         self.biases[name] = self.biases[name] + value if name in self.biases else value

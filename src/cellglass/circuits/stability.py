@@ -20,8 +20,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.cells.cells import Cells
-from cellglass.circuits.asked import Asked, Transcoders, ask
+from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.choice import strengths, units
+from cellglass.circuits.features import StandIns
 from cellglass.circuits.genes import by_gene, token_effects
 from cellglass.errors import InputError
 from cellglass.models.transformer.model import TransformerModel
@@ -60,7 +61,7 @@ def strengths_of(one: Asked) -> Strengths:
 def stability_of(
     model: TransformerModel,
     cells: Cells,
-    transcoders: Transcoders,
+    transcoders: StandIns,
     target: str,
     against: str | None = None,
     *,

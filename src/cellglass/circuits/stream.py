@@ -77,11 +77,6 @@ def stream_parts(frozen: Frozen, replacement: Replacement | None, state: int, to
                 vectors = torch.cat([vectors, step.norm.bias[None]])
             continue
         more, added = _heads(step, x, token) if isinstance(step, Attend) else _mlp(frozen, replacement, step, token)
-        if step.after is not None:
-            added = at(step.after, token).linear(added)
-            if step.after.bias is not None:
-                more.append(_row("bias", step.layer, label="norm"))
-                added = torch.cat([added, step.after.bias[None]])
         rows += more
         vectors = torch.cat([vectors, added])
     return Parts(_table(rows), vectors)
@@ -116,6 +111,11 @@ def _heads(step: Attend, x: Tensor, token: int) -> tuple[list[dict[str, Any]], T
     if heads.output_bias is not None:
         rows.append(_row("bias", step.layer, label="attention"))
         added = torch.cat([added, heads.output_bias[None]])
+    if step.after is not None:
+        added = at(step.after, token).linear(added)
+        if step.after.bias is not None:
+            rows.append(_row("bias", step.layer, label="norm"))
+            added = torch.cat([added, step.after.bias[None]])
     return rows, added
 
 

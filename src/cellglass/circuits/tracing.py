@@ -10,7 +10,6 @@ What is asked, of whom, and how good the graph is stands in ``graph.about``, as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,6 @@ from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import write_graph
 from cellglass.circuits.pruning import prune
 from cellglass.circuits.transcoders import Transcoders
-from cellglass.dictionaries.base import Dictionary
-from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
 from cellglass.errors import InputError
 from cellglass.files import atomic_path
 from cellglass.models.base import CellModel
@@ -129,12 +126,7 @@ def asked_of(
     if place < 0:
         some = ", ".join(map(str, cells.obs.index[:3]))
         raise InputError(f"{cells.source}: there is no cell {cell!r}; its cells are named as {some}, ...")
-    return ask(net, cells[place : place + 1], given_to(transcoders), target, against)
-
-
-def given_to(transcoders: Transcoders) -> Sequence[Dictionary] | CrossLayerTranscoder:
-    """Return what stands in the MLPs' place: one for each layer, or the one of all."""
-    return transcoders.crosslayer if transcoders.is_crosslayer else list(transcoders.dictionaries)
+    return ask(net, cells[place : place + 1], transcoders.stand_ins, target, against)
 
 
 def cost_of(asked: Asked, features: int = FEATURES, memory: int = MEMORY) -> Cost:

@@ -27,7 +27,7 @@ from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.read import as_cells
 from cellglass.circuits.mlps import mlp_sites, n_layers
 from cellglass.circuits.objectives import Objective, as_transformer, objective_of
-from cellglass.circuits.plan import JOB, SAMPLE, Split, check_folder, job_of, locked, split_cells, transcoder_config
+from cellglass.circuits.plan import JOB, SAMPLE, Split, check_folder, job_of, split_cells, transcoder_config
 from cellglass.circuits.replacement import loss_table
 from cellglass.circuits.tokens import capture_tokens, rows_per_cell
 from cellglass.circuits.transcoders import (
@@ -45,7 +45,7 @@ from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.dictionaries.training.defaults import default_training
 from cellglass.errors import InputError
-from cellglass.files import atomic_path, remove_leftovers
+from cellglass.files import atomic_path, locked, remove_leftovers
 from cellglass.models.base import CellModel
 from cellglass.progress import Progress, silent
 from cellglass.seeds import derive
@@ -133,7 +133,7 @@ def train_transcoders(
     if (place / NAME).exists():
         shutil.rmtree(place / WORK, ignore_errors=True)
         return load_transcoders(place)
-    with locked(place):
+    with locked(place, "training"):
         remove_leftovers(place)
         with atomic_path(place / WORK / JOB) as temporary:
             temporary.write_text(json.dumps({"job": job}) + "\n", encoding="utf-8")

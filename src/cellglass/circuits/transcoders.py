@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from cellglass.circuits.features import StandIns
 from cellglass.dictionaries.fitting import load
 from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
 from cellglass.dictionaries.sparse import SparseDictionary
@@ -98,6 +99,11 @@ class Transcoders:
         if not isinstance(one, CrossLayerTranscoder):
             raise InputError("these transcoders are one for each layer; index them with the layer")
         return one
+
+    @property
+    def stand_ins(self) -> StandIns:
+        """What `replace_mlps` puts in the MLPs' place."""
+        return self.crosslayer if self.is_crosslayer else self.dictionaries
 
     @property
     def kind(self) -> str:

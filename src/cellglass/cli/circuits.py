@@ -151,9 +151,8 @@ def trace(
         graph = trace_asked(asked, made, features=features, delete=delete, progress=progress)
         if controls:
             from cellglass.circuits.controls import control_scores
-            from cellglass.circuits.tracing import given_to
 
-            scores = control_scores(graph, asked.frozen, given_to(made), asked.answers, draws=controls)
+            scores = control_scores(graph, asked.frozen, made.stand_ins, asked.answers, draws=controls)
             graph.about["controls"] = scores.reset_index(names="of").to_dict(orient="records")
     written = write_trace(graph, place)
     if neuronpedia is not None:

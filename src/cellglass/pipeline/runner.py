@@ -18,16 +18,13 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from cellglass.atlas.manifest import artefact_digest, new_manifest, read_manifest, write_manifest
 from cellglass.errors import InputError
-from cellglass.files import remove_leftovers
+from cellglass.files import LOCK, locked, remove_leftovers
 from cellglass.pipeline.backends.base import Backend
 from cellglass.pipeline.backends.local import Local
 from cellglass.pipeline.run import Run
@@ -35,7 +32,6 @@ from cellglass.pipeline.stage import Stage, Unit
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"
 MANIFEST = "manifest.json"
 
 
@@ -62,7 +58,7 @@ def run_stages(run: Run, stages: Sequence[type[Stage]], backend: Backend | None 
     opened = [stage(run) for stage in stages]
     settings = {stage.name: stage.settings() for stage in opened}  # finds wrong input before anything is written
     try:
-        with _lock(run.folder):
+        with locked(run.folder, "run"):
             return _run_stages(run, opened, settings, backend or Local())
     except InputError:
         if made and not _worth_keeping(run.folder, stages):
@@ -157,17 +153,3 @@ def _worth_keeping(folder: Path, stages: Sequence[type[Stage]]) -> bool:
         return False
     quick = {stage.name for stage in stages if stage.quick}
     return any(s["state"] == "done" for name, s in read_manifest(folder)["stages"].items() if name not in quick)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another run is at work on {folder}; wait for it, or choose another folder") from None
-    try:
-        yield
-    finally:
-        lock.release()

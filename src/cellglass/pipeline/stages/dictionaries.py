@@ -86,8 +86,7 @@ class DictionariesStage(Stage):
     def _train(self, seed: int, checkpoint: Path) -> Dictionary:
         from cellglass import dictionaries
 
-        rows, seen, valid, config = self._setting()
-        store, site = open_activations(self.run)
+        rows, seen, valid, config, groups = self._setting()
         return dictionaries.fit(
             self.run.config.dictionary.kind,
             rows,
@@ -95,7 +94,7 @@ class DictionariesStage(Stage):
             rows_train=seen,
             rows_valid=valid,
             seed=seed,
-            groups=groups_of_rows(self.run, store, site),
+            groups=groups,
             checkpoint=checkpoint,
             progress=self.run.progress,
         )
@@ -103,13 +102,13 @@ class DictionariesStage(Stage):
     def _baseline(self, basis: str, seed: int) -> Dictionary:
         from cellglass import dictionaries
 
-        rows, seen, valid, config = self._setting()
+        rows, seen, valid, config, _ = self._setting()
         n_components = {"random": max(1, config.n_latents // 2), CONTROL: config.k}.get(basis)
         kind = "random" if basis == CONTROL else basis
         return dictionaries.fit(kind, rows, n_components=n_components, rows_train=seen, rows_valid=valid, seed=seed)
 
     def _setting(self) -> Any:
-        """Return the site's rows, the rows to train on and to stop by, and how the dictionary is built."""
+        """Return the site's rows, those to train on and to stop by, how the dictionary is built, and groups of rows."""
         from cellglass.dictionaries import default_config
 
         store, site = open_activations(self.run)
@@ -117,4 +116,4 @@ class DictionariesStage(Stage):
         seen, _test, valid = held_out_rows(self.run, store, site)
         asked = self.run.config.dictionary
         config = default_config(rows.width, len(seen), kind=asked.kind, n_latents=asked.latents, k=asked.k)
-        return rows, seen, valid, config
+        return rows, seen, valid, config, groups_of_rows(self.run, store, site)
