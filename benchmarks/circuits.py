@@ -81,9 +81,9 @@ def main() -> None:
         "--work", type=Path, default=WORK, metavar="FOLDER", help="where model and transcoders are kept"
     )
     options = parser.parse_args()
-    about = machine()
+    about, size = machine(), QUICK if options.quick else FULL
     with threads(1):
-        rows = list(measure(options.work / ("quick" if options.quick else "full"), QUICK if options.quick else FULL))
+        rows = list(measure(options.work / ("quick" if options.quick else "full"), size))
     for row in rows:
         print(f"{row.metric:<42} {row.name:<36} {row.value:.3f}")
     if options.json is not None:
@@ -92,7 +92,7 @@ def main() -> None:
             f'{{\n "machine": {json.dumps(about)},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8"
         )
     if options.markdown is not None:
-        options.markdown.write_text(markdown(rows, about), encoding="utf-8")
+        options.markdown.write_text(markdown(rows, about, size), encoding="utf-8")
 
 
 def measure(work: Path, size: Size) -> Iterator[Row]:
@@ -234,7 +234,57 @@ def number(metric: str, name: str, values: float | list[float]) -> Iterator[Row]
         yield Row(f"{metric}, sd", name, float(known.std(ddof=1)), "")
 
 
-def markdown(rows: list[Row], about: dict[str, object]) -> str:
+HEAD = """# How good are circuits?
+
+Written by `python benchmarks/circuits.py --json benchmarks/results/circuits.json --markdown
+docs/results/circuits.md` on {cores} cores ({cpu}); one thread.
+
+A Cell2Sentence of {layers} layers of {width} (GPT-NeoX, {genes} genes a cell) fitted to six sevenths of the 700 bundled
+cells with their labels; TopK transcoders with {latents} latents, 8 of them active, of the same cells; one seed. Circuits
+are of {cells} of the cells that neither has seen: B cells and NK cells told from monocytes, and monocytes from B cells.
+Mean ± standard deviation over cells.
+
+The model names {own} of the unseen cells' labels, a logistic regression on all counts {plain}.
+
+## What transcoders keep
+
+Of the work of the MLPs of layers from 1 on (layer 0, a lookup table, apart), on cells that no transcoder has seen:
+{kept}.
+
+## Scores of graphs
+
+{scores}
+
+*bare*: without any feature. *Rewired*: edges exchanged and weights shuffled at random, within each kind of source, or
+across kinds.
+
+## Faithfulness
+
+Share of the answer (the difference of two labels' logits) that is left in the real model when all features are off but
+n nodes (layer, token, feature) of some {nodes}; the errors of transcoders stay. Cells count by what features do in
+them.
+Random circuits have as many nodes of each layer and of like norm, and may share nodes with the circuit.
+
+{faithful}
+
+## Genes
+
+How rankings of a cell's genes agree with what the real model's answer loses when the gene's count is 0 (*deletion*:
+tokens are made anew), and when its states are hidden in their place (*occlusion*). Differential expression, between the
+two types in the cells that the model was fitted to, knows no model.
+
+{ranked}
+
+## Stability
+
+Spearman's correlation of genes' effects, and the Jaccard index of the top ten genes and features: between cells of one
+type, after a fifth of the counts has dropped out, and in another order of equal counts.
+
+{stable}
+"""
+
+
+def markdown(rows: list[Row], about: dict[str, Any], size: Size) -> str:
     """Return the page of results."""
     found = {(row.metric, row.name): row.value for row in rows}
 
@@ -245,83 +295,39 @@ def markdown(rows: list[Row], about: dict[str, object]) -> str:
     def names(metric: str) -> list[str]:
         return [row.name for row in rows if row.metric == metric]
 
-    parts = [
-        f"""# How good are circuits?
-
-Written by `python benchmarks/circuits.py --json benchmarks/results/circuits.json --markdown docs/results/circuits.md` on
-{about["cores"]} cores ({about["cpu"]}); one thread.
-
-A Cell2Sentence of 3 layers of 64 (GPT-NeoX, 60 genes a cell) fitted to 600 of the 700 bundled cells with their labels,
-TopK transcoders (512 latents, 8 active) of the same cells, one seed. Circuits are of {found["cells", "traced"]:.0f} of the cells that
-neither has seen: B cells and NK cells told from monocytes, and monocytes from B cells. Mean ± standard deviation over cells.
-
-The model names {found["accuracy on unseen cells", "Cell2Sentence"]:.0%} of the unseen cells' labels, a logistic regression on all counts
-{found["accuracy on unseen cells", "logistic regression, all counts"]:.0%}: with 600 cells to learn from the network is the weak part.
-"""
-    ]
-    parts.append(
-        "## What transcoders keep\n\nOf the work of the MLPs of layers 1 and 2 (layer 0, a lookup table, apart), on a tenth of the 600 cells that no "
-        "transcoder has\nseen: "
-        + ", ".join(
-            f"{name} {told('share kept of layers from 1 on', name)}" for name in names("share kept of layers from 1 on")
-        )
-        + ".\n"
-    )
-    parts.append(
-        "## Scores of graphs\n\n"
-        + table(
-            ["", "replacement", "completeness"],
-            [[name, told("replacement", name), told("completeness", name)] for name in names("replacement")],
-        )
-        + "\n\n*bare*: without any feature. *Rewired*: edges and weights shuffled at random, within each kind of source or across kinds.\n"
-    )
+    unseen, share = "accuracy on unseen cells", "share kept of layers from 1 on"
+    own, plain = (found[unseen, name] for name in names(unseen))
     sizes = [n for n in SIZES if ("share kept, live", f"total effect, {n}") in found]
-    lines = []
+    curves = []
     for way in WAYS:
         for label, metric, prefix in (
-            (f"{way}", "share kept, live", way),
+            (way, "share kept, live", way),
             (f"{way}, patterns frozen", "share kept, frozen", way),
-            (f"random, as many of each layer and norm as by {way}", "share kept, live", f"random like {way}"),
+            (f"random, like that by {way}", "share kept, live", f"random like {way}"),
             (f"{way}: lost when it alone is taken out", "share lost, live", way),
         ):
-            lines.append([label, *(told(metric, f"{prefix}, {n}") for n in sizes)])
-    parts.append(
-        "## Faithfulness\n\nShare of the answer (the difference of two labels' logits) that is left in the real model when all features but n nodes "
-        f"(layer, token, feature) of\nsome {found['active nodes of a cell', '']:,.0f} are off; errors of transcoders stay. Cells count by what features do in them.\n\n"
-        + table(["circuit", *(f"{n:,}" for n in sizes)], lines)
-        + "\n"
-    )
-    metric = "genes against {}, {}"
-    ways = [name for name in names(metric.format("deletion", "spearman")) if name != "occlusion"]
-    parts.append(
-        "## Genes\n\nHow rankings of a cell's genes agree with what the real model's answer loses when the gene's count is 0 (*deletion*: tokens are made\n"
-        "anew), and when its states are hidden in place (*occlusion*).\n\n"
-        + table(
-            ["", "deletion, Spearman", "deletion, Pearson", "occlusion, Spearman", "occlusion, Pearson"],
-            [
-                [
-                    name,
-                    *(
-                        told(metric.format(check, how), name)
-                        for check in ("deletion", "occlusion")
-                        for how in ("spearman", "pearson")
-                    ),
-                ]
-                for name in ["occlusion", *ways]
-            ],
-        )
-        + "\n"
-    )
-    lines = []
-    for measured in dict.fromkeys(
-        row.metric for row in rows if row.metric.startswith("stability") and not row.metric.endswith(", sd")
-    ):
-        lines.append([measured.removeprefix("stability, "), *(told(measured, own) for own in TYPES)])
-    parts.append(
-        "## Stability\n\nSpearman of genes' effects, and Jaccard index of the top ten genes and features: between cells of one type, after a fifth of the counts "
-        "has\ndropped out, and in another order of equal counts.\n\n" + table(["", *TYPES], lines) + "\n"
-    )
-    return "\n".join(parts)
+            curves.append([label, *(told(metric, f"{prefix}, {n}") for n in sizes)])
+    checks = [(check, how) for check in ("deletion", "occlusion") for how in ("spearman", "pearson")]
+    ways = ["occlusion", *(name for name in names("genes against deletion, spearman") if name != "occlusion")]
+    ranked = [[way, *(told(f"genes against {check}, {how}", way) for check, how in checks)] for way in ways]
+    stability = [row.metric for row in rows if row.metric.startswith("stability") and not row.metric.endswith(", sd")]
+    stable = [
+        [metric.removeprefix("stability, "), *(told(metric, value) for value in TYPES)]
+        for metric in dict.fromkeys(stability)
+    ]
+    return HEAD.format(
+        cores=about["cores"], cpu=about["cpu"], layers=size.layers, width=size.width, genes=size.genes,
+        latents=8 * size.width, cells=f"{found['cells', 'traced']:.0f}", own=f"{own:.0%}", plain=f"{plain:.0%}",
+        kept=", ".join(f"{name} {told(share, name)}" for name in names(share)),
+        scores=table(
+            ["", "replacement", "completeness"],
+            [[name, told("replacement", name), told("completeness", name)] for name in names("replacement")],
+        ),
+        nodes=f"{found['active nodes of a cell', '']:,.0f}",
+        faithful=table(["circuit", *(f"{n:,}" for n in sizes)], curves),
+        ranked=table(["", *(f"{check}, {how.capitalize()}" for check, how in checks)], ranked),
+        stable=table(["", *TYPES], stable),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

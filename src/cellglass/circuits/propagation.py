@@ -14,11 +14,7 @@ With linear patterns, gradients pass through queries and keys too: each softmax 
 a pattern does not depend on the input to first order is a bias of its own (``layers.i.pattern``, negative of what its
 linear part makes of this input). A source then has credit for where heads look, beside what they carry.
 
-Frozen patterns are the default. On a small Cell2Sentence of the bundled cells (10 cells, B cell against monocyte) the
-rank correlation of genes' total effects with deleting the gene was 0.25 with frozen patterns and 0.31 with linear ones
-(difference 0.06, standard error 0.05, higher in 6 of 10 cells); on one trained a quarter as long 0.59 and 0.56 (5 B
-cells). So neither orders genes better for certain. Linear ones overstate: what deletion changes is 0.15 to 0.37 of
-their effect (regression slope in each cell), and 0.44 to 1.6 of the frozen ones'.
+Frozen patterns are the default; ``docs/results/circuits.md`` has both beside what deleting a gene does.
 
 Both come of one walk back, for a batch of targets at once, and a bias's part is computed from the bias itself, so that
 the sums can be wrong.
