@@ -240,9 +240,9 @@ Written by `python benchmarks/circuits.py --json benchmarks/results/circuits.jso
 docs/results/circuits.md` on {cores} cores ({cpu}); one thread.
 
 A Cell2Sentence of {layers} layers of {width} (GPT-NeoX, {genes} genes a cell) fitted to six sevenths of the 700 bundled
-cells with their labels; TopK transcoders with {latents} latents, 8 of them active, of the same cells; one seed. Circuits
-are of {cells} of the cells that neither has seen: B cells and NK cells told from monocytes, and monocytes from B cells.
-Mean ± standard deviation over cells.
+cells with their labels; TopK transcoders with {latents} latents, 8 of them active, of the same cells; one seed.
+Circuits are of {cells} of the cells that neither has seen: B cells and NK cells told from monocytes, and monocytes from
+B cells. Mean ± standard deviation over cells.
 
 The model names {own} of the unseen cells' labels, a logistic regression on all counts {plain}.
 
@@ -262,8 +262,7 @@ across kinds.
 
 Share of the answer (the difference of two labels' logits) that is left in the real model when all features are off but
 n nodes (layer, token, feature) of some {nodes}; the errors of transcoders stay. Cells count by what features do in
-them.
-Random circuits have as many nodes of each layer and of like norm, and may share nodes with the circuit.
+them. Random circuits have as many nodes of each layer and of like norm, and may share nodes with the circuit.
 
 {faithful}
 
