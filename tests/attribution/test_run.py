@@ -30,8 +30,13 @@ def test_result_does_not_depend_on_how_concepts_are_grouped(toy):
         joined = pd.concat([getattr(piece, name) for piece in pieces], ignore_index=True)
         key = [c for c in ("method", "on", "concept", "gene", "prototype", "partner", "kind") if c in joined]
         sides = [frame.sort_values(key, ignore_index=True) for frame in (joined, getattr(whole, name))]
-        # Effects of 1e-7 and less are rounding, and so are their q-values.
-        pd.testing.assert_frame_equal(*(s.drop(columns="q", errors="ignore") for s in sides), rtol=1e-3, atol=1e-6)
+        # Effects of 1e-7 and less are rounding, and so are their q-values; a gap is a difference of two sums over a
+        # third, which may be small, so that rounding of 1e-7 shows as 1e-5 in it.
+        for column in ("gap",) if "gap" in sides[0] else ():
+            left, right = (side[column].to_numpy(dtype=float) for side in sides)
+            np.testing.assert_allclose(left, right, rtol=1e-2, atol=1e-4)
+        compared = [side.drop(columns=["q", "gap"], errors="ignore") for side in sides]
+        pd.testing.assert_frame_equal(*compared, rtol=1e-3, atol=1e-6)
     assert whole.concepts["concept"].tolist() == list(range(9))
 
 
