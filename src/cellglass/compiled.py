@@ -1,9 +1,11 @@
-"""Loops that numba compiles: nothing is compiled at import, and the machine code is kept beside the loop's file."""
+"""Loops that numba compiles, ours and those of libraries: the machine code is kept beside the file of each loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 
 @cache
@@ -17,3 +19,35 @@ def compiled(function: Callable[..., None], *, any_order: bool = False) -> Calla
     loose = {"reassoc", "contract"} if any_order else False
     done: Callable[..., None] = numba.njit(nogil=True, cache=True, fastmath=loose)(function)
     return done
+
+
+@contextmanager
+def machine_code_kept() -> Iterator[None]:
+    """Keep on disk what numba compiles of the libraries that are imported within; what they compute is the same.
+
+    pynndescent compiles some sixty distances each time it is imported and umap its own loops each time they run, half
+    a minute in every process; kept, a second. Where no folder can be written, they are compiled anew as before.
+    """
+    import numba
+
+    def keeping(original: Callable[..., Any]) -> Callable[..., Any]:
+        def decorator(*given: Any, **options: Any) -> Any:
+            def decorate(function: Any) -> Any:
+                signature = () if given and given[0] is function else given
+                try:
+                    return original(*signature, **{**options, "cache": True})(function)
+                except RuntimeError as error:
+                    if "cannot cache" not in str(error):
+                        raise
+                    return original(*signature, **options)(function)
+
+            return decorate(given[0]) if given and hasattr(given[0], "__code__") else decorate
+
+        return decorator
+
+    before = numba.njit, numba.jit
+    numba.njit, numba.jit = (keeping(each) for each in before)
+    try:
+        yield
+    finally:
+        numba.njit, numba.jit = before

@@ -16,7 +16,7 @@ from cellglass.settings import settings_of
 GIVEN = {
     "labels": ["type", "phase"], "batch": "donor", "match": ["donor"], "counts": "raw", "gene-ids": "id",
     "model": "scgpt", "control": "shuffled", "site": "cell", "genes": 5, "latent": 6, "layers": 2, "width": 8,
-    "epochs": 1, "dictionary": "topk", "latents": 16, "k": 4, "seeds": 2, "splits": 2,
+    "epochs": 1, "dictionary": "topk", "latents": 16, "k": 4, "seeds": 2, "splits": 2, "pairs": 3,
     "method": ["swap", "de"], "prototypes": 3,
     "partners": 2, "swap-genes": 7, "residual": True, "gene-sets": ["hallmark"], "test": ["ora"], "seed": 9,
     "keep-counts": False, "round": True,

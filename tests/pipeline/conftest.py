@@ -48,7 +48,7 @@ def small_config(gmt: Path) -> RunConfig:
 def default_run(planted: Simulated, small_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a finished run with the dictionary that there is by default, of its default size."""
     folder = tmp_path_factory.mktemp("default") / "atlas"
-    config = replace(small_config, dictionary=DictionaryConfig(seeds=2))
+    config = replace(small_config, dictionary=DictionaryConfig(seeds=2, pairs=6))
     run_pipeline(planted.cells, config, folder)
     return Run(folder, config, {"cells": planted.cells})
 

@@ -24,7 +24,7 @@ from cellglass.pipeline.runner import run_stages
 from cellglass.pipeline.stages.cells import CellsStage
 
 TINY: dict[str, Any] = {
-    "dictionary": {"seeds": 1, "latents": 12, "k": 3},
+    "dictionary": {"seeds": 1, "pairs": 2, "latents": 12, "k": 3},
     "attribution": {"prototypes": 4, "partners": 2, "steps": 4},
     "enrichment": {"tests": ["ulm"], "null_draws": 1},
 }

@@ -70,7 +70,7 @@ def test_explain_takes_an_anndata_and_a_model_in_memory(
         labels=["cell_type"],
         gene_sets=[str(gmt)],
         report=False,
-        dictionary={"latents": 16, "k": 4, "seeds": 1},
+        dictionary={"latents": 16, "k": 4, "seeds": 1, "pairs": 3},
         attribution={"prototypes": 3, "partners": 1, "methods": ["swap"]},
         enrichment={"tests": ["ora"]},
     )
@@ -103,7 +103,7 @@ def test_an_embedding_gets_what_needs_no_model(planted: Simulated, gmt: Path, tm
         {
             "cells": {"labels": ["cell_type"]},
             "model": {"path": "obsm:X_uce"},
-            "dictionary": {"seeds": 1, "latents": 16, "k": 4},
+            "dictionary": {"seeds": 1, "pairs": 3, "latents": 16, "k": 4},
             "enrichment": {"gene_sets": [str(gmt)], "tests": ["ora"]},
         }
     )

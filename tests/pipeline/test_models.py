@@ -30,7 +30,7 @@ def test_a_fitted_transformer_gets_the_evaluation_of_the_main_job(kind: str, tmp
     config = make_config({
         "cells": {"labels": ["bulk_labels"]},
         "model": {"path": kind, "layers": 2, "width": 32, "epochs": 2},
-        "dictionary": {"seeds": 2},
+        "dictionary": {"seeds": 2, "pairs": 3},
         "attribution": FEW,
         "enrichment": {"permutations": 100},
     })  # fmt: skip

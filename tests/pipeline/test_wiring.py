@@ -178,7 +178,7 @@ def test_the_default_takes_whole_cells_apart_where_each_gene_has_a_row(
     some = cells[np.r_[0:60, 120:180]]
     tables = config.as_dict()
     tables["model"] = {"site": "tokens", "tokens_per_cell": 12}
-    tables["dictionary"] = {"seeds": 1, "latents": 48, "k": 4}
+    tables["dictionary"] = {"seeds": 1, "pairs": 4, "latents": 48, "k": 4}
     tables["attribution"]["methods"] = ["de"]
     made = make_config(tables)
     found = run_pipeline(some, made, tmp_path / "atlas", model=TokenModel(some), report=True)

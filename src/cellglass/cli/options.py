@@ -36,6 +36,7 @@ OFFERED: Mapping[str, str] = {
     "k": "dictionary.k",
     "seeds": "dictionary.seeds",
     "splits": "dictionary.splits",
+    "pairs": "dictionary.pairs",
     "method": "attribution.methods",
     "prototypes": "attribution.prototypes",
     "partners": "attribution.partners",

@@ -89,11 +89,13 @@ class DictionaryConfig:
     A consensus dictionary is fitted once."""
     splits: int = 1
     """Splits of the cells into two halves, to each of which the dictionary is fitted anew, to see what comes back."""
+    pairs: int = 16
+    """Pairs of halves of the cells in which a consensus dictionary looks for concepts; more are surer, and slower."""
 
     def __post_init__(self) -> None:
         if self.kind not in DICTIONARIES and self.kind not in trained():
             raise InputError(f"dictionary.kind is {self.kind!r}; it can be {', '.join(trained())}")
-        _at_least("dictionary", self, seeds=1, splits=0, latents=2, k=1)
+        _at_least("dictionary", self, seeds=1, splits=0, pairs=1, latents=2, k=1)
         if self.k is not None and self.latents is not None and self.k > self.latents:
             raise InputError(f"dictionary.k is {self.k}, but there are {self.latents} latents; k can be at most that")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cellglass.activations.store import Store
     from cellglass.cells import Cells
     from cellglass.dictionaries.base import Dictionary
+    from cellglass.dictionaries.sparse import SparseConfig
     from cellglass.enrichment.choose import Chosen
     from cellglass.models.base import CellModel
 
@@ -136,6 +138,16 @@ def by_donor(run: Run) -> bool:
     """Say whether the cells are halved by the values of the batch column: where it has at least four."""
     batch = run.config.cells.batch
     return batch is not None and open_explained(run).obs[batch].nunique() >= FEWEST_DONORS
+
+
+def dictionary_config(run: Run, width: int, n_rows: int) -> SparseConfig:
+    """Return how the dictionary that was asked for is built for a site of `width` and `n_rows` rows to train on."""
+    from cellglass.dictionaries import default_config
+    from cellglass.dictionaries.kinds.consensus import ConsensusConfig
+
+    asked = run.config.dictionary
+    config = default_config(width, n_rows, kind=asked.kind, n_latents=asked.latents, k=asked.k)
+    return replace(config, pairs=asked.pairs) if isinstance(config, ConsensusConfig) else config
 
 
 def groups_of_rows(run: Run, store: Store, site: str) -> Rows | None:

@@ -76,7 +76,9 @@ def test_mouse_cells_run_to_concepts_named_by_pathways(tmp_path: Path, caplog: p
     mouse = orthologs()
     adata = adata[:, [gene in mouse for gene in adata.var["symbol"]]].copy()
     adata.var = pd.DataFrame(index=[mouse[gene] for gene in adata.var["symbol"]])
-    config = make_config({"model": {"epochs": 60}, "dictionary": {"seeds": 1}, "enrichment": {"tests": ["gsea"]}})
+    config = make_config(
+        {"model": {"epochs": 60}, "dictionary": {"seeds": 1, "pairs": 4}, "enrichment": {"tests": ["gsea"]}}
+    )
     atlas = explain(adata, out=tmp_path / "mouse", labels=["bulk_labels"], report=False, config=config)
     assert "tested are the one-to-one orthologs of" in caplog.text
     found = atlas.pathways()

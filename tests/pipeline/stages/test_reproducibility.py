@@ -57,7 +57,7 @@ def test_the_default_says_of_each_latent_what_its_dictionary_says(default_run: R
     alive = (var["density"] > 0).to_numpy()
     np.testing.assert_allclose(var["threshold"][alive], shown.bar().numpy()[alive], rtol=1e-6)
     rule = rule_of(atlas.concepts.uns)
-    assert rule == {"by": "halves", "n": 16, "least": 0.8, "correlation": 0.7}
+    assert rule == {"by": "halves", "n": 6, "least": 0.8, "correlation": 0.7}
     np.testing.assert_array_equal(comes_back(var, rule), ~var["residual"])
     assert atlas.summary()["findings"] == (alive & ~var["residual"]).sum()
 
@@ -153,7 +153,7 @@ def test_where_there_are_donors_every_fit_halves_by_them_and_the_atlas_says_so(
         {
             "cells": {"labels": ["cell_type"], "batch": "donor"},
             "model": {"path": "obsm:X_noise"},
-            "dictionary": {"seeds": 1},
+            "dictionary": {"seeds": 1, "pairs": 2},
             "enrichment": {"gene_sets": [str(gmt)]},
         }
     )
@@ -200,7 +200,7 @@ def test_cells_in_which_nothing_comes_back_have_an_atlas_that_says_so(n: int, gm
         {
             "cells": {"labels": ["cell_type"]},
             "model": {"path": "obsm:X_noise"},
-            "dictionary": {"seeds": 2},
+            "dictionary": {"seeds": 2, "pairs": 5},
             "attribution": {"prototypes": 4, "partners": 2},
             "enrichment": {"gene_sets": [str(gmt)], "permutations": 100, "tests": ["ora"]},
         }

@@ -21,6 +21,7 @@ from cellglass.pipeline.workspace import (
     CONTROL,
     DICTIONARIES,
     SEEDED,
+    dictionary_config,
     dictionary_name,
     groups_of_rows,
     held_out_rows,
@@ -109,11 +110,8 @@ class DictionariesStage(Stage):
 
     def _setting(self) -> Any:
         """Return the site's rows, those to train on and to stop by, how the dictionary is built, and groups of rows."""
-        from cellglass.dictionaries import default_config
-
         store, site = open_activations(self.run)
         rows = store.rows(site)
         seen, _test, valid = held_out_rows(self.run, store, site)
-        asked = self.run.config.dictionary
-        config = default_config(rows.width, len(seen), kind=asked.kind, n_latents=asked.latents, k=asked.k)
+        config = dictionary_config(self.run, rows.width, len(seen))
         return rows, seen, valid, config, groups_of_rows(self.run, store, site)

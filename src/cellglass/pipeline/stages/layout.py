@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cellglass.compiled import machine_code_kept
 from cellglass.errors import InputError
 from cellglass.pipeline.stage import Stage
 from cellglass.pipeline.workspace import LAYOUT, cell_site, open_activations, save_array
@@ -45,6 +46,8 @@ class LayoutStage(Stage):
         state = derive(self.run.config.seed, "layout") % 2**31
         with warnings.catch_warnings(), threads(1):
             warnings.simplefilter("ignore")  # umap and numba warn of their own settings
+            with machine_code_kept():
+                import umap  # noqa: F401  scanpy calls it
             sc.pp.neighbors(drawn, n_neighbors=min(15, len(rows) - 1), use_rep="site", random_state=state)
             sc.tl.umap(drawn, random_state=state)
         save_array(folder / Path(LAYOUT).name, drawn.obsm["X_umap"].astype(np.float32))

@@ -27,6 +27,7 @@ from cellglass.pipeline.workspace import (
     RIVALS,
     by_donor,
     cell_of_rows,
+    dictionary_config,
     groups_of_rows,
     held_out_rows,
     open_activations,
@@ -83,7 +84,6 @@ class ReproducibilityStage(Stage):
     def _half(self, split: int, side: int, folder: Path) -> None:
         """Fit to one half of the cells what a run shows, and its rivals; one that cannot be fitted is left out."""
         from cellglass import dictionaries
-        from cellglass.dictionaries import default_config
         from cellglass.dictionaries.kinds.consensus import ConsensusConfig
 
         store, site = open_activations(self.run)
@@ -91,7 +91,7 @@ class ReproducibilityStage(Stage):
         seen, _, valid = held_out_rows(self.run, store, site)
         mine = seen[self._sides(split, cell_of_rows(store, site, seen)) == side]
         seed = derive(self.run.config.seed, "half", split, side)
-        config = default_config(rows.width, len(mine), kind=asked.kind, n_latents=asked.latents, k=asked.k)
+        config = dictionary_config(self.run, rows.width, len(mine))
         if isinstance(config, ConsensusConfig):
             config = replace(config, with_residual=False)  # residual latents are no findings
         for basis in ("concepts", *RIVALS):
