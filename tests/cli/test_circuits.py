@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from cellglass.atlas import open_atlas
 from cellglass.cells import read_cells
 from cellglass.cells.cells import Cells
 from cellglass.circuits import load_transcoders, read_graph
@@ -159,8 +160,10 @@ def test_json_is_for_machines_and_an_atlas_keeps_its_graphs(command, place) -> N
     status, out, err = trace(command, place, "--no-delete", "--json", model="atlas", target="gene:GENE1")
     assert status == 0, err
     found = json.loads(out)
-    assert found["files"][0] == str(place / "atlas" / "circuits" / "cell0.json")
-    assert read_graph(found["files"][0]).about["answer"] == found["answer"]
+    (kept,) = open_atlas(place / "atlas", unfinished=True).circuits.items()
+    assert kept[0].startswith("cell0_gene-GENE1_")
+    assert found["files"][0] == str(place / "atlas" / "circuits" / f"{kept[0]}.json")
+    assert kept[1].about["answer"] == found["answer"]
     assert list(found["genes"][0]) == ["gene", "total", "direct"]
 
 

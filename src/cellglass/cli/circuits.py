@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,11 +72,12 @@ def train(
     Example: cellglass circuits train model/ --cells my.h5ad --labels celltype --out transcoders/
     """
     from cellglass.cells import read_cells
+    from cellglass.circuits.objectives import ready
     from cellglass.circuits.training import read_losses, train_transcoders
     from cellglass.cli.console import listening
 
     held = read_cells(cells, columns=[] if labels is None else [labels])
-    opened = _ready(_model_of(model), held)
+    opened = ready(_model_of(model), held)
     with listening(quiet=quiet or as_json) as progress:
         made = train_transcoders(
             opened, held, out, kind=kind, latents=latents, k=k, skip=skip, crosslayer=cross_layer, labels=labels,
@@ -109,7 +109,7 @@ def trace(
             "--out",
             "-o",
             help="File of the graph; a picture (.svg) and the genes (.csv) lie beside it.",
-            show_default="ATLAS/circuits/CELL.json",
+            show_default="ATLAS/circuits/CELL_TARGET_....json",
         ),
     ] = None,
     cells: Annotated[
@@ -137,13 +137,14 @@ def trace(
     transcoders/ --out graph.json
     """
     from cellglass.circuits import load_transcoders
+    from cellglass.circuits.objectives import ready
     from cellglass.circuits.tracing import asked_of, cost_of, trace_asked, write_trace
     from cellglass.cli.console import listening
 
     made = load_transcoders(transcoders)
     held = _cells_of(model, cells, made.labels)
-    opened = _ready(_model_of(model), held)
-    place = out or _in_atlas(model, cell)
+    opened = ready(_model_of(model), held)
+    place = _place(model, out, {"cell": cell, "target": target, "against": against})
     asked = asked_of(opened, held, cell, made, target, against)
     if not (quiet or as_json):
         typer.echo(_cost_line(cost_of(asked, features)))
@@ -156,9 +157,12 @@ def trace(
             graph.about["controls"] = scores.reset_index(names="of").to_dict(orient="records")
     written = write_trace(graph, place)
     if neuronpedia is not None:
+        from cellglass.circuits.names import file_word
         from cellglass.circuits.neuronpedia import write_neuronpedia
 
-        written.append(write_neuronpedia(graph, neuronpedia, _slug(cell), token_ids=asked.question.tokens.ids.tolist()))
+        written.append(
+            write_neuronpedia(graph, neuronpedia, file_word(cell), token_ids=asked.question.tokens.ids.tolist())
+        )
     _tell(graph, written, as_json=as_json)
 
 
@@ -182,28 +186,26 @@ def _tell(graph: Graph, written: Sequence[Path], *, as_json: bool) -> None:
 
 def _cells_of(folder: Path, cells: Path | None, labels: str | None) -> Cells:
     """Return the cells that are named, or those that an atlas keeps."""
-    from cellglass.cells import open_cells, read_cells
-    from cellglass.pipeline.workspace import CELLS
+    from cellglass.atlas.circuits import kept_cells
+    from cellglass.cells import read_cells
 
     if cells is not None:
         return read_cells(cells, columns=[] if labels is None else [labels])
     if not (folder / "manifest.json").is_file():
         raise InputError(f"{folder} is no atlas, so it holds no cells; give --cells, a file with raw counts")
-    if not (folder / CELLS).is_dir():
-        raise InputError(f"{folder} is an atlas that no longer keeps its cells ({CELLS} is gone); give --cells")
-    return open_cells(folder / CELLS)
+    return kept_cells(folder)
 
 
-def _in_atlas(folder: Path, cell: str) -> Path:
-    """Return where a graph goes by default: into the atlas."""
+def _place(folder: Path, out: Path | None, about: dict[str, Any]) -> Path:
+    """Return where a graph goes: into the atlas, unless a file is named."""
+    from cellglass.atlas.schema import CIRCUITS
+    from cellglass.circuits.names import file_name
+
+    if out is not None:
+        return out
     if not (folder / "manifest.json").is_file():
         raise InputError(f"{folder} is a model and no atlas; say with --out where the graph is to go")
-    return folder / "circuits" / f"{_slug(cell)}.json"
-
-
-def _slug(cell: str) -> str:
-    """Return a cell's name as the name of a file."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", cell)[:100] or "cell"
+    return folder / CIRCUITS / f"{file_name(about)}.json"
 
 
 def _cost_line(cost: Cost) -> str:
@@ -259,30 +261,14 @@ def _show_circuit(graph: Graph) -> None:
 def _model_of(folder: Path) -> CellModel:
     """Return the model in `folder`, or the one that the atlas in it keeps."""
     from cellglass import models
-    from cellglass.pipeline.workspace import MODEL
+    from cellglass.atlas.circuits import kept_model
 
     if not (folder / "manifest.json").is_file():
         return models.load(folder)
     from cellglass.atlas.manifest import read_manifest
 
     read_manifest(folder)
-    if not (folder / MODEL).is_dir():
-        raise InputError(
-            f"{folder} is an atlas that no longer keeps its model ({MODEL} is gone); give the folder of the model, or "
-            "run the command that made the atlas again"
-        )
-    return models.load(folder / MODEL)
-
-
-def _ready(model: CellModel, cells: Cells) -> CellModel:
-    """Return the model with the cells' genes where it holds none, on a GPU where there is one."""
-    import torch
-
-    from cellglass.circuits.objectives import as_transformer
-
-    found = as_transformer(model)
-    found = found if len(found.genes) else as_transformer(found.for_cells(cells))
-    return found.to("cuda" if torch.cuda.is_available() else "cpu")
+    return kept_model(folder)
 
 
 _TITLES = {
