@@ -189,6 +189,28 @@ def test_wrong_questions_are_one_line(more, named, command, place, tmp_path, mon
 
 
 @pytest.mark.usefixtures("traced")
+def test_a_direction_of_a_file_is_asked_at_a_site(command, place, tmp_path) -> None:
+    np.savetxt(tmp_path / "probe.csv", np.linspace(-1, 1, 16))
+    asked = {"target": f"direction:{tmp_path / 'probe.csv'}"}
+    more = ("--no-delete", "--out", tmp_path / "g.json", "--patterns", "linear", "--site", "layers.0.resid")
+    status, out, err = trace(command, place, *more, "--at", "GENE0", **asked)
+    assert status == 0, err
+    about = read_graph(tmp_path / "g.json").about
+    assert (about["target"], about["patterns"]) == ("direction probe at layers.0.resid of GENE0", "linear")
+    assert "Attention patterns are linearised" in out
+    for options, words in [
+        (more[:5], "say with --site where in the model the direction is"),
+        ((*more, "--at", "GENE99"), "has no gene 'GENE99'"),
+    ]:
+        status, out, err = trace(command, place, *options, **asked)
+        assert (status, out) == (2, "")
+        assert words in err
+    status, _, err = trace(command, place, *more, target="concept:1")
+    assert status == 2
+    assert "no atlas, so it has no concepts" in err
+
+
+@pytest.mark.usefixtures("traced")
 def test_a_model_alone_holds_no_cells(command, place, tmp_path) -> None:
     options = ("--transcoders", place / "traced", "--cell", "cell0", "--target", "B cell", "--out", tmp_path / "g.json")
     status, _, err = command("trace", place / "model", *options)

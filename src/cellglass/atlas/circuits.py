@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cellglass.atlas import schema
 from cellglass.errors import InputError, listed
 
 if TYPE_CHECKING:
+    from cellglass.atlas.read import Atlas
     from cellglass.cells.cells import Cells
+    from cellglass.circuits.answers import Target
     from cellglass.circuits.graph import Graph
     from cellglass.models.base import CellModel
 
@@ -63,6 +65,37 @@ class Circuits(Mapping[str, "Graph"]):
         from cellglass.circuits.tracing import write_trace
 
         return write_trace(graph, self.folder / f"{file_name(graph.about)}.json")
+
+
+CONCEPT = "concept:"
+"""How a target begins that is a concept of the atlas, by latent number or by name."""
+
+
+def target_of(atlas: Atlas, target: Target, at: str | None = None) -> Target:
+    """Return what is asked, a concept of the atlas as its pre-activation at the atlas's site.
+
+    Parameters
+    ----------
+    atlas
+    target
+        ``concept:12``, ``concept:NAME``, or whatever `cellglass.trace` takes, which is given back.
+    at
+        Gene at whose token a concept of a token site is asked; where it is strongest by default.
+
+    Raises
+    ------
+    InputError
+        No such concept, or an atlas without its dictionary.
+    """
+    if not isinstance(target, str) or not target.startswith(CONCEPT):
+        return target
+    from cellglass.circuits.directions import Direction
+
+    text = target.removeprefix(CONCEPT)
+    latent = atlas.latent(int(text) if text.isdecimal() else text)
+    site: Any = atlas.concepts.uns.get(schema.UNS_SITE)
+    name = str(site["name"] if isinstance(site, Mapping) else site)
+    return Direction.of_latent(atlas.dictionary(), latent, name, gene=at, name=f"{CONCEPT}{latent}")
 
 
 def kept_cells(folder: Path) -> Cells:

@@ -27,8 +27,10 @@ def file_name(about: Mapping[str, Any]) -> str:
     The same question has the same name; the digits at its end tell apart what letters alone do not.
     """
     asked = [str(about.get(name) or "") for name in ("cell", "target", "against")]
+    linear = about.get("patterns") == "linear"
     words = [file_word(asked[0], 40), file_word(asked[1], 40)]
     words += [file_word(asked[2], 40)] if asked[2] else []
+    words += ["linear"] if linear else []
     return "_".join([*words, hashlib.sha256("\n".join(asked).encode()).hexdigest()[:8]])
 
 

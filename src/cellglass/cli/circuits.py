@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cellglass.cells import Cells
+    from cellglass.circuits.answers import Target
     from cellglass.circuits.build import Cost
     from cellglass.circuits.graph import Graph
     from cellglass.models.base import CellModel
@@ -99,7 +100,7 @@ def trace(
         str,
         typer.Option(
             help="What is asked: a label or gene:SYMBOL (Cell2Sentence), expression:SYMBOL (scGPT), masked:SYMBOL "
-            "(Geneformer)."
+            "(Geneformer); concept:12, of an atlas; direction:FILE (.npy or .csv), at --site."
         ),
     ],
     transcoders: Annotated[Path, typer.Option(help="Folder that `cellglass circuits train` wrote, of this model.")],
@@ -118,7 +119,18 @@ def trace(
     against: Annotated[
         str | None, typer.Option(help="What the target is held against: the graph is of the difference.")
     ] = None,
+    site: Annotated[str | None, typer.Option(help="Of a direction: the site of the model that it is at.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Gene at whose token a concept or a direction is asked, at a site of tokens.",
+            show_default="where it is strongest",
+        ),
+    ] = None,
     features: Annotated[int, typer.Option(help="Most features of the graph.")] = 1000,
+    patterns: Annotated[
+        str, typer.Option(help="Attention patterns: frozen, or linear, so that what shapes them has its part.")
+    ] = "frozen",
     delete: Annotated[
         bool, typer.Option("--delete/--no-delete", help="Also run the model without each gene, as a check.")
     ] = True,
@@ -141,21 +153,25 @@ def trace(
     from cellglass.circuits.tracing import asked_of, cost_of, trace_asked, write_trace
     from cellglass.cli.console import listening
 
+    if out is None and not (model / "manifest.json").is_file():
+        raise InputError(f"{model} is a model and no atlas; say with --out where the graph is to go")
     made = load_transcoders(transcoders)
     held = _cells_of(model, cells, made.labels)
     opened = ready(_model_of(model), held)
-    place = _place(model, out, {"cell": cell, "target": target, "against": against})
-    asked = asked_of(opened, held, cell, made, target, against)
+    asked = asked_of(
+        opened, held, cell, made, _asked(model, target, site, at),
+        None if against is None else _asked(model, against, site, at), patterns=patterns,
+    )  # fmt: skip
     if not (quiet or as_json):
         typer.echo(_cost_line(cost_of(asked, features)))
     with listening(quiet=quiet or as_json) as progress:
-        graph = trace_asked(asked, made, features=features, delete=delete, progress=progress)
+        graph = trace_asked(asked, made, features=features, patterns=patterns, delete=delete, progress=progress)
         if controls:
             from cellglass.circuits.controls import control_scores
 
             scores = control_scores(graph, asked.frozen, made.stand_ins, asked.answers, draws=controls)
             graph.about["controls"] = scores.reset_index(names="of").to_dict(orient="records")
-    written = write_trace(graph, place)
+    written = write_trace(graph, out or _in_atlas(model, graph))
     if neuronpedia is not None:
         from cellglass.circuits.names import file_word
         from cellglass.circuits.neuronpedia import write_neuronpedia
@@ -196,16 +212,30 @@ def _cells_of(folder: Path, cells: Path | None, labels: str | None) -> Cells:
     return kept_cells(folder)
 
 
-def _place(folder: Path, out: Path | None, about: dict[str, Any]) -> Path:
-    """Return where a graph goes: into the atlas, unless a file is named."""
+def _in_atlas(folder: Path, graph: Graph) -> Path:
+    """Return where a graph goes by default: into the atlas."""
     from cellglass.atlas.schema import CIRCUITS
     from cellglass.circuits.names import file_name
 
-    if out is not None:
-        return out
+    return folder / CIRCUITS / f"{file_name(graph.about)}.json"
+
+
+def _asked(folder: Path, target: str, site: str | None, at: str | None) -> Target:
+    """Return what is asked by the words of the command line."""
+    from cellglass.atlas import open_atlas
+    from cellglass.atlas.circuits import CONCEPT, target_of
+    from cellglass.circuits import Direction, read_vector
+
+    sort, _, text = target.partition(":")
+    if sort == "direction":
+        if site is None:
+            raise InputError(f"{target}: say with --site where in the model the direction is, as layers.1.resid")
+        return Direction(site, read_vector(text), gene=at, name=f"direction {Path(text).stem}")
+    if not target.startswith(CONCEPT):
+        return target
     if not (folder / "manifest.json").is_file():
-        raise InputError(f"{folder} is a model and no atlas; say with --out where the graph is to go")
-    return folder / CIRCUITS / f"{file_name(about)}.json"
+        raise InputError(f"{folder} is a model and no atlas, so it has no concepts; name an atlas for {target}")
+    return target_of(open_atlas(folder), target, at)
 
 
 def _cost_line(cost: Cost) -> str:
@@ -249,11 +279,16 @@ def _show_circuit(graph: Graph) -> None:
     scores += [row for row in about.get("controls", []) if row["of"] not in ("graph", "bare")]
     told = "; ".join(f"{row['of']} {row['replacement']:.3f} and {row['completeness']:.3f}" for row in scores)
     console.print(f"\nReplacement and completeness: {told}.", highlight=False)
+    linear = about.get("patterns") == "linear"
     for note in (
-        "Total: through features, patterns and norms frozen. Direct: without passing a feature. Of the real model: "
-        "integrated gradients, and what the answer loses if the gene is hidden in its place, or its count set to 0.",
-        "Attention patterns are frozen, so what shapes them has no part in the graph; `docs/circuits.md` says how much "
-        "that hides.",
+        f"Total: through features, {'patterns linearised, norms' if linear else 'patterns and norms'} frozen. Direct: "
+        "without passing a feature. Of the real model: integrated gradients, and what the answer loses if the gene is "
+        "hidden in its place, or its count set to 0.",
+        "Attention patterns are linearised: edges through queries and keys are first-order, and what of patterns is "
+        "constant stands in nodes of its own."
+        if linear
+        else "Attention patterns are frozen, so what shapes them has no part in the graph; `docs/circuits.md` says how "
+        "much that hides.",
     ):
         console.print(note, style="dim", highlight=False)
 
