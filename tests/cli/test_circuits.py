@@ -73,6 +73,14 @@ def test_a_model_and_a_file_become_transcoders_and_a_table(command, place) -> No
     assert "of another training" in err
 
 
+def test_training_needs_no_disk(command, place, tmp_path) -> None:
+    status, out, err = train(command, place, tmp_path / "t", "--labels", "type", "--stream")
+    assert status == 0, err
+    assert "transcoders of all layers" in err
+    assert "the label (nats a cell)" in out
+    assert load_transcoders(tmp_path / "t").labels == "type"
+
+
 @pytest.mark.parametrize(
     ("more", "model", "named"),
     [

@@ -61,6 +61,10 @@ def train(
         bool, typer.Option("--cross-layer", help="One transcoder whose latents write to all later layers too.")
     ] = False,
     rows: Annotated[int, typer.Option(help="About how many tokens to learn from.")] = 100_000,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Keep no activations on disk: run the model while training all layers at once."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -82,7 +86,7 @@ def train(
     with listening(quiet=quiet or as_json) as progress:
         made = train_transcoders(
             opened, held, out, kind=kind, latents=latents, k=k, skip=skip, crosslayer=cross_layer, labels=labels,
-            n_rows=rows, seed=seed, progress=progress,
+            n_rows=rows, stream=stream, seed=seed, progress=progress,
         )  # fmt: skip
     table = read_losses(out)
     if as_json:
