@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 
-from cellglass.atlas import open_atlas
+from cellglass.atlas import open_atlas, schema
+from cellglass.atlas.write import write_concepts, write_evaluation
 from cellglass.cells import read_cells
 from cellglass.cells.cells import Cells
 from cellglass.circuits import load_transcoders, read_graph
+from cellglass.dictionaries import TopK, TopKConfig
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.pipeline.workspace import MODEL
 
@@ -216,6 +220,29 @@ def test_a_direction_of_a_file_is_asked_at_a_site(command, place, tmp_path) -> N
     status, _, err = trace(command, place, *more, target="concept:1")
     assert status == 2
     assert "no atlas, so it has no concepts" in err
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_concept_of_an_atlas_is_traced_into_the_atlas(command, place, tmp_path) -> None:
+    folder = tmp_path / "atlas"
+    shutil.copytree(place / "atlas", folder, ignore=shutil.ignore_patterns("circuits"))
+    dictionary = TopK(TopKConfig(16, 4, 2)).freeze()
+    dictionary.encoder.copy_(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)))
+    dictionary.save(folder / schema.DICTIONARIES / "concepts")
+    blank = {name: [""] * 4 if kind == "str" else np.zeros(4) for name, kind in schema.CONCEPT_COLUMNS.items()}
+    var = pd.DataFrame({**blank, "latent": np.arange(4)}, index=["a", "b", "c", "d"])
+    obs = pd.DataFrame(index=[f"cell{i}" for i in range(30)])
+    write_concepts(folder, sp.csc_matrix((30, 4)), obs, np.zeros((30, 2)), var, {schema.UNS_SITE: "cell"})
+    write_evaluation(folder, [])
+    status, out, err = trace(command, place, "--no-delete", "--against", "concept:d", model=folder, target="concept:2")
+    assert status == 0, err
+    ((name, graph),) = open_atlas(folder).circuits.items()
+    assert f"Wrote {folder / 'circuits' / name}.json" in out
+    assert name.startswith("cell0_concept-2-at-cell_concept-3-at-cell_")
+    model = Cell2SentenceModel.load(place / "model")
+    x = model.activations(model.align(read_cells(place / "my.h5ad")[:1]), ["cell"])["cell"]
+    own = dictionary.preactivations(x)[0]
+    assert graph.about["answer"] == pytest.approx(float(own[2] - own[3]), rel=1e-3, abs=1e-3)
 
 
 @pytest.mark.usefixtures("traced")

@@ -189,11 +189,12 @@ def _gpt2(net: Any) -> Plan:
     ends = [0]
     for i, layer in enumerate(base.h):
         attn = layer.attn  # its maps are kept as (inputs, outputs)
-        (q, k, v), (a, b, c) = attn.c_attn.weight.split(d, 1), attn.c_attn.bias.split(d)
-        maps = Maps(heads, v, c, attn.c_proj.weight, attn.c_proj.bias)
+        value, bias = attn.c_attn.weight[:, 2 * d :], attn.c_attn.bias[2 * d :]
+        maps = Maps(heads, value, bias, attn.c_proj.weight, attn.c_proj.bias)
 
-        def query_key(y: Tensor, attn: Any = attn, of_q: Any = (q, a), of_k: Any = (k, b)) -> QueryKey:
-            return QueryKey(y, heads, *of_q, *of_k, attn.scaling)
+        def query_key(y: Tensor, attn: Any = attn) -> QueryKey:
+            (q, k, _), (a, b, _) = attn.c_attn.weight.split(d, 1), attn.c_attn.bias.split(d)
+            return QueryKey(y, heads, q, a, k, b, attn.scaling)
 
         steps += [
             Attention(maps, f"{prefix}h.{i}.attn", _weights, layer.ln_1, query_key=query_key),
