@@ -8,6 +8,7 @@ The public face is small; each name is imported when it is first used, so that `
     open_atlas                 read an atlas again
     write_report               an atlas as one HTML file that opens offline
     compare                    how far the concepts of two atlases agree
+    trace                      the circuit of what a transformer says of one cell
     InputError                 what is raised when something cannot be done with the given input
 """
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cellglass.atlas import Atlas, open_atlas
     from cellglass.atlas.comparison.compare import compare
     from cellglass.cells import Cells, cells_from_anndata, demo_cells, read_cells, simulate
+    from cellglass.circuits.tracing import trace
     from cellglass.explorer import write_report
     from cellglass.pipeline.explain import explain
 
@@ -38,6 +40,7 @@ __all__ = [
     "open_atlas",
     "read_cells",
     "simulate",
+    "trace",
     "write_report",
 ]
 
@@ -52,6 +55,7 @@ _WHERE = {
     "open_atlas": "cellglass.atlas",
     "read_cells": "cellglass.cells",
     "simulate": "cellglass.cells",
+    "trace": "cellglass.circuits.tracing",
     "write_report": "cellglass.explorer",
 }
 __getattr__, __dir__ = lazily(__name__, _WHERE)

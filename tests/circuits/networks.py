@@ -26,7 +26,7 @@ def _scgpt(**more: Any) -> nn.Module:
 
 def _of(name: str, **config: Any) -> nn.Module:
     made = getattr(transformers, f"{name}Config")(**config)
-    heads = {"Bert": "BertForMaskedLM"}.get(name, f"{name}ForCausalLM")
+    heads = {"Bert": "BertForMaskedLM", "GPT2": "GPT2LMHeadModel"}.get(name, f"{name}ForCausalLM")
     attention = "eager" if name == "Gemma2" else "sdpa"
     return getattr(transformers, heads)._from_config(made, attn_implementation=attention)
 
@@ -34,6 +34,7 @@ def _of(name: str, **config: Any) -> nn.Module:
 NETS = {
     "gpt_neox": lambda: _of("GPTNeoX", **_SHARED, intermediate_size=64),
     "gpt_neox, sequential": lambda: _of("GPTNeoX", **_SHARED, intermediate_size=64, use_parallel_residual=False),
+    "gpt2": lambda: _of("GPT2", vocab_size=100, n_embd=WIDTH, n_layer=LAYERS, n_head=4, n_inner=64, n_positions=32),
     "gemma2": lambda: _of("Gemma2", **_GATED, head_dim=16, sliding_window=6),
     "llama": lambda: _of("Llama", **_GATED),
     "bert": lambda: _of("Bert", **_SHARED, intermediate_size=64),
@@ -42,7 +43,7 @@ NETS = {
     "scgpt, scaled by value": lambda: _scgpt(value_style="scaling"),
     "scgpt, batch norm": lambda: _scgpt(batch_norm="run"),
 }
-CAUSAL = {"gpt_neox", "gpt_neox, sequential", "gemma2", "llama"}
+CAUSAL = {"gpt_neox", "gpt_neox, sequential", "gpt2", "gemma2", "llama"}
 
 
 def drawn(name: str, dtype: torch.dtype = torch.float64) -> nn.Module:
@@ -56,10 +57,19 @@ def drawn(name: str, dtype: torch.dtype = torch.float64) -> nn.Module:
     return net.to(dtype)
 
 
+def _ids(rng: torch.Generator, tokens: int) -> torch.Tensor:
+    return torch.randint(5, 99, (1, tokens), generator=rng)
+
+
+def ids_of(seed: int = 1, tokens: int = TOKENS) -> torch.Tensor:
+    """Return the tokens of such an input, (1, t)."""
+    return _ids(torch.Generator().manual_seed(seed), tokens)
+
+
 def ran(net: nn.Module, seed: int = 1, tokens: int = TOKENS) -> Any:
     """Return a call that runs a network on one input, a little different for each seed."""
     rng = torch.Generator().manual_seed(seed)
-    ids = torch.randint(5, 99, (1, tokens), generator=rng)
+    ids = _ids(rng, tokens)
     if isinstance(net, ScgptNet):
         values = torch.rand(1, tokens, generator=rng).to(next(net.parameters())) * 20
         return lambda: net(ids, values, torch.ones_like(ids, dtype=torch.bool)).hidden

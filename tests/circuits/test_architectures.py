@@ -16,6 +16,7 @@ def test_parts_are_what_tokens_bring() -> None:
     assert set(a.parts) == {"gene", "value"}
     assert not a.constant
     assert b.constant == {"position", "type"}
+    assert (frozen("gpt2").parts.keys(), frozen("gpt2").constant) == ({"token", "position"}, {"position"})
     assert frozen("scgpt, scaled by value").parts.keys() == {"gene"}
 
 
@@ -34,7 +35,7 @@ def test_queries_and_keys_make_the_networks_own_patterns(name: str) -> None:
         found = heads.looking()
         torch.testing.assert_close(found.pattern(found.read), heads.pattern, rtol=1e-5, atol=1e-6)
         assert float(heads.pattern.std()) > 0.01  # not a pattern that any scores would make
-    assert (made.attend(0).heads.looking().cos is None) == (name.split(",")[0] in {"bert", "scgpt"})
+    assert (made.attend(0).heads.looking().cos is None) == (name.split(",")[0] in {"bert", "gpt2", "scgpt"})
 
 
 def test_another_network_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from cellglass.circuits import build as module
 from cellglass.circuits.build import Answers, build_graph, cost
 from cellglass.circuits.features import replace_mlps
+from cellglass.circuits.linear_map import Attend, Frozen, Rescale, through
 from cellglass.circuits.propagation import Targets, effects, feature_targets
 from circuits.networks import LAYERS, TOKENS, WIDTH, frozen, transcoders
 
@@ -101,3 +104,54 @@ def test_progress_and_cost_are_told() -> None:
     assert found.targets == 11
     assert found.active == sum(f.n_active for f in replacement.features)
     assert found.bytes > 0
+
+
+@pytest.mark.parametrize("name", ["gpt_neox", "gemma2", "bert"])
+def test_with_linear_patterns_rows_add_up_and_edges_are_derivatives_of_a_model_whose_patterns_answer(name: str) -> None:
+    """Each source is moved a little up and down in float64; patterns are softmaxes of what they read, norms stay."""
+    made = frozen(name, scores=True)
+    replacement = replace_mlps(made, transcoders(made))
+    torch.manual_seed(0)
+    gradient = torch.randn(TOKENS, 1, WIDTH, dtype=torch.float64)
+    targets = Targets(len(made.steps), gradient, torch.zeros(1, dtype=torch.float64))
+    answers = Answers(targets, ["answer"], targets.values(made.final).numpy(), np.ones(1))
+    graph, plain = (
+        build_graph(made, replacement, answers, [""] * TOKENS, [""] * TOKENS, patterns=patterns)
+        for patterns in ("linear", "frozen")
+    )
+    nodes = graph.nodes
+    weights = graph.weights.toarray()
+    size = np.abs(weights).sum(1)
+    for node in [*graph.of_kind("feature"), *graph.of_kind("answer")]:
+        assert abs(weights[node].sum() - nodes["value"][node]) < 1e-5 * size[node]  # rows are kept in float32
+    constant = np.flatnonzero(nodes["label"].str.endswith(".pattern"))
+    (answer,) = graph.of_kind("answer")
+    assert nodes["kind"].iloc[constant].eq("bias").all()
+    assert np.abs(weights[answer, constant]).max() > 1e-3 * size[answer]
+    assert not plain.nodes["label"].str.endswith(".pattern").any()
+    assert np.abs(weights[answer].sum() - plain.weights.toarray()[-1].sum()) < 1e-5 * size[answer]
+
+    written, step = replacement.written(made), 1e-4
+    features = [n for n in graph.of_kind("feature") if nodes["layer"][n] == 0]
+    for node in sorted(features, key=lambda n: -abs(weights[answer, n]))[:4]:
+        t, latent, value = nodes["position"][node], nodes["feature"][node], nodes["value"][node]
+        ends = []
+        for sign in (1, -1):
+            more = [w.clone() for w in written]
+            more[0][t] += sign * step * value * replacement.features[0].write[0][latent]
+            ends.append(float(answers.targets.values(_answering(made, more))[0]))
+        change = (ends[0] - ends[1]) / (2 * step)
+        assert abs(change - weights[answer, node]) < 1e-4 * size[answer]
+
+
+def _answering(made: Frozen, written: list[torch.Tensor]) -> torch.Tensor:
+    """Return the last state of a model whose patterns answer to what they read; norms' scales stay."""
+    x = made.first
+    for step in made.steps:
+        if isinstance(step, Attend):
+            y = through(step.before, x)
+            heads = replace(step.heads, pattern=step.heads.looking().pattern(y).to(x))
+            x = x + through(step.after, heads(y))
+        else:
+            x = step.norm(x) if isinstance(step, Rescale) else x + written[step.layer]
+    return x

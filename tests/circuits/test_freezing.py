@@ -17,7 +17,9 @@ from circuits.networks import LAYERS, NETS, drawn, frozen, ran
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_map_gives_the_networks_own_states(name: str, dtype: torch.dtype) -> None:
     net = drawn(name, dtype)
-    layers = [module for path, module in net.named_modules() if path.split(".")[-1].isdigit() and "layer" in path]
+    lists = ("layer", "layers", "h")
+    named = [(path.split("."), module) for path, module in net.named_modules()]
+    layers = [module for path, module in named if path[-1].isdigit() and path[-2] in lists]
     seen: list[torch.Tensor] = []
     handles = [
         one.register_forward_hook(lambda _m, _a, out: seen.append(out[0] if isinstance(out, tuple) else out))

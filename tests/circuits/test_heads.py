@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from cellglass.circuits.features import replace_mlps
+from cellglass.circuits.freezing import freeze
 from cellglass.circuits.heads import carried, head_effects, head_targets
 from cellglass.circuits.linear_map import Attend, through
 from cellglass.circuits.propagation import Targets, effects, feature_targets
 from cellglass.errors import InputError
-from circuits.networks import LAYERS, NETS, TOKENS, WIDTH, frozen, transcoders
+from circuits.networks import LAYERS, NETS, TOKENS, WIDTH, drawn, frozen, ids_of, ran, transcoders
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -127,3 +128,33 @@ def test_what_is_not_there_is_refused() -> None:
         head_targets(made, answers(made), 1, 4, 0)
     with pytest.raises(InputError, match="there is no token -1; the input has tokens 0 to 12"):
         head_targets(made, answers(made), 1, 0, -1)
+
+
+def test_gpt2_gives_dunefskys_formula_from_its_own_weights() -> None:
+    """Plain loops over the modules of transformers' GPT-2: pattern (x_s W_V + b_V) W_O, through the reader's norm."""
+    net = drawn("gpt2")
+    made = freeze(net, ran(net))
+    replacement = replace_mlps(made, transcoders(made))
+    features = replacement.features[2]
+    t, slot = (int(one) for one in torch.nonzero(features.value > 0)[-1])
+    latent = features.latent[t, slot]
+    targets = feature_targets(made, replacement, 2, torch.tensor([t]), latent[None])
+    found = head_effects(made, targets)
+    net.set_attn_implementation("eager")
+    seen = {}
+    hook = net.transformer.h[2].ln_2.register_forward_pre_hook(lambda _m, args: seen.__setitem__("reads", args[0][0]))
+    said = net(input_ids=ids_of(), output_hidden_states=True, output_attentions=True)
+    hook.remove()
+    norm, x = net.transformer.h[2].ln_2, seen["reads"][t]
+    sigma = (x.var(unbiased=False) + norm.eps).sqrt()
+    for layer in (0, 1, 2):
+        block, c = net.transformer.h[layer], WIDTH // 4
+        reads = block.ln_1(said.hidden_states[layer][0])
+        for head in range(4):
+            value = slice(2 * WIDTH + head * c, 2 * WIDTH + (head + 1) * c)
+            for s in (0, 5, t):
+                v = reads[s] @ block.attn.c_attn.weight[:, value] + block.attn.c_attn.bias[value]
+                out = v @ block.attn.c_proj.weight[head * c : (head + 1) * c]
+                read = (out - out.mean()) / sigma * norm.weight @ features.read[latent]
+                expected = said.attentions[layer][0, head, t, s] * read
+                torch.testing.assert_close(found.heads[layer, head, s, 0], expected, **EXACT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cellglass.circuits.names import feature_name, source_groups, token_names
+from cellglass.circuits.names import feature_name, file_name, file_word, source_groups, token_names
 from circuits.graphs import built, by_hand
 
 
@@ -22,3 +22,14 @@ def test_all_tokens_of_a_gene_are_one_source() -> None:
     assert list(found) == ["List", "of", "CD79A", "MS4A1", "NKG7"]
     assert found["CD79A"] == graph.of_kind("token")[[2, 3]].tolist()
     assert sorted(node for nodes in found.values() for node in nodes) == graph.of_kind("token").tolist()
+
+
+def test_a_file_is_named_safely_and_no_two_questions_alike() -> None:
+    assert file_word("../AAAC 1/\u00e9") == "AAAC-1"
+    assert file_word("...") == "cell"
+    asked = {"cell": "a/b", "target": "B cell", "against": None}
+    others = [{**asked, "cell": "a-b"}, {**asked, "against": "T cell"}, {**asked, "target": "B-cell"}]
+    assert file_name(asked) == file_name({**asked, "against": ""})
+    assert len({file_name(one) for one in (asked, *others)}) == 4
+    assert file_name(asked).startswith("a-b_B-cell_")
+    assert len(file_name({**asked, "cell": "x" * 300, "target": "y" * 300})) == 40 + 1 + 40 + 1 + 8

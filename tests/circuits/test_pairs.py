@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from cellglass.circuits.features import replace_mlps
+from cellglass.circuits.freezing import freeze
 from cellglass.circuits.pairs import PairSums, cell_pairs, feature_pairs
-from circuits.networks import LATENTS, LAYERS, NETS, TOKENS, frozen, transcoders
+from circuits.networks import LATENTS, LAYERS, NETS, TOKENS, drawn, frozen, ids_of, ran, transcoders
 from circuits.test_features import crosslayer
 
 
@@ -86,7 +87,7 @@ def by_loop(made, replacement) -> dict[tuple[int, ...], list[float]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["gpt_neox", "gpt_neox, sequential", "gemma2", "scgpt"])
+@pytest.mark.parametrize("name", ["gpt_neox", "gpt_neox, sequential", "gpt2", "gemma2", "scgpt"])
 def test_pairs_of_a_cell_are_their_formula(name: str) -> None:
     made = frozen(name)
     replacement = replace_mlps(made, transcoders(made))
@@ -126,3 +127,29 @@ def test_averages_over_cells_are_those_of_each() -> None:
     assert as_dict(found, "cells") == {pair: int((v != 0).sum()) for pair, v in values.items()}
     assert found["cells"].max() > 1
     assert found["mean"].abs().is_monotonic_decreasing
+
+
+def test_gpt2_gives_dunefskys_formula_from_its_own_weights() -> None:
+    """Plain loops: what a feature writes, through the reader's own norm in transformers' GPT-2, on what it reads."""
+    net = drawn("gpt2")
+    made = freeze(net, ran(net))
+    replacement = replace_mlps(made, transcoders(made))
+    norms, seen = [block.ln_2 for block in net.transformer.h], []
+    hooks = [one.register_forward_pre_hook(lambda _m, args: seen.append(args[0][0])) for one in norms]
+    net(input_ids=ids_of())
+    for hook in hooks:
+        hook.remove()
+    expected: dict[tuple[int, ...], float] = {}
+    weights = as_dict(feature_pairs(made, replacement, most=10**6), "weight")
+    for source, to in [(0, 1), (0, 2), (1, 2)]:
+        a, b = replacement.features[source], replacement.features[to]
+        for t in range(TOKENS):
+            sigma = (seen[to][t].var(unbiased=False) + norms[to].eps).sqrt()
+            for i in torch.nonzero(a.value[t] > 0)[:, 0]:
+                row = a.write[source][a.latent[t, i]]
+                for j in torch.nonzero(b.value[t] > 0)[:, 0]:
+                    pair = source, int(a.latent[t, i]), to, int(b.latent[t, j])
+                    read = (row - row.mean()) * norms[to].weight @ b.read[b.latent[t, j]]
+                    assert weights[pair] == pytest.approx(float(read), rel=1e-9, abs=1e-12)
+                    expected[pair] = expected.get(pair, 0.0) + float(a.value[t, i] / sigma * read)
+    assert as_dict(cell_pairs(made, replacement, most=None), "effect") == pytest.approx(expected)

@@ -82,7 +82,7 @@ class KilledError(Exception):
 
 
 def test_a_killed_capture_gives_the_same_bytes(cells, make_model, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(tokens, "_CELLS", 16)
+    monkeypatch.setattr(tokens, "CELLS_AT_ONCE", 16)
     monkeypatch.setattr(tokens, "_FLOATS", 4000)
     objective = objective_of(make_model("gpt_neox", cells), "type")
     options = {"seed": 2, "dtype": "float16", "shard_bytes": 9000, "source": "a"}

@@ -92,3 +92,18 @@ def test_a_gene_is_no_label_and_needs_none() -> None:
 def test_transcoders_of_another_model_are_refused() -> None:
     with pytest.raises(InputError, match=r"belong to another model .* load the model that they were trained for"):
         trace(model_of("geneformer"), cells_of(), "c0", made_for("scgpt"), "CD79A")
+
+
+def test_with_linear_patterns_the_graph_says_so_and_adds_up(tmp_path: Path) -> None:
+    asked = (model_of("gpt_neox"), cells_of(), "c1", made_for("gpt_neox"), *TARGETS["gpt_neox"])
+    graph, plain = (trace(*asked, features=20, patterns=one, delete=False) for one in ("linear", "frozen"))
+    write_trace(graph, tmp_path / "graph.json")
+    assert (read_graph(tmp_path / "graph.json").about["patterns"], plain.about["patterns"]) == ("linear", "frozen")
+    assert graph.about["answer"] == plain.about["answer"]
+    size = np.abs(graph.weights[graph.of_kind("answer")]).sum()
+    assert abs(graph.weights[graph.of_kind("answer")].sum() - graph.about["answer"]) < 1e-4 * size
+    direct = graph.gene_effects().iloc[:, 0]
+    np.testing.assert_allclose(gene_table(graph)["direct"][direct.index], direct, rtol=1e-3, atol=1e-4 * size)
+    assert not np.allclose(gene_table(graph)["direct"], gene_table(plain)["direct"].reindex(gene_table(graph).index))
+    with pytest.raises(InputError, match="patterns are one of frozen, linear, not 'soft'"):
+        trace(*asked, patterns="soft")

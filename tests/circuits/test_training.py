@@ -86,6 +86,47 @@ def test_a_killed_training_goes_on_to_the_same_bytes(crosslayer, cells, make_mod
         train_transcoders(model, cells, tmp_path / "killed", **options, seed=1)
 
 
+@pytest.mark.parametrize("crosslayer", [False, True])
+def test_a_streamed_training_keeps_as_much_of_the_mlps_and_only_state_on_disk(
+    crosslayer, cells, make_model, tmp_path
+) -> None:
+    """The first layer, and a cross-layer one, see the same batches as from disk; other layers the same in its order."""
+    model, on_disk = make_model("gpt_neox", cells), set()
+    options = {**SMALL, "labels": "type", "crosslayer": crosslayer}
+
+    def look(_what: str, _done: int, _total: int) -> None:
+        on_disk.update(path.name for path in (tmp_path / "live" / "work").rglob("*"))
+
+    stored = train_transcoders(model, cells, tmp_path / "stored", **options)
+    made = train_transcoders(model, cells, tmp_path / "live", **options, stream=True, progress=look)
+    assert on_disk <= {"job.json", "stream.safetensors"}
+    assert "stream.safetensors" in on_disk
+    torch.testing.assert_close(made[0].centre, stored[0].centre, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(made[0].encoder, stored[0].encoder, rtol=0.05, atol=0.05)
+    a, b = read_losses(tmp_path / "live"), read_losses(tmp_path / "stored")
+    assert a["original"].tolist() == b["original"].tolist()
+    assert (a["error"] - b["error"]).abs().max() < 0.05
+    assert ((a["replaced"] - b["replaced"]).abs() < 0.1 * (b["zeroed"] - b["original"]).abs() + 0.02).all()
+
+
+def test_a_killed_stream_goes_on_to_the_same_bytes(cells, make_model, tmp_path) -> None:
+    model = make_model("scgpt", cells)
+    options = {**SMALL, "kind": "batchtopk", "stream": True}
+    train_transcoders(model, cells, tmp_path / "whole", **options)
+    for what, at in (("count the tokens", 1), ("transcoders of all layers", 25), ("losses with and without MLPs", 1)):
+
+        def kill(said: str, done: int, total: int, what: str = what, at: int = at) -> None:
+            if said == what and done >= at:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            train_transcoders(model, cells, tmp_path / "killed", **options, progress=kill)
+    train_transcoders(model, cells, tmp_path / "killed", **options)
+    assert sha256(tmp_path / "killed") == sha256(tmp_path / "whole")
+    with pytest.raises(InputError, match="of another training"):
+        train_transcoders(model, cells, tmp_path / "killed", **{**options, "stream": False})
+
+
 def test_half_precision_on_disk_gives_nearly_the_same(cells, make_model, tmp_path) -> None:
     model = make_model("scgpt", cells)
     full, half = (train_transcoders(model, cells, tmp_path / d, **SMALL, dtype=d) for d in ("float32", "float16"))

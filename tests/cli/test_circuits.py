@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 
+from cellglass.atlas import open_atlas, schema
+from cellglass.atlas.write import write_concepts, write_evaluation
 from cellglass.cells import read_cells
 from cellglass.cells.cells import Cells
 from cellglass.circuits import load_transcoders, read_graph
+from cellglass.dictionaries import TopK, TopKConfig
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.pipeline.workspace import MODEL
 
@@ -70,6 +75,14 @@ def test_a_model_and_a_file_become_transcoders_and_a_table(command, place) -> No
     status, out, err = train(command, place, place / "t", "--labels", "type", "--seed", "1")
     assert (status, out) == (2, "")
     assert "of another training" in err
+
+
+def test_training_needs_no_disk(command, place, tmp_path) -> None:
+    status, out, err = train(command, place, tmp_path / "t", "--labels", "type", "--stream")
+    assert status == 0, err
+    assert "transcoders of all layers" in err
+    assert "the label (nats a cell)" in out
+    assert load_transcoders(tmp_path / "t").labels == "type"
 
 
 @pytest.mark.parametrize(
@@ -159,8 +172,10 @@ def test_json_is_for_machines_and_an_atlas_keeps_its_graphs(command, place) -> N
     status, out, err = trace(command, place, "--no-delete", "--json", model="atlas", target="gene:GENE1")
     assert status == 0, err
     found = json.loads(out)
-    assert found["files"][0] == str(place / "atlas" / "circuits" / "cell0.json")
-    assert read_graph(found["files"][0]).about["answer"] == found["answer"]
+    (kept,) = open_atlas(place / "atlas", unfinished=True).circuits.items()
+    assert kept[0].startswith("cell0_gene-GENE1_")
+    assert found["files"][0] == str(place / "atlas" / "circuits" / f"{kept[0]}.json")
+    assert kept[1].about["answer"] == found["answer"]
     assert list(found["genes"][0]) == ["gene", "total", "direct"]
 
 
@@ -183,6 +198,51 @@ def test_wrong_questions_are_one_line(more, named, command, place, tmp_path, mon
     assert named in err
     assert err.splitlines()[-1].startswith("cellglass: ")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_direction_of_a_file_is_asked_at_a_site(command, place, tmp_path) -> None:
+    np.savetxt(tmp_path / "probe.csv", np.linspace(-1, 1, 16))
+    asked = {"target": f"direction:{tmp_path / 'probe.csv'}"}
+    more = ("--no-delete", "--out", tmp_path / "g.json", "--patterns", "linear", "--site", "layers.0.resid")
+    status, out, err = trace(command, place, *more, "--at", "GENE0", **asked)
+    assert status == 0, err
+    about = read_graph(tmp_path / "g.json").about
+    assert (about["target"], about["patterns"]) == ("direction probe at layers.0.resid of GENE0", "linear")
+    assert "Attention patterns are linearised" in out
+    for options, words in [
+        (more[:5], "say with --site where in the model the direction is"),
+        ((*more, "--at", "GENE99"), "has no gene 'GENE99'"),
+    ]:
+        status, out, err = trace(command, place, *options, **asked)
+        assert (status, out) == (2, "")
+        assert words in err
+    status, _, err = trace(command, place, *more, target="concept:1")
+    assert status == 2
+    assert "no atlas, so it has no concepts" in err
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_concept_of_an_atlas_is_traced_into_the_atlas(command, place, tmp_path) -> None:
+    folder = tmp_path / "atlas"
+    shutil.copytree(place / "atlas", folder, ignore=shutil.ignore_patterns("circuits"))
+    dictionary = TopK(TopKConfig(16, 4, 2)).freeze()
+    dictionary.encoder.copy_(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)))
+    dictionary.save(folder / schema.DICTIONARIES / "concepts")
+    blank = {name: [""] * 4 if kind == "str" else np.zeros(4) for name, kind in schema.CONCEPT_COLUMNS.items()}
+    var = pd.DataFrame({**blank, "latent": np.arange(4)}, index=["a", "b", "c", "d"])
+    obs = pd.DataFrame(index=[f"cell{i}" for i in range(30)])
+    write_concepts(folder, sp.csc_matrix((30, 4)), obs, np.zeros((30, 2)), var, {schema.UNS_SITE: "cell"})
+    write_evaluation(folder, [])
+    status, out, err = trace(command, place, "--no-delete", "--against", "concept:d", model=folder, target="concept:2")
+    assert status == 0, err
+    ((name, graph),) = open_atlas(folder).circuits.items()
+    assert f"Wrote {folder / 'circuits' / name}.json" in out
+    assert name.startswith("cell0_concept-2-at-cell_concept-3-at-cell_")
+    model = Cell2SentenceModel.load(place / "model")
+    x = model.activations(model.align(read_cells(place / "my.h5ad")[:1]), ["cell"])["cell"]
+    own = dictionary.preactivations(x)[0]
+    assert graph.about["answer"] == pytest.approx(float(own[2] - own[3]), rel=1e-3, abs=1e-3)
 
 
 @pytest.mark.usefixtures("traced")

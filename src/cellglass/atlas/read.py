@@ -29,7 +29,13 @@ from cellglass.files import read_json
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from cellglass.atlas.circuits import Circuits
+    from cellglass.cells.cells import CellsLike
+    from cellglass.circuits.answers import Target
+    from cellglass.circuits.graph import Graph
+    from cellglass.circuits.transcoders import Transcoders
     from cellglass.dictionaries.base import Dictionary
+    from cellglass.models.base import CellModel
 
 
 def open_atlas(path: Path | str, *, unfinished: bool = False) -> Atlas:
@@ -214,6 +220,61 @@ class Atlas:
 
         loaded: Dictionary = dictionaries.load(folder)
         return loaded
+
+    @property
+    def circuits(self) -> Circuits:
+        """The graphs that the atlas keeps, by name, as a mapping; ``circuits.keep(graph)`` adds one."""
+        from cellglass.atlas.circuits import Circuits
+
+        return Circuits(self.path / schema.CIRCUITS)
+
+    def trace(
+        self,
+        cell: str,
+        transcoders: Transcoders,
+        target: Target,
+        against: Target | None = None,
+        *,
+        at: str | None = None,
+        model: CellModel | None = None,
+        cells: CellsLike | None = None,
+        **options: Any,
+    ) -> Graph:
+        """Return the graph of what makes an answer of the atlas's transformer about one of its cells.
+
+        Parameters
+        ----------
+        cell
+            Name of the cell.
+        transcoders
+            Of the atlas's model; see `cellglass.circuits.train_transcoders`.
+        target, against
+            What is asked, and what it is held against: ``concept:12`` (or ``concept:NAME``) is the pre-activation of a
+            concept of the atlas at the atlas's site; else see `cellglass.circuits.question`.
+        at
+            Gene at whose token a concept of a token site is asked; where it is strongest by default.
+        model
+            The atlas's model; the one that it keeps by default.
+        cells
+            With raw counts; those that it keeps by default.
+        **options
+            Of `cellglass.trace`: ``features``, ``memory``, ``patterns``, ``delete``,
+            ``progress``.
+
+        Raises
+        ------
+        InputError
+            An atlas that keeps no model or no cells where none are given, and whatever `cellglass.trace` refuses.
+        """
+        from cellglass.atlas.circuits import kept_cells, kept_model, target_of
+        from cellglass.cells.read import as_cells
+        from cellglass.circuits.objectives import ready
+        from cellglass.circuits.tracing import trace
+
+        held = kept_cells(self.path) if cells is None else as_cells(cells)
+        found = ready(kept_model(self.path), held) if model is None else model
+        asked, other = target_of(self, target, at), None if against is None else target_of(self, against, at)
+        return trace(found, held, cell, transcoders, asked, other, **options)
 
     def verify(self) -> list[str]:
         """Compare every artefact with its checksum in the manifest; return their names, or raise InputError.

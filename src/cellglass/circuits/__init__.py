@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.controls import control_scores, random_transcoders, rewired
     from cellglass.circuits.credit import live_strengths
     from cellglass.circuits.details import Example, feature_details, write_feature_details
+    from cellglass.circuits.directions import Direction, read_vector
     from cellglass.circuits.draw import draw_graph
     from cellglass.circuits.edges import check_edges
     from cellglass.circuits.editing import Filling, mean_activations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answers",
     "Asked",
+    "Direction",
     "Effects",
     "Example",
     "Filling",
@@ -81,6 +83,7 @@ __all__ = [
     "rank_genes",
     "ranked_units",
     "read_graph",
+    "read_vector",
     "replace_mlps",
     "rewired",
     "score_pairs",
@@ -100,6 +103,7 @@ __all__ = [
 _WHERE = {
     "Answers": "cellglass.circuits.build",
     "Asked": "cellglass.circuits.asked",
+    "Direction": "cellglass.circuits.directions",
     "Effects": "cellglass.circuits.propagation",
     "Example": "cellglass.circuits.details",
     "Filling": "cellglass.circuits.editing",
@@ -144,6 +148,7 @@ _WHERE = {
     "rank_genes": "cellglass.circuits.genes",
     "ranked_units": "cellglass.circuits.choice",
     "read_graph": "cellglass.circuits.json",
+    "read_vector": "cellglass.circuits.directions",
     "replace_mlps": "cellglass.circuits.features",
     "rewired": "cellglass.circuits.controls",
     "score_pairs": "cellglass.circuits.qk",

@@ -6,7 +6,7 @@
     scGPT           expression CD79A  what the expression head gives at the gene's token
     Geneformer      masked CD79A      the logit of the gene at its own token, which is masked
 
-and of each, from Python, a direction at one token of any state of the stream (`at_token`).
+and of each a direction at a site, such as a probe's or a concept's (``directions.py``).
 
 A head that is no linear map is frozen too: its gates (LeakyReLU, GELU, sigmoid) and the scale of its norm stay at their
 values on this input, so that what the head makes of a state of zeros is a constant that can be computed.
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import torch
@@ -34,7 +34,13 @@ from cellglass.models.transformer.hooks import Edit, run
 from cellglass.models.transformer.model import TransformerModel
 from cellglass.models.transformer.tokens import Ints, TokenLists, batches_by_length
 
+if TYPE_CHECKING:
+    from cellglass.circuits.directions import Direction
+
 Tensor = torch.Tensor
+
+Target = Union[str, "Direction"]
+"""What can be asked: a text, or a direction at a site."""
 
 LAST = "last"
 """Name of the last state among the points of a model; see `run_copies`."""
@@ -52,8 +58,10 @@ class Question:
         What each token says, and the symbol of its gene or "".
     ask : callable, (Frozen) -> Answers
     read : callable, (torch.Tensor (..., t, d)) -> torch.Tensor (...), optional
-        What the model itself answers, its head not frozen, by the last states of the cell's tokens; None where the
-        answer is of another state.
+        What the model itself answers, its head not frozen, by the states of the cell's tokens at `point`; None where it
+        cannot be said.
+    point : str
+        The token site at which the answer is read; ``LAST`` is behind all layers.
     """
 
     tokens: TokenLists
@@ -61,6 +69,7 @@ class Question:
     genes: list[str]
     ask: Callable[[Frozen], Answers]
     read: Callable[[Tensor], Tensor] | None = None
+    point: str = LAST
 
     @property
     def reader(self) -> Callable[[Tensor], Tensor]:
@@ -90,12 +99,13 @@ def real_values(model: TransformerModel, questions: Sequence[Question]) -> np.nd
         return found
     readers = [one.reader for one in questions]
     tokens = _together([one.tokens for one in questions])
-    last = {LAST: plan_of(model.net).last}
+    points = {**model.points, LAST: plan_of(model.net).last}
     for chosen in batches_by_length(tokens.lengths, model.batch_tokens):
         batch = tokens.padded(chosen, model.pad_id, model.pad_value).to(model.device)
-        seen, _ = run(model.net, partial(model.forward, batch), last, [LAST])
-        for i, states in zip(chosen.tolist(), seen[LAST], strict=True):
-            found[i] = float(readers[i](states[: tokens.lengths[i]]))
+        places = {questions[i].point for i in chosen.tolist()}
+        seen, _ = run(model.net, partial(model.forward, batch), points, places)
+        for row, i in enumerate(chosen.tolist()):
+            found[i] = float(readers[i](seen[questions[i].point][row, : tokens.lengths[i]]))
     return found
 
 
@@ -130,7 +140,7 @@ def _together(lists: Sequence[TokenLists]) -> TokenLists:
 
 
 def question(
-    model: TransformerModel, cell: Cells, target: str, against: str | None = None, *, ties: Ints | None = None
+    model: TransformerModel, cell: Cells, target: Target, against: Target | None = None, *, ties: Ints | None = None
 ) -> Question:
     """Return what is asked by the text `target`, as ``label:B cell`` or ``gene:CD79A``.
 
@@ -141,7 +151,7 @@ def question(
         One cell, aligned to the model.
     target
         ``label:TEXT`` or ``gene:SYMBOL`` (Cell2Sentence), ``expression:SYMBOL`` (scGPT), ``masked:SYMBOL``
-        (Geneformer). Without a colon: a label of Cell2Sentence, a gene of the others.
+        (Geneformer). Without a colon: a label of Cell2Sentence, a gene of the others. Or a `Direction`.
     against
         What it is held against, of the same sort: the target is the difference of the two.
     ties
@@ -158,6 +168,14 @@ def question(
     sorts = _SORTS.get(model.kind)
     if sorts is None:
         raise InputError(f"circuits are of transformers ({', '.join(_SORTS)}), not of {model.kind}")
+    if not isinstance(target, str) or not isinstance(against, str | None):
+        from cellglass.circuits.directions import direction_question
+
+        if isinstance(target, str) or isinstance(against, str):
+            raise InputError(f"{target} is held against {against}: two sorts of answers; name two of one sort")
+        if ties is not None:
+            raise InputError("ties are decided for what the model says; a direction is asked without")
+        return direction_question(model, cell, target, against)
     sort, _, text = target.partition(":")
     if not text or sort not in {name for found in _SORTS.values() for name in found}:
         sort, text = next(iter(sorts)), target
@@ -183,7 +201,7 @@ def _label(model: Any, cell: Cells, text: str, against: str | None, ties: Ints |
 
 
 def _next_gene(model: Any, cell: Cells, text: str, against: str | None, ties: Ints | None = None) -> Question:
-    words = [str(model.words[_gene(model, name)]) for name in (text, against) if name is not None]
+    words = [str(model.words[gene_of(model, name)]) for name in (text, against) if name is not None]
     answers = [model.writer.answer(f" {word}") for word in words]
     return _next(model, model.writer.tokens(cell, finished=False, ties=ties), answers, [text, against])
 
@@ -249,7 +267,7 @@ def _expression(model: Any, cell: Cells, text: str, against: str | None) -> Ques
         values = [model.net.decoder(states[..., place, :]) for place in places]
         return values[0] - values[1] if len(values) == 2 else values[0]  # type: ignore[no-any-return]
 
-    return Question(tokens, *_told(model, tokens), ask, read)
+    return Question(tokens, *told(model, tokens), ask, read)
 
 
 def _masked(model: Any, cell: Cells, text: str, against: str | None) -> Question:
@@ -257,7 +275,7 @@ def _masked(model: Any, cell: Cells, text: str, against: str | None) -> Question
     place = _place(model, tokens, text, cell)
     ids, gene = tokens.ids.copy(), tokens.gene.copy()
     ids[place], gene[place] = model.dictionaries.tokens["<mask>"], -1
-    wanted = [int(model._token[_gene(model, name)]) for name in (text, against) if name is not None]
+    wanted = [int(model._token[gene_of(model, name)]) for name in (text, against) if name is not None]
     head = model.net.get_submodule("cls.predictions")
 
     def row(like: Tensor) -> tuple[Tensor, Tensor]:
@@ -277,7 +295,7 @@ def _masked(model: Any, cell: Cells, text: str, against: str | None) -> Question
         return head.transform(states[..., place, :]) @ w + b  # type: ignore[no-any-return]
 
     shown = TokenLists(tokens.start, ids, gene)
-    return Question(shown, *_told(model, shown), ask, read)
+    return Question(shown, *told(model, shown), ask, read)
 
 
 def _frozen_expression(head: Any, at: Tensor, x: Tensor) -> Tensor:
@@ -348,7 +366,7 @@ def _said(names: Sequence[str | None]) -> str:
     return str(names[0]) if names[1] is None else f"{names[0]} against {names[1]}"
 
 
-def _gene(model: Any, name: str) -> int:
+def gene_of(model: Any, name: str) -> int:
     """Return the position of a gene among the model's, by symbol or id."""
     for names in (_model_symbols(model), [str(gene) for gene in model.genes]):
         if name in names:
@@ -364,7 +382,7 @@ def _model_symbols(model: Any) -> list[str]:
 
 
 def _place(model: Any, tokens: TokenLists, name: str, cell: Cells) -> int:
-    places = np.flatnonzero(tokens.gene == _gene(model, name))
+    places = np.flatnonzero(tokens.gene == gene_of(model, name))
     if not len(places):
         raise InputError(
             f"the model reads no token of {name!r} in cell {cell.obs.index[0]!r}: it has no count there, or is cut"
@@ -377,6 +395,7 @@ def _symbols(model: Any, gene: Any) -> list[str]:
     return [names[i] if i >= 0 else "" for i in gene]
 
 
-def _told(model: Any, tokens: TokenLists) -> tuple[list[str], list[str]]:
+def told(model: Any, tokens: TokenLists) -> tuple[list[str], list[str]]:
+    """Return of each token what it says, its gene where it has one, and the symbol of that gene or ""."""
     genes = _symbols(model, tokens.gene)
     return [name or f"<{int(i)}>" for name, i in zip(genes, tokens.ids, strict=True)], genes

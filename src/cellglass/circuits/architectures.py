@@ -4,6 +4,7 @@ A network is described by where its parts are; ``freezing.py`` runs it and holds
 Known are
 
     GPT-NeoX     Cell2Sentence, Pythia: attention and MLP in parallel (or one after the other, as its config says)
+    GPT-2        attention, then MLP, each behind a norm; learned positions
     Gemma 2      Cell2Sentence of that size: norms before and behind attention and MLP, capped scores, shared values;
                  the norm behind an MLP is part of it
     Llama        norms before attention and MLP, shared values
@@ -180,6 +181,31 @@ def _gpt_neox(net: Any) -> Plan:
     )
 
 
+def _gpt2(net: Any) -> Plan:
+    base, config = net.base_model, net.config
+    prefix = "" if base is net else f"{net.base_model_prefix}."
+    d, heads = config.hidden_size, config.num_attention_heads
+    steps: list[Any] = []
+    ends = [0]
+    for i, layer in enumerate(base.h):
+        attn = layer.attn  # its maps are kept as (inputs, outputs)
+        value, bias = attn.c_attn.weight[:, 2 * d :], attn.c_attn.bias[2 * d :]
+        maps = Maps(heads, value, bias, attn.c_proj.weight, attn.c_proj.bias)
+
+        def query_key(y: Tensor, attn: Any = attn) -> QueryKey:
+            (q, k, _), (a, b, _) = attn.c_attn.weight.split(d, 1), attn.c_attn.bias.split(d)
+            return QueryKey(y, heads, q, a, k, b, attn.scaling)
+
+        steps += [
+            Attention(maps, f"{prefix}h.{i}.attn", _weights, layer.ln_1, query_key=query_key),
+            Feedforward(layer.mlp, layer.ln_2),
+        ]
+        ends.append(len(steps))
+    parts = {"token": Point(f"{prefix}wte", "out"), "position": Point(f"{prefix}wpe", "out")}
+    last = Point(f"{prefix}ln_f", "out")
+    return Plan(parts, [*steps, base.ln_f], ends, last, frozenset({"position"}))
+
+
 def _llama(net: Any) -> Plan:
     return _gated(net, sandwich=False)
 
@@ -306,6 +332,7 @@ def _scgpt(net: Any) -> Plan:
 
 PLANS: dict[str, Callable[[Any], Plan]] = {
     "GPTNeoXPreTrainedModel": _gpt_neox,
+    "GPT2PreTrainedModel": _gpt2,
     "Gemma2PreTrainedModel": _gemma2,
     "LlamaPreTrainedModel": _llama,
     "BertPreTrainedModel": _bert,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cellglass.cells.cells import Cells
-from cellglass.circuits.answers import Question, frozen_cell, question
+from cellglass.circuits.answers import Question, Target, frozen_cell, question
 from cellglass.circuits.build import Answers
+from cellglass.circuits.directions import placed
 from cellglass.circuits.features import Replacement, StandIns, replace_mlps
 from cellglass.circuits.linear_map import Frozen
 from cellglass.models.transformer.model import TransformerModel
@@ -26,7 +27,7 @@ class Asked(NamedTuple):
     replacement : Replacement
     answers : Answers
         What the frozen model is asked: one answer.
-    target, against : str, str or None
+    target, against : str or Direction, and the same or None
         The question's words, in which it is asked of other cells.
     """
 
@@ -36,18 +37,19 @@ class Asked(NamedTuple):
     frozen: Frozen
     replacement: Replacement
     answers: Answers
-    target: str
-    against: str | None
+    target: Target
+    against: Target | None
 
 
 def ask(
     model: TransformerModel,
     cell: Cells,
     transcoders: StandIns,
-    target: str,
-    against: str | None = None,
+    target: Target,
+    against: Target | None = None,
     *,
     ties: Ints | None = None,
+    scores: bool = False,
 ) -> Asked:
     """Return a cell with what is asked of it.
 
@@ -60,8 +62,16 @@ def ask(
         One for each layer, or a cross-layer one.
     target, against, ties
         As of `cellglass.circuits.answers.question`.
+    scores
+        Keep queries and keys too, through which linear patterns pass.
     """
     cell = model.align(cell)
+    target, against = _at_gene(model, cell, target), None if against is None else _at_gene(model, cell, against)
     made = question(model, cell, target, against, ties=ties)
-    frozen = frozen_cell(model, made.tokens)
+    frozen = frozen_cell(model, made.tokens, scores=scores)
     return Asked(model, cell, made, frozen, replace_mlps(frozen, transcoders), made.ask(frozen), target, against)
+
+
+def _at_gene(model: TransformerModel, cell: Cells, target: Target) -> Target:
+    """Return what is asked with the place where it is asked, so that other cells are asked the same."""
+    return target if isinstance(target, str) else placed(model, cell, target)

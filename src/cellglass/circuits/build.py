@@ -4,13 +4,19 @@ Which features matter is not known before their own effects are: after each roun
 on the answers is worked out from the rows that are there, and the next round takes those that stand highest. Features
 of one layer share a walk back, in batches that memory allows; of a causal model a walk goes no further than the last
 token that is asked about. Rows lie in memory, or beyond a limit in a file of their own.
+
+Each row adds up to its node, the target's value on this input; with linear patterns, where gradients pass through
+queries and keys too, as well. What of a pattern does not depend on its input to first order is then no part of any
+source, and stands in a node of its own for each layer, the bias ``layers.i.pattern``: negative of what the pattern's
+linear part makes of this input. An edge is then the derivative of its target by the size of its source, times that
+size, in a model whose patterns answer: what doubling the source changes once they are linearised.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,6 +123,7 @@ def build_graph(
     *,
     most: int = 1000,
     memory: int = MEMORY,
+    patterns: str = "frozen",
     about: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Graph:
@@ -134,6 +141,8 @@ def build_graph(
         Features of the graph; those of highest influence are taken.
     memory
         Bytes that gradients may take; rows beyond as many go to a file that is gone afterwards.
+    patterns
+        ``"frozen"``, or ``"linear"``: effects through queries and keys count too, of a model frozen with its scores.
     about
         Kept with the graph.
     progress
@@ -141,12 +150,12 @@ def build_graph(
     """
     active = _active(replacement.features)
     plan = cost(frozen, replacement, len(answers.labels), most, memory)
-    names = _bias_names(frozen)
+    names = _bias_names(frozen, patterns)
     shape = (plan.targets, len(active) + frozen.n_layers * frozen.n_tokens + frozen.n_tokens + len(names))
     with tempfile.TemporaryDirectory(prefix="cellglass-") as folder:
         rows = _rows(shape, memory, folder)
-        done = _answers(frozen, replacement, answers, active, names, rows, plan.batch)
-        chosen = _features(frozen, replacement, answers, active, names, rows, done, plan, progress)
+        done = _answers(frozen, replacement, answers, active, names, rows, plan.batch, patterns)
+        chosen = _features(frozen, replacement, answers, active, names, rows, done, plan, patterns, progress)
         return _graph(frozen, answers, active, names, rows, chosen, tokens, genes, about or {})
 
 
@@ -165,9 +174,10 @@ def _active(features: Sequence[Features]) -> _Active:
     return _Active(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def _bias_names(frozen: Frozen) -> list[str]:
+def _bias_names(frozen: Frozen, patterns: str) -> list[str]:
     """Return the biases that effects can have, and the target's own constant."""
-    names = [*(f"layers.{i}.{what}" for i in range(frozen.n_layers) for what in ("attention", "mlp"))]
+    kinds = ("attention", "pattern", "mlp") if patterns == "linear" else ("attention", "mlp")
+    names = [f"layers.{i}.{what}" for i in range(frozen.n_layers) for what in kinds]
     names += [f"norm {i}" for i in range(len(frozen.steps))]
     return [*names, *sorted(frozen.constant), "constant"]
 
@@ -201,20 +211,20 @@ def _fill(
 
 def _answers(
     frozen: Frozen, replacement: Replacement, answers: Answers, active: _Active, names: Sequence[str], rows: Array,
-    batch: int,
+    batch: int, patterns: str,
 ) -> int:  # fmt: skip
     given = answers.targets
     for first in range(0, len(answers.labels), batch):
         some = slice(first, min(first + batch, len(answers.labels)))
-        part = Targets(given.state, given.gradient[:, some], given.constant[some])
-        found = effects(frozen, replacement, part)
+        part = replace(given, gradient=given.gradient[:, some], constant=given.constant[some])
+        found = effects(frozen, replacement, part, patterns=patterns)
         _fill(rows[some], found, frozen, active, names, frozen.n_tokens, frozen.n_layers)
     return len(answers.labels)
 
 
 def _features(
     frozen: Frozen, replacement: Replacement, answers: Answers, active: _Active, names: Sequence[str], rows: Array,
-    done: int, plan: Cost, progress: Progress,
+    done: int, plan: Cost, patterns: str, progress: Progress,
 ) -> Array:  # fmt: skip
     """Fill the rows of features, those of highest influence first; return which, in the order of their rows."""
     causal, chosen = frozen.is_causal, np.empty(0, dtype=np.int64)
@@ -240,7 +250,7 @@ def _features(
                 )
                 targets = feature_targets(part, made, int(layer), position, latent)
                 start = done + len(chosen)
-                found = effects(part, made, targets)
+                found = effects(part, made, targets, patterns=patterns)
                 _fill(rows[start : start + len(some)], found, frozen, active, names, width, int(layer))
                 chosen = np.append(chosen, some)
                 progress("trace features", len(chosen), wanted)

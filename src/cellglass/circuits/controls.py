@@ -177,7 +177,10 @@ def control_scores(
     random = []
     for draw in range(draws):
         made = replace_mlps(frozen, random_transcoders(transcoders, frozen, derive(seed, "control", draw)))
-        random.append(build_graph(frozen, made, answers, graph.tokens, graph.genes, most=most).scores())
+        one = build_graph(
+            frozen, made, answers, graph.tokens, graph.genes, most=most, patterns=graph.about.get("patterns", "frozen")
+        )
+        random.append(one.scores())
     rows["random transcoders"] = random
     for name, across in (("rewired", False), ("rewired across kinds", True)):
         made_of = [rewired(graph, derive(seed, "control", draw), across=across) for draw in range(draws)]

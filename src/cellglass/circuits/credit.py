@@ -71,8 +71,8 @@ def _gradients(
     with torch.enable_grad():
         written = [(a - left * b).requires_grad_() for a, b in zip(full, rise, strict=True)]
         edits: dict[str, Edit] = {f"layers.{layer}.mlp.out": partial(_put, one) for layer, one in enumerate(written)}
-        last = run_copies(asked.model, asked.question, len(left), write=edits)
-        return tuple(one.sum(0) for one in torch.autograd.grad(answer(last).sum(), written))
+        last = run_copies(asked.model, asked.question, len(left), asked.question.point, edits)
+        return tuple(one.sum(0) for one in torch.autograd.grad(answer(last).sum(), written, materialize_grads=True))
 
 
 def _put(value: Tensor, _written: Tensor) -> Tensor:

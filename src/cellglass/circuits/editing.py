@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from cellglass.cells.cells import Cells
-from cellglass.circuits.answers import Question, frozen_cell, question, run_copies
+from cellglass.circuits.answers import Question, Target, frozen_cell, question, run_copies
 from cellglass.circuits.asked import Asked
 from cellglass.circuits.features import Replacement, StandIns, replace_mlps
 from cellglass.circuits.linear_map import Frozen, through
@@ -59,7 +59,7 @@ class Filling:
 
 @torch.no_grad()
 def mean_activations(
-    model: TransformerModel, cells: Cells, transcoders: StandIns, target: str, against: str | None = None
+    model: TransformerModel, cells: Cells, transcoders: StandIns, target: Target, against: Target | None = None
 ) -> list[Tensor]:
     """Return the mean activation of each feature over all tokens of cells that are asked the same, (m,) a layer."""
     if not cells.n_cells:
@@ -186,8 +186,8 @@ def _real(model: TransformerModel, question: Question, written: Written) -> Arra
     for layer in range(written.frozen.n_layers):
         edits[f"layers.{layer}.mlp.in"] = partial(keep, layer)
         edits[f"layers.{layer}.mlp.out"] = partial(write, layer)
-    found: Array = answer(run_copies(model, question, len(written), write=edits)).cpu().numpy().astype(np.float64)
-    return found
+    states = run_copies(model, question, len(written), question.point, edits)
+    return np.asarray(answer(states).cpu().numpy(), dtype=np.float64)
 
 
 @torch.no_grad()
@@ -202,7 +202,7 @@ def frozen_answers(asked: Asked, written: Written) -> Array:
             states.append(state)
             if len(states) > targets.state:
                 break
-        found.append(float(targets.values(states[targets.state])[0]))
+        found.append(float(targets.at(states)[0]))
     return np.array(found)
 
 

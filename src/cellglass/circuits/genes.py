@@ -64,7 +64,9 @@ class GeneRanking(NamedTuple):
         return pd.DataFrame(self.effects.corr(method))
 
 
-def rank_genes(asked: Asked, *, columns: tuple[str, ...] = COLUMNS, steps: int = STEPS) -> GeneRanking:
+def rank_genes(
+    asked: Asked, *, columns: tuple[str, ...] = COLUMNS, steps: int = STEPS, patterns: str = "frozen"
+) -> GeneRanking:
     """Return what each gene that the model reads of a cell does to the answer.
 
     Parameters
@@ -76,6 +78,8 @@ def rank_genes(asked: Asked, *, columns: tuple[str, ...] = COLUMNS, steps: int =
         pass for each gene.
     steps
         Of integrated gradients.
+    patterns
+        Of total and direct effects: ``"frozen"``, or ``"linear"`` where queries and keys were kept.
     """
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown or not columns:
@@ -85,7 +89,7 @@ def rank_genes(asked: Asked, *, columns: tuple[str, ...] = COLUMNS, steps: int =
     gap = float("nan")
     for name in columns:
         if name in ("total", "direct"):
-            found[name] = by_gene(token_effects(asked, total=name == "total"), genes)
+            found[name] = by_gene(token_effects(asked, total=name == "total", patterns=patterns), genes)
         elif name == "integrated":
             values, gap = integrated_gradients(asked.model, asked.question, steps)
             found[name] = by_gene(values, genes)
@@ -99,9 +103,9 @@ def rank_genes(asked: Asked, *, columns: tuple[str, ...] = COLUMNS, steps: int =
     return GeneRanking(table, float(real_values(asked.model, [asked.question])[0]), gap)
 
 
-def token_effects(asked: Asked, *, total: bool = True) -> Array:
+def token_effects(asked: Asked, *, total: bool = True, patterns: str = "frozen") -> Array:
     """Return the effect of each token on the first answer, float64 (t,); parts that are the same in all cells not."""
-    found = effects(asked.frozen, asked.replacement, asked.answers.targets, total=total)
+    found = effects(asked.frozen, asked.replacement, asked.answers.targets, total=total, patterns=patterns)
     parts = [part[:, 0] for name, part in found.parts.items() if name not in asked.frozen.constant]
     return np.asarray(torch.stack(parts).sum(0).cpu().numpy(), dtype=np.float64)
 
@@ -165,8 +169,8 @@ def occlusions(model: TransformerModel, question: Question) -> pd.Series[Any]:
 
 
 def _from(model: TransformerModel, question: Question, first: Tensor) -> Tensor:
-    """Return the last states of copies of the cell whose first layer is given `first`, (n, t, d)."""
-    return run_copies(model, question, len(first), write={"embed": lambda _x: first})
+    """Return the states that answer, of copies of the cell whose first layer is given `first`, (n, t, d)."""
+    return run_copies(model, question, len(first), question.point, {"embed": lambda _x: first})
 
 
 def deletions(asked: Asked) -> pd.Series[Any]:

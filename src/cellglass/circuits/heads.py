@@ -78,6 +78,7 @@ def head_effects(frozen: Frozen, targets: Targets) -> HeadEffects:
     targets
         Answers, or `feature_targets`.
     """
+    _check(targets)
     n, n_targets = frozen.n_tokens, targets.gradient.shape[1]
     attends = [step for step in frozen.steps if isinstance(step, Attend)]
     heads = frozen.final.new_zeros(len(attends), attends[0].heads.n_heads, n, n_targets)
@@ -122,6 +123,7 @@ def head_targets(frozen: Frozen, targets: Targets, layer: int, head: int, source
     InputError
         A head or a token that is not there, or a layer that is not upstream of the targets.
     """
+    _check(targets)
     place, step, g = _upstream(frozen, targets, layer)
     heads = step.heads
     if not 0 <= head < heads.n_heads:
@@ -180,6 +182,11 @@ def _read(step: Attend, g: Tensor) -> Tensor:
     t, b, _ = g.shape
     heads = (g @ step.heads.output.T).view(t, b, step.heads.n_heads, -1)
     return torch.einsum("hts,tbhc->hsbc", step.heads.pattern, heads)
+
+
+def _check(targets: Targets) -> None:
+    if targets.added:
+        raise InputError("heads are told of states of the stream; ask at resid, not at what attention or an MLP adds")
 
 
 def _upstream(frozen: Frozen, targets: Targets, layer: int) -> tuple[int, Attend, Tensor]:

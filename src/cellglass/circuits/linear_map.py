@@ -338,7 +338,7 @@ class Frozen:
         """Return the attention's step of a layer."""
         return next(step for step in self.steps if isinstance(step, Attend) and step.layer == layer)
 
-    def back(self, g: Tensor, state: int, written: Written, patterns: str = "frozen") -> Tensor:
+    def back(self, g: Tensor, state: int, written: Written, patterns: str = "frozen", *, added: bool = False) -> Tensor:
         """Carry gradients back to the first state.
 
         Parameters
@@ -351,6 +351,8 @@ class Frozen:
             Is told, at each step, what falls on what was added there.
         patterns
             One of ``PATTERNS``: linear ones pass gradients to queries and keys too.
+        added
+            The gradients are with respect to what the step before the state adds (of attention or an MLP) alone.
 
         Returns
         -------
@@ -360,16 +362,18 @@ class Frozen:
         waiting: Tensor | None = None  # of a parallel MLP, until its attention is passed
         for i in range(state - 1, -1, -1):
             step = self.steps[i]
+            beside = torch.zeros_like(g) if added and i == state - 1 else g  # what flows past the step
             if isinstance(step, Rescale):
                 written.norm(i, g)
                 g = step.norm.back(g)
             elif isinstance(step, Attend):
                 written.attention(step.layer, g)
-                g = g + step.back(g, patterns)
+                g = beside + step.back(g, patterns)
                 if waiting is not None:
                     g, waiting = g + waiting, None
             else:
                 more = written.mlp(step.layer, g)
+                g = beside
                 if more is not None:
                     more = back_through(step.before, more)
                     if step.parallel:
@@ -377,6 +381,12 @@ class Frozen:
                     else:
                         g = g + more
         return g
+
+
+def check_patterns(patterns: str) -> None:
+    """Raise InputError for another word than those of ``PATTERNS``."""
+    if patterns not in PATTERNS:
+        raise InputError(f"patterns are one of {', '.join(PATTERNS)}, not {patterns!r}")
 
 
 def through(norm: Norm | None, x: Tensor) -> Tensor:

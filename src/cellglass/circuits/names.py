@@ -1,8 +1,12 @@
-"""What nodes are called in words and pictures: ``L2/153`` is feature 153 of layer 2, and tokens are called by gene."""
+"""What nodes and files of graphs are called: ``L2/153`` is feature 153 of layer 2, and tokens are called by gene."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from cellglass.circuits.graph import Graph
 
@@ -10,6 +14,24 @@ from cellglass.circuits.graph import Graph
 def feature_name(layer: int, feature: int) -> str:
     """Return what a feature is called."""
     return f"L{layer}/{feature}"
+
+
+def file_word(text: str, most: int = 100) -> str:
+    """Return a text as part of a file's name on any system: letters, digits, ``-`` and ``_`` of ASCII."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:most].strip("-") or "cell"
+
+
+def file_name(about: Mapping[str, Any]) -> str:
+    """Return what the file of a traced graph is called, without an ending, by what was asked of which cell.
+
+    The same question has the same name; the digits at its end tell apart what letters alone do not.
+    """
+    asked = [str(about.get(name) or "") for name in ("cell", "target", "against")]
+    linear = about.get("patterns") == "linear"
+    words = [file_word(asked[0], 40), file_word(asked[1], 40)]
+    words += [file_word(asked[2], 40)] if asked[2] else []
+    words += ["linear"] if linear else []
+    return "_".join([*words, hashlib.sha256("\n".join(asked).encode()).hexdigest()[:8]])
 
 
 def token_names(graph: Graph) -> list[str]:

@@ -290,3 +290,10 @@ def as_transformer(model: CellModel) -> TransformerModel:
             f"{', '.join(OBJECTIVES)}"
         )
     return model
+
+
+def ready(model: CellModel, cells: Cells) -> TransformerModel:
+    """Return a transformer that reads `cells`, with their genes where it holds none, on a GPU where there is one."""
+    found = as_transformer(model)
+    found = found if len(found.genes) else as_transformer(found.for_cells(cells))
+    return found.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -28,8 +28,7 @@ from dataclasses import dataclass, field
 import torch
 
 from cellglass.circuits.features import Replacement
-from cellglass.circuits.linear_map import PATTERNS, Frozen, Rescale, back_through
-from cellglass.errors import InputError
+from cellglass.circuits.linear_map import Frozen, Rescale, back_through, check_patterns
 
 Tensor = torch.Tensor
 
@@ -46,15 +45,23 @@ class Targets:
         With respect to that state.
     constant : torch.Tensor, (B,)
         What the target is of a state of zeros.
+    added : bool
+        Whether they are functions of what the step before the state adds to the stream, and not of all of the state.
     """
 
     state: int
     gradient: Tensor
     constant: Tensor
+    added: bool = False
 
     def values(self, state: Tensor) -> Tensor:
         """Return the targets at a state of the stream, (t, d): (B,)."""
         return torch.einsum("td,tbd->b", state, self.gradient) + self.constant
+
+    def at(self, states: Sequence[Tensor]) -> Tensor:
+        """Return the targets, (B,), of the states of the stream from the first one on."""
+        here = states[self.state]
+        return self.values(here - states[self.state - 1] if self.added else here)
 
 
 @dataclass(frozen=True)
@@ -109,10 +116,9 @@ def effects(
     InputError
         Linear patterns of a model that was frozen without its scores, or another word.
     """
-    if patterns not in PATTERNS:
-        raise InputError(f"patterns are one of {', '.join(PATTERNS)}, not {patterns!r}")
+    check_patterns(patterns)
     walk = _Walk(frozen, replacement, targets.gradient.shape[1], total, patterns)
-    first = frozen.back(targets.gradient, targets.state, walk, patterns)
+    first = frozen.back(targets.gradient, targets.state, walk, patterns, added=targets.added)
     parts = {name: torch.einsum("td,tbd->tb", part, first) for name, part in frozen.parts.items()}
     return Effects(walk.features, walk.errors, parts, walk.biases, targets.constant)
 

@@ -20,6 +20,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.cells.cells import Cells
+from cellglass.circuits.answers import Target
 from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.choice import strengths, units
 from cellglass.circuits.features import StandIns
@@ -62,8 +63,8 @@ def stability_of(
     model: TransformerModel,
     cells: Cells,
     transcoders: StandIns,
-    target: str,
-    against: str | None = None,
+    target: Target,
+    against: Target | None = None,
     *,
     draws: int = 5,
     kept: float = 0.8,

@@ -41,7 +41,8 @@ SHARES: Mapping[int, float] = {PROMPT: 0.03, GENE: 0.4, SPECIAL: 1.0, HIDDEN: 1.
 SHOWN_HIDDEN = 0.5
 """Share of the cells that an encoder is shown with hidden tokens."""
 
-_CELLS = 256  # whose tokens are made at once
+CELLS_AT_ONCE = 256
+"""Cells whose tokens are made at once."""
 _FLOATS = 1 << 25  # numbers that rows may take before they are written
 
 
@@ -109,21 +110,21 @@ def capture_tokens(
     sites = mlp_sites(model)
     kept = {name: StoredSite(model.site(name).width, "token", dtype) for name in sites}
     writer = Writer(folder, len(chosen), f"mlp tokens {source} seed {seed}", kept, shard_bytes)
-    for first in range(writer.next_cell // _CELLS * _CELLS, len(chosen), _CELLS):
-        block = model.align(cells[chosen[first : first + _CELLS]])
+    for first in range(writer.next_cell // CELLS_AT_ONCE * CELLS_AT_ONCE, len(chosen), CELLS_AT_ONCE):
+        block = model.align(cells[chosen[first : first + CELLS_AT_ONCE]])
         shown = objective.shown(block, SHOWN_HIDDEN)
         keep = kept_tokens(shown, block, seed)
-        for some in _pieces(shown, keep, sum(site.width for site in kept.values())):
+        for some in pieces(shown, keep, sum(site.width for site in kept.values())):
             stop = first + int(some[-1]) + 1
             if stop <= writer.next_cell:
                 continue
-            writer.add(stop, _read(model, shown, keep, some, first, sites))
+            writer.add(stop, read_tokens(model, shown, keep, some, first, sites))
             progress("read the MLPs", stop, len(chosen))
     writer.close()
     return open_store(folder)
 
 
-def _pieces(shown: Shown, keep: np.ndarray[tuple[int], np.dtype[np.bool_]], width: int) -> Iterator[Ints]:
+def pieces(shown: Shown, keep: np.ndarray[tuple[int], np.dtype[np.bool_]], width: int) -> Iterator[Ints]:
     """Yield cells in their order, so many at once as rows of all sites together may take."""
     ahead = np.concatenate([[0], np.cumsum(keep)])
     rows = np.diff(ahead[shown.tokens.start])
@@ -132,7 +133,7 @@ def _pieces(shown: Shown, keep: np.ndarray[tuple[int], np.dtype[np.bool_]], widt
 
 
 @torch.no_grad()
-def _read(
+def read_tokens(
     model: TransformerModel,
     shown: Shown,
     keep: np.ndarray[tuple[int], np.dtype[np.bool_]],

@@ -3,6 +3,7 @@
 What is asked, of whom, and how good the graph is stands in ``graph.about``, as plain values:
 
     title, model, fingerprint, cell, target, against, transcoders     what was asked of what
+    patterns                                                          whether frozen, or linearised
     answer                                                            the model's own answer
     scores, bare                                                      replacement and completeness; of no feature at all
     genes                                                             by gene: total, direct and, where asked, checks
@@ -16,12 +17,14 @@ from typing import Any
 import pandas as pd
 
 from cellglass.cells.cells import Cells
+from cellglass.circuits.answers import Target
 from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.build import MEMORY, Cost, build_graph, cost
 from cellglass.circuits.draw import draw_graph
 from cellglass.circuits.genes import COLUMNS, rank_genes
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import write_graph
+from cellglass.circuits.linear_map import check_patterns
 from cellglass.circuits.pruning import prune
 from cellglass.circuits.transcoders import Transcoders
 from cellglass.errors import InputError
@@ -38,11 +41,12 @@ def trace(
     cells: Cells,
     cell: str,
     transcoders: Transcoders,
-    target: str,
-    against: str | None = None,
+    target: Target,
+    against: Target | None = None,
     *,
     features: int = FEATURES,
     memory: int = MEMORY,
+    patterns: str = "frozen",
     delete: bool = True,
     progress: Progress = silent,
 ) -> Graph:
@@ -59,11 +63,17 @@ def trace(
     transcoders
         Of this model; see `cellglass.circuits.train_transcoders`.
     target, against
-        What is asked, and what it is held against; see `cellglass.circuits.question`.
+        What is asked, and what it is held against; see `cellglass.circuits.question`, and `Direction` for what is asked
+        at a site.
     features
         Most features of the graph: those of highest influence on the answer.
     memory
         Bytes that gradients, or rows of the graph, may take.
+    patterns
+        ``"frozen"``: attention patterns stay as they are on this cell. ``"linear"``: they answer to first order, so
+        that what shapes where heads look has its part. Either way the row of a node adds up to its value; with linear
+        patterns by one more node for each layer, ``layers.i.pattern``: what of its patterns is a constant, negative of
+        what their linear part makes of this input.
     delete
         Also run the real model once for each gene that it reads of the cell, without that gene, and other checks of the
         ranking; see `cellglass.circuits.genes`.
@@ -75,8 +85,10 @@ def trace(
     InputError
         No such cell, an answer that the model cannot give, or transcoders of another model.
     """
-    asked = asked_of(model, cells, cell, transcoders, target, against)
-    return trace_asked(asked, transcoders, features=features, memory=memory, delete=delete, progress=progress)
+    asked = asked_of(model, cells, cell, transcoders, target, against, patterns=patterns)
+    return trace_asked(
+        asked, transcoders, features=features, memory=memory, patterns=patterns, delete=delete, progress=progress
+    )
 
 
 def trace_asked(
@@ -85,11 +97,12 @@ def trace_asked(
     *,
     features: int = FEATURES,
     memory: int = MEMORY,
+    patterns: str = "frozen",
     delete: bool = True,
     progress: Progress = silent,
 ) -> Graph:
     """Return the graph of what was asked already; see `trace`."""
-    ranking = rank_genes(asked, columns=COLUMNS if delete else COLUMNS[:2])
+    ranking = rank_genes(asked, columns=COLUMNS if delete else COLUMNS[:2], patterns=patterns)
     cell, question = str(asked.cell.obs.index[0]), asked.question
     about: dict[str, Any] = {
         "title": f"{asked.answers.labels[0]} in {cell}",
@@ -97,15 +110,16 @@ def trace_asked(
         "fingerprint": transcoders.fingerprint,
         "cell": cell,
         "cells": asked.cell.source,
-        "target": asked.target,
-        "against": asked.against,
+        "target": str(asked.target),
+        "against": None if asked.against is None else str(asked.against),
+        "patterns": patterns,
         "transcoders": {"kind": transcoders.kind, "k": transcoders.k, "latents": transcoders.n_latents,
                         "skip": transcoders.skip, "seed": transcoders.seed},
         "answer": float(asked.answers.found[0]),
     }  # fmt: skip
     graph = build_graph(
         asked.frozen, asked.replacement, asked.answers, question.texts, question.genes, most=features, memory=memory,
-        about=about, progress=progress,
+        patterns=patterns, about=about, progress=progress,
     )  # fmt: skip
     about["scores"] = graph.scores()._asdict()
     about["bare"] = graph.bare().scores()._asdict()
@@ -117,16 +131,21 @@ def trace_asked(
 
 
 def asked_of(
-    model: CellModel, cells: Cells, cell: str, transcoders: Transcoders, target: str, against: str | None = None
-) -> Asked:
-    """Return one cell with what is asked of it; InputError names a cell, or a label, that is not there."""
+    model: CellModel, cells: Cells, cell: str, transcoders: Transcoders, target: Target, against: Target | None = None,
+    *, patterns: str = "frozen",
+) -> Asked:  # fmt: skip
+    """Return one cell with what is asked of it; InputError names a cell, or a label, that is not there.
+
+    For linear patterns queries and keys are kept.
+    """
+    check_patterns(patterns)
     net = transcoders.check(model)
     _check_labels(cells, transcoders.labels, target, against)
     place = cells.obs.index.get_indexer(pd.Index([cell]))[0]
     if place < 0:
         some = ", ".join(map(str, cells.obs.index[:3]))
         raise InputError(f"{cells.source}: there is no cell {cell!r}; its cells are named as {some}, ...")
-    return ask(net, cells[place : place + 1], transcoders.stand_ins, target, against)
+    return ask(net, cells[place : place + 1], transcoders.stand_ins, target, against, scores=patterns == "linear")
 
 
 def cost_of(asked: Asked, features: int = FEATURES, memory: int = MEMORY) -> Cost:
@@ -158,13 +177,13 @@ def _columns(graph: Graph) -> list[str]:
     return [name for name in found[0] if name != "gene"]
 
 
-def _check_labels(cells: Cells, column: str | None, *asked: str | None) -> None:
+def _check_labels(cells: Cells, column: str | None, *asked: Target | None) -> None:
     """Raise InputError for a label that no cell has; where the labels are not known, nothing is checked."""
     if column is None or column not in cells.obs:
         return
     known = sorted({str(value) for value in cells.obs[column].dropna()})
     for name in asked:
-        if name is None or name.partition(":")[0] not in ("label", name):
+        if not isinstance(name, str) or name.partition(":")[0] not in ("label", name):
             continue
         if name.removeprefix("label:") not in known:
             raise InputError(f"no cell has {name!r} in column {column!r}, so the model was never taught to say it; it "

@@ -4,6 +4,12 @@
     loss.csv                           see ``replacement.py``, on cells that no transcoder has seen
     work/                              the MLPs' inputs and outputs, and checkpoints; removed at the end
 
+With `stream` nothing of the MLPs is kept on disk: the model runs beside the training, and all layers learn at once
+from what it gives, so that one run of the model serves all of them. That takes weights and moments of all layers in
+memory at once, and a run over the cells for each pass of the training; at the start, and again where a call goes on,
+about three more, for statistics, first weights and held-out tokens. Tokens are the same as from disk; all layers see
+them in the order of the first.
+
 How cells are split is in ``plan.py``. A call that was killed goes on from the last shard, the last layer and its last
 checkpoint, and comes to the same bytes on one machine with one number of threads; one with other settings is refused.
 """
@@ -16,6 +22,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +32,7 @@ from cellglass.activations.shards import DTYPES, DType
 from cellglass.activations.store import Store
 from cellglass.cells.cells import Cells, CellsLike
 from cellglass.cells.read import as_cells
+from cellglass.circuits.live import LiveTokens
 from cellglass.circuits.mlps import mlp_sites, n_layers
 from cellglass.circuits.objectives import Objective, as_transformer, objective_of
 from cellglass.circuits.plan import JOB, SAMPLE, Split, check_folder, job_of, split_cells, transcoder_config
@@ -41,12 +49,15 @@ from cellglass.circuits.transcoders import (
 )
 from cellglass.dictionaries.fitting import fit, load
 from cellglass.dictionaries.kinds.crosslayer import CrossLayerConfig
+from cellglass.dictionaries.registry import KINDS
 from cellglass.dictionaries.sparse import SparseConfig, SparseDictionary
 from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.dictionaries.training.defaults import default_training
+from cellglass.dictionaries.training.train import train_many
 from cellglass.errors import InputError
 from cellglass.files import atomic_path, locked, remove_leftovers
 from cellglass.models.base import CellModel
+from cellglass.models.transformer.tokens import Ints
 from cellglass.progress import Progress, silent
 from cellglass.seeds import derive
 
@@ -72,6 +83,7 @@ def train_transcoders(
     n_rows: int = N_ROWS,
     training: TrainConfig | None = None,
     dtype: DType = "float32",
+    stream: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Transcoders:
@@ -103,10 +115,12 @@ def train_transcoders(
         How; `cellglass.dictionaries.default_training` by default, which stops once held-out tokens are no better.
     dtype
         What tokens are kept in while training; float16 and bfloat16 take half of the disk.
+    stream
+        Keep none: read them from the model while training, in float32, with nothing but weights and state on disk.
     seed
         Of the split, the tokens and the weights.
     progress
-        Told the cells that are read, the steps of each layer, and the runs for the table.
+        Told the cells that are read, the steps of each layer (streamed: of all), and the runs for the table.
 
     Returns
     -------
@@ -128,7 +142,8 @@ def train_transcoders(
     training = _how(training, config, layers if crosslayer else 1)
     split = split_cells(objective, cells, n_rows, seed)
     owner = fingerprint_of(network)
-    job = job_of(cells, split, [network.kind, owner, network.fingerprint(), labels, seed, dtype], config, training)
+    how = "stream" if stream else dtype
+    job = job_of(cells, split, [network.kind, owner, network.fingerprint(), labels, seed, how], config, training)
     check_folder(place, job)
     if (place / NAME).exists():
         shutil.rmtree(place / WORK, ignore_errors=True)
@@ -138,7 +153,11 @@ def train_transcoders(
         with atomic_path(place / WORK / JOB) as temporary:
             temporary.write_text(json.dumps({"job": job}) + "\n", encoding="utf-8")
         names = folders(layers, crosslayer)
-        if not all((place / name).is_dir() for name in names):
+        if all((place / name).is_dir() for name in names):
+            pass
+        elif stream:
+            _train_live(objective, cells, split, place, names, config, training, seed, progress)
+        else:
             store = _capture(objective, cells, split, place, dtype, seed, job, progress)
             _train(store, split, place, names, config, training, seed, progress)
         trained = [load(place / name) for name in names]
@@ -225,11 +244,7 @@ def _train(
     sites = list(store.sites)
     joint = isinstance(config, CrossLayerConfig)
     parts = [sites] if joint else [sites[i : i + 2] for i in range(0, len(sites), 2)]
-    cell = store.rows(sites[0]).cells()
-    stops = np.isin(split.captured, split.stop)[cell]
-    rows = {"rows_train": np.flatnonzero(~stops), "rows_valid": np.flatnonzero(stops)}
-    if not len(rows["rows_train"]) or not len(rows["rows_valid"]):
-        raise InputError(f"{len(cell)} tokens are too few to train on and to stop by; raise n_rows or give more cells")
+    rows = _rows_of(store.rows(sites[0]).cells(), split)
     for i, (name, own) in enumerate(zip(names, parts, strict=True)):
         if (folder / name).is_dir():
             continue
@@ -242,9 +257,49 @@ def _train(
             checkpoint=folder / WORK / f"{name}.safetensors",
             seed=derive(seed, "transcoder", i),
             progress=_named(f"transcoder of {name.replace('-', ' ')}", progress),
-            **rows,  # type: ignore[arg-type]  # a TypedDict's names
+            **rows,
         )
         done.save(folder / name)
+
+
+def _train_live(
+    objective: Objective,
+    cells: Cells,
+    split: Split,
+    folder: Path,
+    names: Sequence[str],
+    config: SparseConfig,
+    training: TrainConfig,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Train all at once on what the model gives while they learn, and keep each at the end."""
+    rows = LiveTokens(objective, cells, rows=split.captured, seed=seed, progress=progress)
+    layers = range(n_layers(objective.model))
+    parts = [list(layers)] if isinstance(config, CrossLayerConfig) else [[layer] for layer in layers]
+    entry = KINDS.find(config.kind, "train_transcoders").cls
+    assert issubclass(entry, SparseDictionary)  # noqa: S101  what is trained is sparse
+    done = train_many(
+        [entry(config) for _ in names],
+        rows,
+        training,
+        seeds=[derive(seed, "transcoder", i) for i in range(len(names))],
+        columns=[rows.columns(part) for part in parts],
+        checkpoint=folder / WORK / "stream.safetensors",
+        progress=_named("transcoders of all layers", progress),
+        **_rows_of(rows.cells(), split),
+    )
+    for name, one in zip(names, done, strict=True):
+        one.save(folder / name)
+
+
+def _rows_of(cell: Ints, split: Split) -> Any:
+    """Return the rows to learn from and those to stop by, as options of a training, from the cell of each row."""
+    stops = np.isin(split.captured, split.stop)[cell]
+    rows = {"rows_train": np.flatnonzero(~stops), "rows_valid": np.flatnonzero(stops)}
+    if not len(rows["rows_train"]) or not len(rows["rows_valid"]):
+        raise InputError(f"{len(cell)} tokens are too few to train on and to stop by; raise n_rows or give more cells")
+    return rows
 
 
 def _named(name: str, progress: Progress) -> Progress:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cellglass.cells import Cells
+    from cellglass.circuits.answers import Target
     from cellglass.circuits.build import Cost
     from cellglass.circuits.graph import Graph
     from cellglass.models.base import CellModel
@@ -61,6 +61,10 @@ def train(
         bool, typer.Option("--cross-layer", help="One transcoder whose latents write to all later layers too.")
     ] = False,
     rows: Annotated[int, typer.Option(help="About how many tokens to learn from.")] = 100_000,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Keep no activations on disk: run the model while training all layers at once."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -73,15 +77,16 @@ def train(
     Example: cellglass circuits train model/ --cells my.h5ad --labels celltype --out transcoders/
     """
     from cellglass.cells import read_cells
+    from cellglass.circuits.objectives import ready
     from cellglass.circuits.training import read_losses, train_transcoders
     from cellglass.cli.console import listening
 
     held = read_cells(cells, columns=[] if labels is None else [labels])
-    opened = _ready(_model_of(model), held)
+    opened = ready(_model_of(model), held)
     with listening(quiet=quiet or as_json) as progress:
         made = train_transcoders(
             opened, held, out, kind=kind, latents=latents, k=k, skip=skip, crosslayer=cross_layer, labels=labels,
-            n_rows=rows, seed=seed, progress=progress,
+            n_rows=rows, stream=stream, seed=seed, progress=progress,
         )  # fmt: skip
     table = read_losses(out)
     if as_json:
@@ -99,7 +104,7 @@ def trace(
         str,
         typer.Option(
             help="What is asked: a label or gene:SYMBOL (Cell2Sentence), expression:SYMBOL (scGPT), masked:SYMBOL "
-            "(Geneformer)."
+            "(Geneformer); concept:12, of an atlas; direction:FILE (.npy or .csv), at --site."
         ),
     ],
     transcoders: Annotated[Path, typer.Option(help="Folder that `cellglass circuits train` wrote, of this model.")],
@@ -109,7 +114,7 @@ def trace(
             "--out",
             "-o",
             help="File of the graph; a picture (.svg) and the genes (.csv) lie beside it.",
-            show_default="ATLAS/circuits/CELL.json",
+            show_default="ATLAS/circuits/CELL_TARGET_....json",
         ),
     ] = None,
     cells: Annotated[
@@ -118,7 +123,18 @@ def trace(
     against: Annotated[
         str | None, typer.Option(help="What the target is held against: the graph is of the difference.")
     ] = None,
+    site: Annotated[str | None, typer.Option(help="Of a direction: the site of the model that it is at.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Gene at whose token a concept or a direction is asked, at a site of tokens.",
+            show_default="where it is strongest",
+        ),
+    ] = None,
     features: Annotated[int, typer.Option(help="Most features of the graph.")] = 1000,
+    patterns: Annotated[
+        str, typer.Option(help="Attention patterns: frozen, or linear, so that what shapes them has its part.")
+    ] = "frozen",
     delete: Annotated[
         bool, typer.Option("--delete/--no-delete", help="Also run the model without each gene, as a check.")
     ] = True,
@@ -137,28 +153,36 @@ def trace(
     transcoders/ --out graph.json
     """
     from cellglass.circuits import load_transcoders
+    from cellglass.circuits.objectives import ready
     from cellglass.circuits.tracing import asked_of, cost_of, trace_asked, write_trace
     from cellglass.cli.console import listening
 
+    if out is None and not (model / "manifest.json").is_file():
+        raise InputError(f"{model} is a model and no atlas; say with --out where the graph is to go")
     made = load_transcoders(transcoders)
     held = _cells_of(model, cells, made.labels)
-    opened = _ready(_model_of(model), held)
-    place = out or _in_atlas(model, cell)
-    asked = asked_of(opened, held, cell, made, target, against)
+    opened = ready(_model_of(model), held)
+    asked = asked_of(
+        opened, held, cell, made, _asked(model, target, site, at),
+        None if against is None else _asked(model, against, site, at), patterns=patterns,
+    )  # fmt: skip
     if not (quiet or as_json):
         typer.echo(_cost_line(cost_of(asked, features)))
     with listening(quiet=quiet or as_json) as progress:
-        graph = trace_asked(asked, made, features=features, delete=delete, progress=progress)
+        graph = trace_asked(asked, made, features=features, patterns=patterns, delete=delete, progress=progress)
         if controls:
             from cellglass.circuits.controls import control_scores
 
             scores = control_scores(graph, asked.frozen, made.stand_ins, asked.answers, draws=controls)
             graph.about["controls"] = scores.reset_index(names="of").to_dict(orient="records")
-    written = write_trace(graph, place)
+    written = write_trace(graph, out or _in_atlas(model, graph))
     if neuronpedia is not None:
+        from cellglass.circuits.names import file_word
         from cellglass.circuits.neuronpedia import write_neuronpedia
 
-        written.append(write_neuronpedia(graph, neuronpedia, _slug(cell), token_ids=asked.question.tokens.ids.tolist()))
+        written.append(
+            write_neuronpedia(graph, neuronpedia, file_word(cell), token_ids=asked.question.tokens.ids.tolist())
+        )
     _tell(graph, written, as_json=as_json)
 
 
@@ -182,28 +206,40 @@ def _tell(graph: Graph, written: Sequence[Path], *, as_json: bool) -> None:
 
 def _cells_of(folder: Path, cells: Path | None, labels: str | None) -> Cells:
     """Return the cells that are named, or those that an atlas keeps."""
-    from cellglass.cells import open_cells, read_cells
-    from cellglass.pipeline.workspace import CELLS
+    from cellglass.atlas.circuits import kept_cells
+    from cellglass.cells import read_cells
 
     if cells is not None:
         return read_cells(cells, columns=[] if labels is None else [labels])
     if not (folder / "manifest.json").is_file():
         raise InputError(f"{folder} is no atlas, so it holds no cells; give --cells, a file with raw counts")
-    if not (folder / CELLS).is_dir():
-        raise InputError(f"{folder} is an atlas that no longer keeps its cells ({CELLS} is gone); give --cells")
-    return open_cells(folder / CELLS)
+    return kept_cells(folder)
 
 
-def _in_atlas(folder: Path, cell: str) -> Path:
+def _in_atlas(folder: Path, graph: Graph) -> Path:
     """Return where a graph goes by default: into the atlas."""
+    from cellglass.atlas.schema import CIRCUITS
+    from cellglass.circuits.names import file_name
+
+    return folder / CIRCUITS / f"{file_name(graph.about)}.json"
+
+
+def _asked(folder: Path, target: str, site: str | None, at: str | None) -> Target:
+    """Return what is asked by the words of the command line."""
+    from cellglass.atlas import open_atlas
+    from cellglass.atlas.circuits import CONCEPT, target_of
+    from cellglass.circuits import Direction, read_vector
+
+    sort, _, text = target.partition(":")
+    if sort == "direction":
+        if site is None:
+            raise InputError(f"{target}: say with --site where in the model the direction is, as layers.1.resid")
+        return Direction(site, read_vector(text), gene=at, name=f"direction {Path(text).stem}")
+    if not target.startswith(CONCEPT):
+        return target
     if not (folder / "manifest.json").is_file():
-        raise InputError(f"{folder} is a model and no atlas; say with --out where the graph is to go")
-    return folder / "circuits" / f"{_slug(cell)}.json"
-
-
-def _slug(cell: str) -> str:
-    """Return a cell's name as the name of a file."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", cell)[:100] or "cell"
+        raise InputError(f"{folder} is a model and no atlas, so it has no concepts; name an atlas for {target}")
+    return target_of(open_atlas(folder), target, at)
 
 
 def _cost_line(cost: Cost) -> str:
@@ -247,11 +283,16 @@ def _show_circuit(graph: Graph) -> None:
     scores += [row for row in about.get("controls", []) if row["of"] not in ("graph", "bare")]
     told = "; ".join(f"{row['of']} {row['replacement']:.3f} and {row['completeness']:.3f}" for row in scores)
     console.print(f"\nReplacement and completeness: {told}.", highlight=False)
+    linear = about.get("patterns") == "linear"
     for note in (
-        "Total: through features, patterns and norms frozen. Direct: without passing a feature. Of the real model: "
-        "integrated gradients, and what the answer loses if the gene is hidden in its place, or its count set to 0.",
-        "Attention patterns are frozen, so what shapes them has no part in the graph; `docs/circuits.md` says how much "
-        "that hides.",
+        f"Total: through features, {'patterns linearised, norms' if linear else 'patterns and norms'} frozen. Direct: "
+        "without passing a feature. Of the real model: integrated gradients, and what the answer loses if the gene is "
+        "hidden in its place, or its count set to 0.",
+        "Attention patterns are linearised: edges through queries and keys are first-order, and what of patterns is "
+        "constant stands in nodes of its own."
+        if linear
+        else "Attention patterns are frozen, so what shapes them has no part in the graph; `docs/circuits.md` says how "
+        "much that hides.",
     ):
         console.print(note, style="dim", highlight=False)
 
@@ -259,30 +300,14 @@ def _show_circuit(graph: Graph) -> None:
 def _model_of(folder: Path) -> CellModel:
     """Return the model in `folder`, or the one that the atlas in it keeps."""
     from cellglass import models
-    from cellglass.pipeline.workspace import MODEL
+    from cellglass.atlas.circuits import kept_model
 
     if not (folder / "manifest.json").is_file():
         return models.load(folder)
     from cellglass.atlas.manifest import read_manifest
 
     read_manifest(folder)
-    if not (folder / MODEL).is_dir():
-        raise InputError(
-            f"{folder} is an atlas that no longer keeps its model ({MODEL} is gone); give the folder of the model, or "
-            "run the command that made the atlas again"
-        )
-    return models.load(folder / MODEL)
-
-
-def _ready(model: CellModel, cells: Cells) -> CellModel:
-    """Return the model with the cells' genes where it holds none, on a GPU where there is one."""
-    import torch
-
-    from cellglass.circuits.objectives import as_transformer
-
-    found = as_transformer(model)
-    found = found if len(found.genes) else as_transformer(found.for_cells(cells))
-    return found.to("cuda" if torch.cuda.is_available() else "cpu")
+    return kept_model(folder)
 
 
 _TITLES = {

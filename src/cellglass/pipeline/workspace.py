@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellglass.atlas import schema
 from cellglass.pipeline.run import Run
 from cellglass.seeds import derive, generator
 
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CELLS = "work/cells"
+CELLS = schema.CELLS
 EXPLAINED = "work/explained"
-MODEL = "work/model"
+MODEL = schema.MODEL
 COVERAGE = "work/coverage.json"
 ACTIVATIONS = "work/activations"
 LAYOUT = "work/layout.npy"

@@ -279,3 +279,19 @@ def test_peak_memory_does_not_grow_with_the_rows(tmp_path) -> None:
     # Rows beyond a buffer of 65,536 (16 MiB, and what its shuffling takes) need nothing; the rows alone are 98 MiB.
     assert many - more < 20
     assert many - few < 75
+
+
+def test_several_learn_each_from_its_own_columns(planted) -> None:
+    config = TrainConfig(steps=30, batch_size=128)
+    x = torch.cat([planted.x, planted.x.flip(1) * 2], 1)
+    columns = [np.arange(20), 20 + np.arange(20)]
+    made = [TopK(TopKConfig(20, 8, 1)) for _ in columns]
+    both = train_many(made, x, config, seeds=[4, 6], columns=columns)
+    alone = train(TopK(TopKConfig(20, 8, 1)), planted.x, config, seed=4)
+    assert same(both[0], alone)
+    assert explained(both[1], x[:, 20:]) > 0
+    assert not same(both[0], both[1])
+    for wrong, message in [(columns[:1], "columns for 1"), ([columns[0], [40]], "between 0 and 39"),
+                           ([columns[0], [1, 2]], "have width 2")]:  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            train_many(made, x, config, seeds=[4, 6], columns=wrong)

@@ -25,6 +25,9 @@ class ManyOptions(TypedDict, total=False):
     rows_train, rows_valid : sequence of int
         Rows to learn from and rows to hold out. None for both: a tenth, drawn with the seed, is held out (at most
         65,536). None for one: all the others.
+    columns : sequence of sequences of int
+        Of each dictionary, the columns of a row that it learns from: of a transcoder what it reads, then what it is to
+        write. None: all learn from the whole row.
     checkpoint : path
         A file from which an interrupted training goes on; removed at the end. None keeps none.
     progress : Progress
@@ -34,6 +37,7 @@ class ManyOptions(TypedDict, total=False):
     target: Data | None
     rows_train: Ints | Sequence[int] | None
     rows_valid: Ints | Sequence[int] | None
+    columns: Sequence[Ints | Sequence[int]] | None
     checkpoint: Path | str | None
     progress: Progress
 

@@ -80,7 +80,8 @@ def train_many(
 ) -> list[D]:
     """Train several dictionaries, such as several seeds, k or kinds, in one pass over the rows.
 
-    Each comes out as `train` would make it from its own first weights and the batches of the first seed.
+    Each comes out as `train` would make it from its own first weights and the batches of the first seed. With `columns`
+    each learns from its own part of a row, such as the MLP of its layer.
 
     Parameters
     ----------
@@ -104,12 +105,13 @@ def train_many(
     device = config.torch_device(biggest.n_latents, width)
     parallel = Parallel()
     source = _source(x, options, config, seeds[0], parallel)
-    for dictionary in dictionaries:
-        _check_width(dictionary, source, target)
+    columns = _columns(options, len(dictionaries), source.width)
+    for dictionary, own in zip(dictionaries, columns, strict=True):
+        _check_width(dictionary, source.width if own is None else len(own), target)
     with threads(config.thread_count(biggest.n_latents, width)):
-        trainings = _begin(dictionaries, source, config, seeds, device, parallel)
+        trainings = _begin(dictionaries, source, config, seeds, columns, device, parallel)
         path = None if checkpoint is None else Path(checkpoint)
-        belongs = _belongs(dictionaries, source, config, seeds) if path is not None else ""
+        belongs = _belongs(dictionaries, source, config, seeds, columns) if path is not None else ""
         if path is not None:
             checkpoints.resume(path, belongs, trainings, source)
         _run(trainings, source, config, path, belongs, progress)
@@ -135,18 +137,34 @@ def _source(x: Data | Stream, options: ManyOptions, config: TrainConfig, seed: i
     )
 
 
-def _check_width(dictionary: SparseDictionary, source: BatchSource, target: Any) -> None:
+def _columns(options: ManyOptions, n: int, width: int) -> list[torch.Tensor | None]:
+    """Return the columns of each dictionary as checked positions; None for all of them."""
+    given = options.get("columns")
+    if given is None:
+        return [None] * n
+    if len(given) != n:
+        raise InputError(f"there are {n} dictionaries and columns for {len(given)}; give columns for each")
+    found: list[torch.Tensor | None] = []
+    for own in given:
+        places = np.asarray(own, dtype=np.int64)
+        if not len(places) or places.min() < 0 or places.max() >= width:
+            raise InputError(f"columns must lie between 0 and {width - 1}, the width of a row less 1")
+        found.append(torch.from_numpy(places))
+    return found
+
+
+def _check_width(dictionary: SparseDictionary, width: int, target: Any) -> None:
     if dictionary.is_transcoder:
-        if source.width != dictionary.d_in + dictionary.d_out:
+        if width != dictionary.d_in + dictionary.d_out:
             without = "" if target is not None else "; give the rows of the site that is written as target"
             raise InputError(
-                f"the rows have width {source.width}, but the transcoder reads {dictionary.d_in} and writes "
+                f"the rows have width {width}, but the transcoder reads {dictionary.d_in} and writes "
                 f"{dictionary.d_out}{without}"
             )
     elif target is not None:
         raise InputError("target is for transcoders; give the config d_out, the width of the site that is written")
-    elif source.width != dictionary.d_in:
-        raise InputError(f"the activations have width {source.width}, but the dictionary reads width {dictionary.d_in}")
+    elif width != dictionary.d_in:
+        raise InputError(f"the activations have width {width}, but the dictionary reads width {dictionary.d_in}")
 
 
 def _begin(
@@ -154,6 +172,7 @@ def _begin(
     source: BatchSource,
     config: TrainConfig,
     seeds: Sequence[int],
+    columns: Sequence[torch.Tensor | None],
     device: torch.device,
     parallel: Parallel,
 ) -> list[Training]:
@@ -165,15 +184,16 @@ def _begin(
         raise InputError("all activations are equal, so there is nothing to learn; look at the site or the cells")
     held, sample = source.held(), source.sample()
     trainings = []
-    for dictionary, seed in zip(dictionaries, seeds, strict=True):
+    for dictionary, seed, own in zip(dictionaries, seeds, columns, strict=True):
+        here = slice(None) if own is None else own
         dictionary.requires_grad_(True).train()
-        dictionary.set_statistics(mean, variance)
+        dictionary.set_statistics(mean[here], variance[here])
         with torch.no_grad():
-            rows = scaled(dictionary, sample)
+            rows = scaled(dictionary, sample[:, here])
             dictionary.draw_weights(*rows, seed)
             dictionary.fit_first_scale(*rows)
             dictionary.begin(*rows, seed)
-        trainings.append(Training(dictionary.to(device), config, held, parallel))
+        trainings.append(Training(dictionary.to(device), config, held, parallel, own))
     return trainings
 
 
@@ -208,7 +228,11 @@ def _batches(trainings: Sequence[Training], source: BatchSource) -> Iterator[tor
 
 
 def _belongs(
-    dictionaries: Sequence[SparseDictionary], source: BatchSource, config: TrainConfig, seeds: Sequence[int]
+    dictionaries: Sequence[SparseDictionary],
+    source: BatchSource,
+    config: TrainConfig,
+    seeds: Sequence[int],
+    columns: Sequence[torch.Tensor | None],
 ) -> str:
     """Return a digest of what a training depends on: rows (by a sample and their mean), settings and seeds."""
     settings = {name: value for name, value in asdict(config).items() if name != "checkpoint_seconds"}
@@ -216,6 +240,8 @@ def _belongs(
     # NumPy's numbers are none of JSON's.
     text = json.dumps([what, settings, list(seeds), source.width], sort_keys=True, default=float)
     digest = hashlib.sha256(text.encode())
+    for own in columns:
+        digest.update(b"" if own is None else own.numpy().tobytes())
     for rows in (source.held(), dictionaries[0].centre.cpu()):
         digest.update(np.ascontiguousarray(rows.numpy()).tobytes())
     return digest.hexdigest()

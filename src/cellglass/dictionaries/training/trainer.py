@@ -37,14 +37,22 @@ class Training:
         Rows that are not trained on, as the source gives them.
     parallel
         The processes that train together.
+    columns
+        Of the rows, those that are trained on; None is all.
     """
 
     def __init__(
-        self, dictionary: SparseDictionary, config: TrainConfig, held: torch.Tensor, parallel: Parallel
+        self,
+        dictionary: SparseDictionary,
+        config: TrainConfig,
+        held: torch.Tensor,
+        parallel: Parallel,
+        columns: torch.Tensor | None = None,
     ) -> None:
         self.dictionary, self.config, self.parallel = dictionary, config, parallel
+        self.columns = slice(None) if columns is None else columns
         device = dictionary.encoder.device
-        self.held = scaled(dictionary, held.to(device))
+        self.held = scaled(dictionary, held[:, self.columns].to(device))
         self.weights = list(dictionary.parameters())
         self.optimiser = torch.optim.Adam(self.weights, lr=config.learning_rate, fused=True)
         self.product = config.product_type(device)
@@ -69,6 +77,7 @@ class Training:
         config, dictionary = self.config, self.dictionary
         warm = (self.step_number + 1) / max(1.0, config.warmup * config.steps)
         rate = min(1.0, warm, (self.end - self.step_number) / self.cool)
+        x = x[:, self.columns]
         self._descend(*scaled(dictionary, x.to(self.held[0].device, non_blocking=True)), rate * config.learning_rate)
         self.step_number += 1
         if self.step_number % config.check_every == 0 or self.done:
