@@ -11,6 +11,7 @@ import torch
 
 from cellglass.activations.rows import Ints, Rows
 from cellglass.dictionaries.baselines.linear import LinearDictionary
+from cellglass.dictionaries.components import independent_components
 from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.errors import InputError
 from cellglass.seeds import derive, generator
@@ -33,7 +34,6 @@ def fit_ica(rows: Rows, chosen: Ints, n_components: int | None = None, seed: int
     A fit that does not settle within 400 iterations is used as it is, and logged: gaussian directions have no unique
     answer.
     """
-    from sklearn.decomposition import FastICA
     from sklearn.exceptions import ConvergenceWarning
 
     q = rows.width if n_components is None else n_components
@@ -43,7 +43,7 @@ def fit_ica(rows: Rows, chosen: Ints, n_components: int | None = None, seed: int
         )
     sample = np.sort(generator(seed, "ica rows").permutation(chosen)[:_MOST_ROWS])
     x = rows.read(sample).double().numpy()
-    model = FastICA(q, whiten="unit-variance", max_iter=_ITERATIONS, tol=1e-3, random_state=derive(seed, "ica") % 2**32)
+    model = independent_components(q, derive(seed, "ica"), iterations=_ITERATIONS)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(x)

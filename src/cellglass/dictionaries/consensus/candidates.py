@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.dictionaries.clusterings import centres, one_hot, standardised
+from cellglass.dictionaries.components import independent_components
 from cellglass.seeds import derive
 
 Array = np.ndarray[Any, Any]
@@ -96,9 +97,7 @@ def _rank(x: Array) -> int:
 
 def _halves(x: Array, sample: Array, q: int, seed: int) -> tuple[Array, Array]:
     """Return both halves of `q` components of `x` in the sample, float32 (n_sample, 2 q), and which are graded."""
-    from sklearn.decomposition import FastICA
-
-    model = FastICA(q, whiten="unit-variance", max_iter=_ITERATIONS, tol=1e-3, random_state=seed % 2**32)
+    model = independent_components(q, seed, iterations=_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one that has not settled is a candidate as any other
         own = model.fit_transform(x)
