@@ -19,7 +19,6 @@ What features fire on goes to other files, see `cellglass.circuits.details`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,10 +28,10 @@ import numpy as np
 
 from cellglass._version import __version__
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.json import plain
+from cellglass.circuits.json import plain, write_document
 from cellglass.circuits.pruning import EDGE_SHARE, NODE_SHARE, cumulative_influence, kept
 from cellglass.errors import InputError
-from cellglass.files import atomic_path, read_json
+from cellglass.files import read_json
 
 Array = np.ndarray[Any, Any]
 
@@ -99,8 +98,8 @@ def write_neuronpedia(
         for a, b, weight in zip(source.tolist(), target.tolist(), weights.tolist(), strict=True)
     ]
     state = {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""}
-    _write(path, {"metadata": metadata, "qParams": state, "nodes": list(nodes.values()), "links": links})
-    _write(Path(folder) / LIST, {"graphs": [*others, metadata]})
+    write_document(path, {"metadata": metadata, "qParams": state, "nodes": list(nodes.values()), "links": links})
+    write_document(Path(folder) / LIST, {"graphs": [*others, metadata]})
     return path
 
 
@@ -216,9 +215,3 @@ def _others(path: Path, slug: str) -> list[Any]:
     if not isinstance(graphs, list):
         raise InputError(f"{path}: this is no list of graphs; remove it to start a new one, or name another folder")
     return [one for one in graphs if not (isinstance(one, dict) and one.get("slug") == slug)]
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    content = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode("ascii") + b"\n")
