@@ -145,7 +145,8 @@ def _box(box: Box, *, merged: bool) -> str:
 def _told(node: Fold, *, merged: bool) -> str:
     if node.kind == "feature":
         where = node.column if node.is_gene else "the prompt"
-        return f"{node.label}: feature of layer {node.layer}, {'most ' * merged}active at {where}"
+        what = "group of features, the most influential one" if node.is_group else "feature"
+        return f"{node.label}: {what} of layer {node.layer}, {'most ' * merged}active at {where}"
     return node.label
 
 

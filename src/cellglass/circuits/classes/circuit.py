@@ -11,8 +11,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.circuits.classes.merging import OTHER
-from cellglass.circuits.folding import PROMPT
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.names import PROMPT
 from cellglass.errors import InputError
 
 Array = np.ndarray[Any, Any]

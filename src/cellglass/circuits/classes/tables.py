@@ -15,8 +15,7 @@ import pandas as pd
 
 from cellglass.circuits.classes.merging import OTHER, Key, Merged
 from cellglass.circuits.classes.sums import Contrast
-from cellglass.circuits.folding import PROMPT
-from cellglass.circuits.names import feature_name
+from cellglass.circuits.names import PROMPT, feature_name
 
 Array = np.ndarray[Any, Any]
 
