@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,15 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellglass.cli.explorer import Json, Quiet
+from cellglass.cli.opening import cells_of, in_atlas, model_of, ready, slug
 from cellglass.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cellglass.cells import Cells
     from cellglass.circuits.build import Cost
     from cellglass.circuits.graph import Graph
-    from cellglass.models.base import CellModel
 
 circuits_app = typer.Typer(
     help="Transcoders in the place of a transformer's MLPs: what circuits are traced through.", no_args_is_help=True
@@ -77,7 +75,7 @@ def train(
     from cellglass.cli.console import listening
 
     held = read_cells(cells, columns=[] if labels is None else [labels])
-    opened = _ready(_model_of(model), held)
+    opened = ready(model_of(model), held)
     with listening(quiet=quiet or as_json) as progress:
         made = train_transcoders(
             opened, held, out, kind=kind, latents=latents, k=k, skip=skip, crosslayer=cross_layer, labels=labels,
@@ -94,29 +92,56 @@ def train(
 
 def trace(
     model: Annotated[Path, typer.Argument(metavar="MODEL_OR_ATLAS", help="Folder of a model, or of an atlas.")],
-    cell: Annotated[str, typer.Option("--cell", help="Name of the cell.")],
+    transcoders: Annotated[Path, typer.Option(help="Folder that `cellglass circuits train` wrote, of this model.")],
+    cell: Annotated[str | None, typer.Option("--cell", help="Name of the cell.")] = None,
     target: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="What is asked: a label or gene:SYMBOL (Cell2Sentence), expression:SYMBOL (scGPT), masked:SYMBOL "
-            "(Geneformer)."
+            "(Geneformer).",
+            show_default="with --class: the class, against the other label",
         ),
-    ],
-    transcoders: Annotated[Path, typer.Option(help="Folder that `cellglass circuits train` wrote, of this model.")],
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--class", help="In the place of --cell: the circuit of many cells with this label, merged."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="File of the graph; a picture (.svg) and the genes (.csv) lie beside it.",
-            show_default="ATLAS/circuits/CELL.json",
+            help="File of the graph; a picture (.svg) and tables (.csv) lie beside it.",
+            show_default="ATLAS/circuits/CELL.json, ATLAS/circuits/classes/CLASS.json",
         ),
     ] = None,
     cells: Annotated[
         Path | None, typer.Option("--cells", help="Cells with raw counts.", show_default="those of the atlas")
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="What the target is held against: the graph is of the difference.")
+        str | None,
+        typer.Option(
+            help="What the target is held against: the graph is of the difference. With --class: the label of other "
+            "cells, which are asked the same."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="With --class: obs column of the label.", show_default="that of the transcoders"),
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="With --class: obs column of donors, which are the units of means then.")
+    ] = None,
+    n_cells: Annotated[int, typer.Option("--n-cells", help="With --class: cells of each label.")] = 20,
+    faithfulness: Annotated[
+        int, typer.Option(help="With --class: cells that did not make the circuit to test its features on.")
+    ] = 0,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Fold features into groups: `auto` finds those wired alike; or a JSON file of names with features, "
+            'such as {"B cell genes": ["L1/7", "L1/153"]}.'
+        ),
     ] = None,
     features: Annotated[int, typer.Option(help="Most features of the graph.")] = 1000,
     delete: Annotated[
@@ -129,21 +154,43 @@ def trace(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Draw the circuit of an answer about one cell: which genes, through which features, make it.
+    """Draw the circuit of an answer about one cell, or a class of cells: which genes, through which features, make it.
 
     Effects are exact once attention patterns, norm scales and the active features are frozen, and add up to the answer.
+    A class circuit holds the means over many cells; run the same command again to resume one that was stopped.
 
     Example: cellglass trace model/ --cells my.h5ad --cell AAAC-1 --target "B cell" --against "T cell" --transcoders
     transcoders/ --out graph.json
+
+    Example: cellglass trace model/ --cells my.h5ad --class "B cell" --against "T cell" --labels celltype --batch donor
+    --transcoders transcoders/ --out class.json
     """
     from cellglass.circuits import load_transcoders
     from cellglass.circuits.tracing import asked_of, cost_of, trace_asked, write_trace
     from cellglass.cli.console import listening
+    from cellglass.cli.groups import grouped, wanted_groups
 
+    if label is not None:
+        from cellglass.cli.class_circuits import trace_class
+
+        _refuse(
+            "a class circuit is of many cells and has its own checks",
+            {"--cell": cell, "--controls": controls or None, "--no-delete": None if delete else True},
+        )
+        trace_class(
+            model, label, transcoders, out=out, cells=cells, against=against, target=target, labels=labels, batch=batch,
+            n_cells=n_cells, features=features, faithfulness=faithfulness, groups=groups, neuronpedia=neuronpedia,
+            quiet=quiet, as_json=as_json,
+        )  # fmt: skip
+        return
+    _refuse("it goes with --class", {"--labels": labels, "--batch": batch, "--faithfulness": faithfulness or None})
+    if cell is None or target is None:
+        raise InputError("say with --cell and --target which cell is asked what, or with --class which cells")
+    wanted = wanted_groups(groups)
     made = load_transcoders(transcoders)
-    held = _cells_of(model, cells, made.labels)
-    opened = _ready(_model_of(model), held)
-    place = out or _in_atlas(model, cell)
+    held = cells_of(model, cells, [made.labels])
+    opened = ready(model_of(model), held)
+    place = out or in_atlas(model, cell)
     asked = asked_of(opened, held, cell, made, target, against)
     if not (quiet or as_json):
         typer.echo(_cost_line(cost_of(asked, features)))
@@ -154,12 +201,20 @@ def trace(
 
             scores = control_scores(graph, asked.frozen, made.stand_ins, asked.answers, draws=controls)
             graph.about["controls"] = scores.reset_index(names="of").to_dict(orient="records")
+    graph = grouped(graph, wanted)
     written = write_trace(graph, place)
     if neuronpedia is not None:
         from cellglass.circuits.neuronpedia import write_neuronpedia
 
-        written.append(write_neuronpedia(graph, neuronpedia, _slug(cell), token_ids=asked.question.tokens.ids.tolist()))
+        written.append(write_neuronpedia(graph, neuronpedia, slug(cell), token_ids=asked.question.tokens.ids.tolist()))
     _tell(graph, written, as_json=as_json)
+
+
+def _refuse(why: str, given: dict[str, object]) -> None:
+    """Raise InputError for options that are given where they have no place."""
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InputError(f"{wrong[0]}: {why}; leave it out")
 
 
 def demo(out: Path, seed: int, *, quiet: bool, as_json: bool) -> None:
@@ -178,32 +233,6 @@ def _tell(graph: Graph, written: Sequence[Path], *, as_json: bool) -> None:
     else:
         _show_circuit(graph)
         typer.echo(f"\nWrote {', '.join(str(path) for path in written)}")
-
-
-def _cells_of(folder: Path, cells: Path | None, labels: str | None) -> Cells:
-    """Return the cells that are named, or those that an atlas keeps."""
-    from cellglass.cells import open_cells, read_cells
-    from cellglass.pipeline.workspace import CELLS
-
-    if cells is not None:
-        return read_cells(cells, columns=[] if labels is None else [labels])
-    if not (folder / "manifest.json").is_file():
-        raise InputError(f"{folder} is no atlas, so it holds no cells; give --cells, a file with raw counts")
-    if not (folder / CELLS).is_dir():
-        raise InputError(f"{folder} is an atlas that no longer keeps its cells ({CELLS} is gone); give --cells")
-    return open_cells(folder / CELLS)
-
-
-def _in_atlas(folder: Path, cell: str) -> Path:
-    """Return where a graph goes by default: into the atlas."""
-    if not (folder / "manifest.json").is_file():
-        raise InputError(f"{folder} is a model and no atlas; say with --out where the graph is to go")
-    return folder / "circuits" / f"{_slug(cell)}.json"
-
-
-def _slug(cell: str) -> str:
-    """Return a cell's name as the name of a file."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", cell)[:100] or "cell"
 
 
 def _cost_line(cost: Cost) -> str:
@@ -254,35 +283,6 @@ def _show_circuit(graph: Graph) -> None:
         "that hides.",
     ):
         console.print(note, style="dim", highlight=False)
-
-
-def _model_of(folder: Path) -> CellModel:
-    """Return the model in `folder`, or the one that the atlas in it keeps."""
-    from cellglass import models
-    from cellglass.pipeline.workspace import MODEL
-
-    if not (folder / "manifest.json").is_file():
-        return models.load(folder)
-    from cellglass.atlas.manifest import read_manifest
-
-    read_manifest(folder)
-    if not (folder / MODEL).is_dir():
-        raise InputError(
-            f"{folder} is an atlas that no longer keeps its model ({MODEL} is gone); give the folder of the model, or "
-            "run the command that made the atlas again"
-        )
-    return models.load(folder / MODEL)
-
-
-def _ready(model: CellModel, cells: Cells) -> CellModel:
-    """Return the model with the cells' genes where it holds none, on a GPU where there is one."""
-    import torch
-
-    from cellglass.circuits.objectives import as_transformer
-
-    found = as_transformer(model)
-    found = found if len(found.genes) else as_transformer(found.for_cells(cells))
-    return found.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 _TITLES = {

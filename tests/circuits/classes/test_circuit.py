@@ -45,6 +45,16 @@ def test_paths_are_of_whole_features_and_pruning_holds() -> None:
     assert 0 < len(small.of_kind("feature")) <= 12
 
 
+def test_features_of_the_other_label_alone_are_in_its_graph_alone() -> None:
+    found = made(nodes=200, genes=60, features=15)
+    features = found.nodes[found.nodes["kind"] == "feature"]
+    for other, prefix in ((False, ""), (True, "other_")):
+        graph = found.graph(other=other)
+        assert len(graph.of_kind("feature")) == (features[f"{prefix}value"] > 0).sum() < len(features)
+        assert strongest_paths(graph, 3)
+        assert graph.weights.sum() == pytest.approx(found.edges[f"{prefix}weight"].sum(), rel=1e-4, abs=1e-4)
+
+
 def test_features_and_genes_are_ranked_by_size() -> None:
     found: ClassCircuit = circuit()
     for by in ("effect", "influence"):

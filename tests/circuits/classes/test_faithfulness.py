@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,13 +79,22 @@ def test_a_killed_test_goes_on_with_the_same_numbers(
 def test_layers_that_stay_are_no_part_of_it() -> None:
     found = curve_of(sizes=(2,), filling=Filling(layers=[1]), by="influence", draws=0, n_cells=1)
     assert (found["active"] <= 2).all()
+    whole = curve_of(sizes=(99,), draws=0, n_cells=1)
+    assert set(whole["size"]) == {12}
+
+
+def test_without_an_active_feature_there_is_nothing_to_test() -> None:
+    nodes = circuit().nodes.copy()
+    nodes.loc[nodes["kind"] == "feature", "number"] = 10**6
+    nowhere = replace(circuit(), nodes=nodes)
+    with pytest.raises(InputError, match=r"none of 2 cells can be tested; of the last: none of the 3 features is act"):
+        class_faithfulness(nowhere, model_of("gpt_neox"), donor_cells(), transcoders(), n_cells=2, sizes=(3,))
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         ({"n_cells": 0}, "no cell of 'B cell' is left that did not make the circuit"),
-        ({"sizes": (99,)}, "none of 2 cells can be tested; of the last: .* give smaller sizes"),
         ({"by": "size"}, "choose effect or influence"),
     ],
 )

@@ -102,12 +102,14 @@ class ClassCircuit:
 
         It is drawn, pruned, walked and written like that of one cell. Each gene is one token. A feature stands at the
         gene at whose tokens it is most active, and errors at the prompt. A path in it is one of the means, and not the
-        mean of paths. Heads are left out, since what they carry is told by the others already.
+        mean of paths. Heads are left out, since what they carry is told by the others already; so are features of the
+        other label's cells alone.
         """
         if other and not self.has_other:
             raise InputError("the class circuit is not held against another label; make it with against")
         prefix = "other_" if other else ""
-        nodes = self.nodes[self.nodes["kind"] != "head"]
+        kinds, values = self.nodes["kind"], self.nodes[f"{prefix}value"]
+        nodes = self.nodes[(kinds != "head") & ((kinds != "feature") | (values > 0))]
         tokens = nodes[nodes["kind"] == "token"]
         position = {name: i for i, name in enumerate(tokens["name"])}
         order = pd.concat([nodes[nodes["kind"] == kind] for kind in _ORDER])
@@ -128,12 +130,11 @@ class ClassCircuit:
         table.loc[table["kind"] == "answer", "label"] = str(self.about.get("answer_label", "answer"))
         place = np.full(len(self.nodes), -1)
         place[order.index] = np.arange(len(order))
+        edges = self.edges[self.edges[f"{prefix}weight"] != 0]
         weights = sp.csr_matrix(
-            (self.edges[f"{prefix}weight"].to_numpy(dtype=np.float64),
-             (place[self.edges["target"]], place[self.edges["source"]])),
+            (edges[f"{prefix}weight"].to_numpy(dtype=np.float64), (place[edges["target"]], place[edges["source"]])),
             shape=(len(order), len(order)),
-        )  # fmt: skip
-        weights.eliminate_zeros()
+        )
         genes = [str(gene) for gene in tokens["gene"]]
         texts = [gene or PROMPT for gene in genes]
         return Graph(table, weights, np.ones(1), texts, genes, {**self.about, "merged": True})

@@ -60,7 +60,8 @@ def class_faithfulness(
     n_cells
         Cells of the label that did not make the circuit; donors take turns, where it has some.
     sizes
-        Features of the class that are kept; sizes beyond the number of its features are left out.
+        Features of the class that are kept; sizes beyond the number of its features are left out, and where all are,
+        its features are kept together.
     by
         What ranks them: ``effect``, the size of their mean effect, or ``influence``.
     filling
@@ -133,10 +134,11 @@ def _curve(
         features = [pair for pair in features if pair[0] in filling.layers]
         order = order[np.isin(made.layer[order], list(filling.layers))]
     ranked = np.array([place.get(pair, -1) for pair in features], dtype=np.int64)
-    first = {size: ranked[:size][ranked[:size] >= 0] for size in sizes if 0 < size <= len(features)}
+    sizes = [size for size in sizes if 0 < size <= len(features)] or [len(features)]
+    first = {size: ranked[:size][ranked[:size] >= 0] for size in sizes}
     chosen = {size: some for size, some in first.items() if len(some)}
     if not chosen:
-        raise InputError(f"of {len(features)} features none, or fewer than the sizes, are active; give smaller sizes")
+        raise InputError(f"none of the {max(sizes)} features is active in cell {one.cell.obs.index[0]!r}")
     curve = circuit_curve(one, made, chosen, filling=filling, draws=draws, seed=seed)
     own = circuit_curve(
         one, made, {size: order[: len(some)] for size, some in chosen.items()}, filling=filling, draws=0
