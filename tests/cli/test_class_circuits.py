@@ -47,7 +47,7 @@ def test_a_class_becomes_a_circuit_tables_and_a_picture(command, place, tmp_path
     assert (about["class"], about["other"], about["batch"], about["units"]) == ("B cell", "T cell", "donor", [3, 3])
     head = next(line.split() for line in text.splitlines() if line.startswith("gene "))
     assert head == ["gene", "share", "effect", "±", "sd", "T", "cell", "difference", "±", "se"]
-    gene = found.genes().iloc[0]
+    gene = found.genes("difference").iloc[0]
     row = next(line.split() for line in text.splitlines() if line.startswith(gene.name + " "))
     assert row[1:3] == [f"{gene['share']:.2f}", f"{gene['effect']:+.3f}"]
     flat = " ".join(text.split())

@@ -28,7 +28,7 @@ from scipy.spatial.distance import squareform
 
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.influence import normalised
-from cellglass.circuits.names import PROMPT, feature_name, feature_of, is_feature_name
+from cellglass.circuits.names import OTHER, PROMPT, feature_name, feature_of, is_feature_name
 from cellglass.errors import InputError, listed
 
 Array = np.ndarray[Any, Any]
@@ -226,7 +226,7 @@ def _likeness(
 
 def _name(keys: Sequence[tuple[str, Any]], weights: Array, members: Sequence[int]) -> str:
     """Return a group's name: its lowest layer and the genes that it reads most from, directly."""
-    genes = [i for i, (kind, key) in enumerate(keys) if kind == "token" and key != PROMPT]
+    genes = [i for i, (kind, key) in enumerate(keys) if kind == "token" and key not in (PROMPT, OTHER)]
     read = np.abs(weights[np.ix_(list(members), genes)].sum(axis=0))
     order = [i for i in np.argsort(-read, kind="stable")[:_NAMED] if read[i] > 0]
     layer = min(keys[i][1][0] for i in members)

@@ -10,6 +10,8 @@ from cellglass.errors import InputError
 
 PROMPT = "prompt"
 """What all tokens that are of no gene are called together."""
+OTHER = "other genes"
+"""What genes that a class circuit has no node for are called together."""
 _FEATURE = re.compile(r"L(\d+)/(\d+)")
 
 

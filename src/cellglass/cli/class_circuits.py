@@ -115,8 +115,9 @@ def _show(circuit: ClassCircuit) -> None:
     for name, count in ((about["class"], len(about["left_out"])),) if about["left_out"] else ():
         console.print(f"{count} cells of {escape(name)} or of the other label cannot be asked and are left out.")
     features = nodes[nodes["kind"] == "feature"]
-    order = features["effect"].abs().sort_values(ascending=False, kind="stable").index
-    _table(console, "gene", circuit.genes().head(_SHOWN).reset_index(names="name"), about)
+    by = "difference" if circuit.has_other else "effect"
+    order = features[by].abs().sort_values(ascending=False, kind="stable").index
+    _table(console, "gene", circuit.genes(by).head(_SHOWN).reset_index(names="name"), about)
     _table(console, "feature", features.loc[order[:_SHOWN]], about)
     console.print("\nStrongest paths of the mean graph:", highlight=False)
     graph = circuit.graph()
@@ -124,8 +125,9 @@ def _show(circuit: ClassCircuit) -> None:
         console.print(f"  {escape(line)}", highlight=False)
     _show_quality(console, about)
     console.print(
-        "Effect: total effect on the answer, mean ± sd. Share: of cells in which it stays in the pruned graph; of a "
-        "gene, in which the model reads it. Difference: from the other label, ± its standard error.",
+        f"Ranked by size of {by}. Effect: total effect on the answer, mean ± sd. Share: of cells in which it stays in "
+        "the pruned graph; of a gene, in which the model reads it. Difference: from the other label, ± its standard "
+        "error.",
         style="dim",
         highlight=False,
     )

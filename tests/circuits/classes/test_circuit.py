@@ -57,12 +57,12 @@ def test_features_of_the_other_label_alone_are_in_its_graph_alone() -> None:
 
 def test_features_and_genes_are_ranked_by_size() -> None:
     found: ClassCircuit = circuit()
-    for by in ("effect", "influence"):
+    for by in ("effect", "influence", "difference"):
         ranked = found.features(by)
         values = found.nodes[found.nodes["kind"] == "feature"].set_index(["layer", "number"])[by].abs()
         assert values[ranked].is_monotonic_decreasing
         assert len(ranked) == 12
-    with pytest.raises(InputError, match="choose effect or influence"):
+    with pytest.raises(InputError, match="choose of effect, influence, difference"):
         found.features("size")
     genes = found.genes()
     assert genes["effect"].abs().is_monotonic_decreasing
@@ -76,3 +76,5 @@ def test_of_one_label_there_is_no_other_graph() -> None:
         alone.graph(other=True)
     assert np.isnan(alone.nodes["effect_sd"]).all()
     assert "difference" not in alone.genes()
+    with pytest.raises(InputError, match="have no 'difference'; choose of effect, influence"):
+        alone.features("difference")

@@ -95,7 +95,7 @@ def test_without_an_active_feature_there_is_nothing_to_test() -> None:
     ("more", "message"),
     [
         ({"n_cells": 0}, "no cell of 'B cell' is left that did not make the circuit"),
-        ({"by": "size"}, "choose effect or influence"),
+        ({"by": "size"}, "choose of effect, influence, difference"),
     ],
 )
 def test_wrong_use_is_one_line(more: dict, message: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cellglass.circuits.classes.merging import OTHER, Key, Merged
+from cellglass.circuits.classes.merging import Key, Merged
 from cellglass.circuits.classes.tables import Part, arrays_of, choose, edge_table, node_table, only, summed
+from cellglass.circuits.names import OTHER
 
 ANSWER, REST, PROMPT = Key("answer"), Key("rest"), Key("token")
 

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellglass.circuits.classes.merging import OTHER
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.names import PROMPT
+from cellglass.circuits.names import OTHER, PROMPT
 from cellglass.errors import InputError
 
 Array = np.ndarray[Any, Any]
@@ -80,21 +79,22 @@ class ClassCircuit:
         return replace(self, about={**self.about, **more})
 
     def features(self, by: str = "effect") -> list[tuple[int, int]]:
-        """Return layer and number of the features by falling size of their mean effect, or of their influence.
+        """Return layer and number of the features by falling size of their ``effect``, ``influence`` or ``difference``.
 
-        InputError for another word.
+        InputError for another word, or a difference from no label.
         """
-        if by not in ("effect", "influence"):
-            raise InputError(f"features of a class circuit have no {by!r}; choose effect or influence")
+        known = ["effect", "influence", *(["difference"] if self.has_other else [])]
+        if by not in known:
+            raise InputError(f"features of this class circuit have no {by!r}; choose of {', '.join(known)}")
         some = self.nodes[self.nodes["kind"] == "feature"]
         order = np.argsort(-some[by].abs().to_numpy(), kind="stable")
         return list(zip(some["layer"].iloc[order].tolist(), some["number"].iloc[order].tolist(), strict=True))
 
-    def genes(self) -> pd.DataFrame:
-        """Return what is told of genes, index ``gene``, by falling size of their mean effect."""
+    def genes(self, by: str = "effect") -> pd.DataFrame:
+        """Return what is told of genes, index ``gene``, by falling size of a column."""
         some = self.nodes[(self.nodes["kind"] == "token") & ~self.nodes["gene"].isin(["", OTHER])]
         names = [name for name in some.columns if name in _OF_GENES]
-        order = np.argsort(-some["effect"].abs().to_numpy(), kind="stable")
+        order = np.argsort(-some[by].abs().to_numpy(), kind="stable")
         return some.iloc[order].set_index("gene")[names]
 
     def graph(self, *, other: bool = False) -> Graph:

@@ -63,7 +63,7 @@ def class_faithfulness(
         Features of the class that are kept; sizes beyond the number of its features are left out, and where all are,
         its features are kept together.
     by
-        What ranks them: ``effect``, the size of their mean effect, or ``influence``.
+        What ranks them: the size of their mean ``effect``, ``influence`` or ``difference`` from the other label.
     filling
         What stands for what is not kept.
     draws

@@ -37,8 +37,6 @@ from cellglass.files import atomic_path
 
 Array = np.ndarray[Any, Any]
 
-OTHER = "other genes"
-"""What genes that a class circuit has no node for are called together."""
 KINDS = ("token", "feature", "error", "bias", "rest", "answer", "head")
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cellglass.circuits.classes.merging import OTHER, Key, Merged
+from cellglass.circuits.classes.merging import Key, Merged
 from cellglass.circuits.classes.sums import Contrast
-from cellglass.circuits.names import PROMPT, feature_name
+from cellglass.circuits.names import OTHER, PROMPT, feature_name
 
 Array = np.ndarray[Any, Any]
 
