@@ -44,6 +44,7 @@ def test_a_class_becomes_a_circuit_tables_and_a_picture(command, place, tmp_path
     assert "for 7 others." in text.splitlines()[0]
     assert "B cell against T cell in 4 cells of B cell: " in text
     assert "over 3 donors" in text
+    assert "differences are within donors" in " ".join(text.split())
     assert (about["class"], about["other"], about["batch"], about["units"]) == ("B cell", "T cell", "donor", [3, 3])
     head = next(line.split() for line in text.splitlines() if line.startswith("gene "))
     assert head == ["gene", "share", "effect", "±", "sd", "T", "cell", "difference", "±", "se"]

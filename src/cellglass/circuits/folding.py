@@ -137,7 +137,8 @@ def _fold(graph: Graph, key: Sequence[Any], members: list[int]) -> Fold:
         return Fold(kind, int(key[1]), ERRORS, False, f"error L{key[1]}", tuple(members))
     is_gene, column = bool(key[-2]), str(key[-1])
     if kind == "token":
-        prompt = f"{PROMPT}: {len(members)} token" + "s" * (len(members) > 1)
+        count = f": {len(members)} token" + "s" * (len(members) > 1)
+        prompt = PROMPT if graph.is_merged else PROMPT + count
         return Fold(kind, -1, column, is_gene, column if is_gene else prompt, tuple(members))
     many = f" ×{len(members)}" if len(members) > 1 else ""
     is_group = feature_name(int(key[1]), int(graph.nodes["feature"].iloc[members[0]])) != key[2]

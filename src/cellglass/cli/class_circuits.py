@@ -111,9 +111,10 @@ def _show(circuit: ClassCircuit) -> None:
     told = f"{answer['value']:+.3f} ± {_number(answer['value_sd'], '.3f')} over {about['units'][0]} {unit}"
     if circuit.has_other:
         told += f"; {answer['other_value']:+.3f} in {about['other']} ({about['units'][1]} {unit})"
+    told += "; differences are within donors" if about["paired"] else ""
     console.print(f"\n{escape(about['title'])}: {escape(told)}", style="bold", highlight=False)
-    for name, count in ((about["class"], len(about["left_out"])),) if about["left_out"] else ():
-        console.print(f"{count} cells of {escape(name)} or of the other label cannot be asked and are left out.")
+    if about["left_out"]:
+        console.print(f"{len(about['left_out'])} cells cannot be asked this and are left out; the JSON says why.")
     features = nodes[nodes["kind"] == "feature"]
     by = "difference" if circuit.has_other else "effect"
     order = features[by].abs().sort_values(ascending=False, kind="stable").index

@@ -7,6 +7,7 @@ import pytest
 
 from cellglass.circuits import path_lines, prune, strongest_paths, total_effects, write_graph
 from cellglass.circuits.classes.circuit import ClassCircuit
+from cellglass.circuits.folding import fold
 from cellglass.circuits.json import read_graph
 from cellglass.errors import InputError
 from circuits.classes.made import circuit, made
@@ -41,6 +42,8 @@ def test_paths_are_of_whole_features_and_pruning_holds() -> None:
     assert any(" -> L" in line for line in lines)
     assert not any(" at " in line for line in lines)
     assert np.isfinite(total_effects(graph)).all()
+    prompt = [node.label for node in fold(graph).nodes if node.kind == "token" and not node.is_gene]
+    assert prompt == ["prompt"]
     small = prune(graph)
     assert 0 < len(small.of_kind("feature")) <= 12
 

@@ -23,6 +23,7 @@ import pandas as pd
 
 from cellglass.circuits.classes.sums import Contrast
 from cellglass.circuits.classes.tables import Chosen, Parts, only, summed
+from cellglass.circuits.names import OTHER
 from cellglass.circuits.stability import overlap
 from cellglass.seeds import generator
 
@@ -97,10 +98,15 @@ def _strengths(found: Contrast, chosen: Chosen) -> dict[str, Array]:
     sources = _sources(chosen)
     return {
         "features": node[chosen.of_kind("feature")],
-        "genes": node[chosen.of_kind("token")],
+        "genes": node[_genes(chosen)],
         "edges": mean["edge influence"][:, sources].ravel(),
         "weights": mean["edge weight"][:, sources].ravel(),
     }
+
+
+def _genes(chosen: Chosen) -> Array:
+    """Return the nodes of genes: not the prompt, and not what other genes are together."""
+    return np.array([i for i in chosen.of_kind("token") if chosen.keys[i].gene not in ("", OTHER)], dtype=np.int64)
 
 
 def _sources(chosen: Chosen) -> Array:
@@ -116,7 +122,7 @@ def _strata(chosen: Chosen) -> dict[str, Array]:
     of_source = pd.factorize(kind[sources] * 10_000 + layer[sources])[0]
     of_target = pd.factorize(kind[rows] * 10_000 + layer[rows])[0]
     edges = of_target[:, None] * (of_source.max() + 1) + of_source[None]
-    genes = np.zeros(len(chosen.of_kind("token")), dtype=np.int64)
+    genes = np.zeros(len(_genes(chosen)), dtype=np.int64)
     return {"features": layer[chosen.of_kind("feature")], "genes": genes, "edges": edges.ravel()}
 
 
