@@ -158,10 +158,11 @@ def _show_quality(console: Console, about: dict[str, Any]) -> None:
     if "stability" in about:
         told = "; ".join(
             f"{'correlation of weights' if row['of'] == 'weights' else 'strongest ' + str(row['n']) + ' ' + row['of']} "
-            f"{row['mean']:.2f} (null {_number(row['null'], '.2f')})"
+            f"{row['mean']:.2f} (null {_number(row['null'], '.2f')}"
+            f"{'' if math.isnan(row['other']) else ', with ' + str(about['other']) + format(row['other'], ' .2f')})"
             for row in about["stability"]
         )
-        console.print(f"\nTwo halves of the cells agree, Jaccard: {told}.", highlight=False)
+        console.print(f"\nTwo halves of the cells agree, Jaccard: {escape(told)}.", highlight=False)
     rows = [row for row in about.get("faithfulness", []) if row["run"] == "live" and row["test"] == "kept"]
     if rows:
         told = "; ".join(

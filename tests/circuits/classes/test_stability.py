@@ -45,6 +45,18 @@ def test_what_is_planted_comes_back_and_noise_is_at_its_null() -> None:
     assert planted.loc["features", "n"] == FEATURES // 4
 
 
+def test_cells_of_another_label_share_what_is_of_no_class() -> None:
+    parts = [Part(f"{i}", int(i >= 8), drawn(i, i < 8)) for i in range(16)]
+    chosen = choose(lambda: parts, FEATURES, GENES)
+    units = [part.unit for part in parts]
+    table = halves(lambda: parts, units[:8], chosen, units[8:], seed=1).set_index("of")
+    assert (table["mean"] > table["other"] + 0.3).all()
+    alike = [part._replace(merged=drawn(int(part.unit), True)) for part in parts]
+    table = halves(lambda: alike, units[:8], chosen, units[8:], seed=1).set_index("of")
+    assert (table["other"] > 0.6).all()
+    assert table_of(True)["other"].isna().all()
+
+
 def test_the_same_seed_splits_alike_and_few_units_not_at_all() -> None:
     first, again = table_of(True), table_of(True)
     assert first.equals(again)

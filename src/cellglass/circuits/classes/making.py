@@ -188,8 +188,10 @@ def _circuit(
         "title": f"{about['answer_label']} in {told[0]} cells of {about['class']}",
     }
     circuit = ClassCircuit(node_table(found, chosen), edge_table(found, chosen), about)
-    units = sorted({one.unit for one in plan if one.side == 0 and one.position not in reasons})
-    table = halves(parts, units, chosen, seed=seed)
+    units, others = (
+        sorted({one.unit for one in plan if one.side == side and one.position not in reasons}) for side in (0, 1)
+    )
+    table = halves(parts, units, chosen, others, seed=seed)
     return circuit if table is None else circuit.told(stability=table.to_dict("records"))
 
 

@@ -9,6 +9,10 @@ nodes and the edges of the class circuit by their mean influence. Of the stronge
     correlation       Pearson's, of the mean weights of edges that are among the strongest n of either half
     its null          the same with the one half's weights shuffled among edges of one kind and layers
 
+Much of any circuit is the same in all cells, above all what the model does at the prompt, so where there is another
+label its cells are held against the one half too: as many units, drawn at random. What the halves of a class agree on
+beyond that is of the class.
+
 The nodes are those of the whole class, so the null is of what stands in the circuit anyhow: it is high where the
 circuit is small.
 """
@@ -37,7 +41,14 @@ _PART = 4
 
 
 def halves(
-    parts: Parts, units: Sequence[str], chosen: Chosen, *, splits: int = SPLITS, draws: int = DRAWS, seed: int = 0
+    parts: Parts,
+    units: Sequence[str],
+    chosen: Chosen,
+    others: Sequence[str] = (),
+    *,
+    splits: int = SPLITS,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> pd.DataFrame | None:
     """Return how far two halves of the class agree.
 
@@ -47,6 +58,8 @@ def halves(
         The cells' merged graphs, and the nodes of the class circuit.
     units
         Those of the class; of fewer than four there are no halves, and None is returned.
+    others
+        Units of the other label.
     splits
         How often the units are split.
     draws
@@ -57,7 +70,8 @@ def halves(
     -------
     pandas.DataFrame
         One row for each of ``features``, ``genes`` and ``edges`` (Jaccard index of the strongest ``n``) and for
-        ``weights`` (correlation), in the column ``of``: ``mean`` and ``sd`` over splits, and ``null``. A row of which
+        ``weights`` (correlation), in the column ``of``: ``mean`` and ``sd`` over splits, ``null``, and
+        ``other``, of a half and cells of the other label (NaN without). A row of which
         there is no number is left out.
     """
     if len(units) < FEWEST_UNITS:
@@ -65,11 +79,13 @@ def halves(
     strata = _strata(chosen)
     top = {name: max(1, min(n, len(strata[name]) // _PART)) for name, n in TOP.items()}
     rng = generator(seed, "class halves")
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*TOP, "weights")}
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in (*TOP, "weights")}
     for _ in range(splits):
         order = rng.permutation(len(units))
         sides = [{units[i] for i in some} for some in (order[: len(units) // 2], order[len(units) // 2 :])]
         both = [_strengths(summed(only(parts, side), chosen), chosen) for side in sides]
+        drawn = {others[i] for i in rng.permutation(len(others))[: len(sides[0])]}
+        beside = _strengths(summed(only(parts, drawn, 1), chosen), chosen) if drawn else None
         for name, n in top.items():
             sets = [_strongest(one[name], n) for one in both]
             null = [
@@ -77,17 +93,21 @@ def halves(
                           for chosen_set, one in zip(sets, both, strict=True)))
                 for _ in range(draws)
             ]  # fmt: skip
-            found[name].append((overlap(*({*one.tolist()} for one in sets)), float(np.mean(null))))
+            pairs = [(sets[0], sets[1]), (sets[0], sets[0][:0] if beside is None else _strongest(beside[name], n))]
+            own, other = (overlap({*a.tolist()}, {*b.tolist()}) for a, b in pairs)
+            found[name].append((own, float(np.mean(null)), other if drawn else float("nan")))
         some = np.union1d(*(_strongest(one["edges"], top["edges"]) for one in both))
         first, second = (one["weights"][some] for one in both)
         null = [_pearson(first, _shuffled(second, strata["edges"][some], rng)) for _ in range(draws)]
-        found["weights"].append((_pearson(first, second), float(np.mean(null))))
+        other = float("nan") if beside is None else _pearson(first, beside["weights"][some])
+        found["weights"].append((_pearson(first, second), float(np.mean(null)), other))
     rows = []
     for name, values in found.items():
-        own, null_of = np.array(values).T
-        if np.isfinite(own).all():
-            rows.append({"of": name, "n": top.get(name, top["edges"]), "mean": float(own.mean()),
-                         "sd": float(own.std(ddof=1)), "null": float(null_of.mean()), "splits": splits})  # fmt: skip
+        mean, null_of, of_others = np.array(values).T
+        if np.isfinite(mean).all():
+            rows.append({"of": name, "n": top.get(name, top["edges"]), "mean": float(mean.mean()),
+                         "sd": float(mean.std(ddof=1)), "null": float(null_of.mean()),
+                         "other": float(of_others.mean()), "splits": splits})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -182,6 +182,6 @@ def name_of(key: Key) -> str:
     }[key.kind]
 
 
-def only(parts: Parts, units: set[str]) -> Iterator[Part]:
-    """Yield the cells of the class that are of some units."""
-    yield from (part for part in parts() if part.side == 0 and part.unit in units)
+def only(parts: Parts, units: set[str], side: int = 0) -> Iterator[Part]:
+    """Yield the cells of one side that are of some units, as if they were of the class."""
+    yield from (part._replace(side=0) for part in parts() if part.side == side and part.unit in units)
