@@ -52,7 +52,11 @@ def test_a_class_becomes_a_circuit_tables_and_a_picture(command, place, tmp_path
     row = next(line.split() for line in text.splitlines() if line.startswith(gene.name + " "))
     assert row[1:3] == [f"{gene['share']:.2f}", f"{gene['effect']:+.3f}"]
     flat = " ".join(text.split())
-    for said in ("Strongest paths of the mean graph:", "Share of the answer kept in 2 other cells:", "groups of"):
+    for said in (
+        "Strongest paths of the mean graph:",
+        "Share kept in 2 other cells of what features do to the answer",
+        "groups of",
+    ):
         assert said in flat or (said == "groups of" and not about["groups"])
     assert {row["run"] for row in about["faithfulness"]} == {"live", "frozen"}
     names = ["b.edges.csv", "b.json", "b.nodes.csv", "b.svg", "groups.json", "np"]

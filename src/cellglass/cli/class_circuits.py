@@ -170,7 +170,11 @@ def _show_quality(console: Console, about: dict[str, Any]) -> None:
             f"cell's own {row['own']:.2f})"
             for row in rows
         )
-        console.print(f"Share of the answer kept in {rows[0]['n']} other cells: {told}.", highlight=False)
+        console.print(
+            f"Share kept in {rows[0]['n']} other cells of what features do to the answer, {rows[0]['span']:+.2f} on "
+            f"average: {told}.",
+            highlight=False,
+        )
     if about.get("groups"):
         told = "; ".join(f"{one['name']} ({len(one['members'])})" for one in about["groups"][:_SHOWN])
         console.print(f"{len(about['groups'])} groups of features: {escape(told)}.", highlight=False)

@@ -51,7 +51,7 @@ def test_shares_are_of_the_classes_features_in_cells_that_did_not_make_it(table:
     row = table[(table["test"] == "kept") & (table["run"] == "live") & (table["size"] == 3)].iloc[0]
     assert row["share"] == pytest.approx(np.average(kept, weights=span), rel=1e-3, abs=1e-3)
     assert row["active"] == pytest.approx(np.average(active, weights=span), rel=1e-3)
-    assert {"random", "random_sd", "own", "sd"} <= {*table}
+    assert {"random", "random_sd", "own", "sd", "span"} <= {*table}
 
 
 def test_a_killed_test_goes_on_with_the_same_numbers(

@@ -32,7 +32,7 @@ from cellglass.seeds import derive
 Array = np.ndarray[Any, Any]
 
 SIZES = (10, 30, 100)
-COLUMNS = ("test", "run", "size", "active", "share", "sd", "random", "random_sd", "own", "n")
+COLUMNS = ("test", "run", "size", "active", "share", "sd", "random", "random_sd", "own", "span", "n")
 
 
 def class_faithfulness(
@@ -79,7 +79,8 @@ def class_faithfulness(
     pandas.DataFrame
         One row for each test (``kept``, ``lost``), run (``live``, ``frozen``) and size: ``active``, how many of these
         features are active in a cell; ``share`` of the circuit, ``sd`` over cells; ``random`` of random features, with
-        ``random_sd``; ``own`` of as many of the cell's own features, by total effect; ``n`` cells. Cells count by what
+        ``random_sd``; ``own`` of as many of the cell's own features, by total effect; ``span``, the mean answer with all features less that with
+        none: where that is small next to the answer, shares say little; ``n`` cells. Cells count by what
         their features do, as in `mean_curve`. Sizes that not every cell has are left out.
 
     Raises
