@@ -79,9 +79,9 @@ def class_faithfulness(
     pandas.DataFrame
         One row for each test (``kept``, ``lost``), run (``live``, ``frozen``) and size: ``active``, how many of these
         features are active in a cell; ``share`` of the circuit, ``sd`` over cells; ``random`` of random features, with
-        ``random_sd``; ``own`` of as many of the cell's own features, by total effect; ``span``, the mean answer with all features less that with
-        none: where that is small next to the answer, shares say little; ``n`` cells. Cells count by what
-        their features do, as in `mean_curve`. Sizes that not every cell has are left out.
+        ``random_sd``; ``own`` of as many of the cell's own features, by total effect; ``span``, the mean answer with
+        all features less that with none: where it is small, shares say little; ``n`` cells. Cells count by what their
+        features do, as in `mean_curve`. Sizes that not every cell has are left out.
 
     Raises
     ------
