@@ -33,7 +33,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from common import Row, machine
-from planted_circuit_report import markdown, seeds_right
+from planted_circuit_report import classes_right, markdown, seeds_right
 
 from cellglass.cells.cells import Cells
 from cellglass.circuits import (
@@ -366,6 +366,10 @@ def rows_of(found: list[dict[str, Any]]) -> list[Row]:
     rows = [
         Row("seeds_right", f"{one.method}, cells with {one.cells}", float(one.right), f"of {one.seeds}")
         for one in seeds_right(found).itertuples(index=False)
+    ]
+    rows += [
+        Row("seeds_right", f"{one.method}, mean over cells with {one.cells}", float(one.right), f"of {one.seeds}")
+        for one in classes_right(found).itertuples(index=False)
     ]
     return rows + [Row("accuracy", f"seed {one['seed']}", one["accuracy"], "share") for one in found]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cellglass.atlas import open_atlas
-from cellglass.circuits import gene_table, read_graph
+from cellglass.circuits import gene_table, read_class, read_graph
 from cellglass.explorer.notes.place import open_notes
 from synthetic import make_atlas
 
@@ -79,18 +79,23 @@ def test_the_commands_of_the_page_on_the_explorer_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
     lines = [line for block in _blocks(ROOT / "docs" / "circuits.md", "sh") for line in block.splitlines()]
-    assert len(lines) == 2
+    assert len(lines) == 3
     for line in lines:
         done = subprocess.run(
             [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-        assert "Strongest paths:" in done.stdout
+        assert "Strongest paths" in done.stdout
     for name in ("demo-circuits/graph", "dendritic"):
         graph = read_graph(tmp_path / f"{name}.json")
         assert graph.about["scores"]["completeness"] > graph.about["bare"]["completeness"]
         assert len(graph.of_kind("feature")) == 1000
         assert (tmp_path / f"{name}.svg").stat().st_size > 5000
+    found = read_class(tmp_path / "class.json")
+    assert found.about["units"] == [6, 6]
+    assert {row["of"]: row["mean"] > row["null"] for row in found.about["stability"]} == dict.fromkeys(
+        ("features", "genes", "edges", "weights"), True
+    )
     effects = gene_table(read_graph(tmp_path / "demo-circuits" / "graph.json"))
     assert {"PPIB", "IGJ", "MZB1", "CD52", "CD74", "CD79A"} & set(effects.index[:10])
 

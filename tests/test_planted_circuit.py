@@ -62,6 +62,17 @@ def test_a_ranking_is_right_where_the_wanted_genes_lead_by_size(report: Any) -> 
     assert not report.led_by(effects, {"C"})
 
 
+def test_a_mean_over_cells_is_of_one_group_and_0_where_a_gene_is_not_counted(report: Any) -> None:
+    def cell(markers: str, **effects: float) -> dict[str, Any]:
+        return {"markers": [*markers], "pivotal": [markers[-1]], "effects": {"total": effects}}
+
+    one = [cell("A", A=3, X=4), cell("A", A=3), cell("AB", A=2, B=-3, X=1)]
+    found = [{"seed": 0, "one hop": {"cells": one}, "two hops": {"cells": [cell("AC", A=1, C=2, X=3)]}}]
+    table = report.classes_right(found).set_index("cells")
+    assert table["right"].to_dict() == {"A and B": 1, "A and C": 0, "A, not B": 1}  # X has (4 + 0) / 2
+    assert table["pivotal"].to_dict() == {"A and B": 1, "A and C": 0, "A, not B": 1}
+
+
 def test_path_weight_by_length_is_that_of_all_paths_one_by_one(planted: Any) -> None:
     nodes = pd.DataFrame({"kind": ["token", "token", "feature", "feature", "answer"], "layer": [-1, -1, 0, 1, 2],
                           "position": [0, 1, 1, 1, 1], "value": [1.0, 1.0, 2.0, 4.0, 3.0]})  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cellglass.circuits.folding import fold
+from cellglass.circuits.groups import given_groups, with_groups
 from cellglass.circuits.pruning import prune
 from circuits.graphs import built, by_hand
 
@@ -36,6 +37,26 @@ def test_members_are_of_one_feature_and_one_gene() -> None:
             assert ("×" in node.label) == (len(rows) > 1)
     labels = [node.label for node in folded.nodes if node.kind == "token"]
     assert sorted(labels) == sorted(["CD79A", "MS4A1", "NKG7", '<b> & "c"', "CD3D", "LYZ", "prompt: 2 tokens"])
+
+
+def test_a_group_is_one_node_with_the_sums_of_its_members() -> None:
+    plain = built(tokens=9)
+    features = plain.nodes.iloc[plain.of_kind("feature")]
+    some = list(dict.fromkeys(zip(features["layer"].tolist(), features["feature"].tolist(), strict=True)))
+    members = [some[0], some[1], next(pair for pair in some if pair[0] == 1)]
+    graph = with_groups(plain, given_groups(plain, {"B cell genes": members}))
+    folded, dense, strength = fold(graph), graph.weights.toarray().astype(np.float64), graph.influence()
+    (place,) = [i for i, node in enumerate(folded.nodes) if node.is_group]
+    group = folded.nodes[place]
+    rows = [i for i in graph.of_kind("feature") if (features["layer"][i], features["feature"][i]) in members]
+    assert sorted(group.members) == rows
+    assert group.label == f"B cell genes ×{len(rows)}"
+    home = rows[int(np.argmax(strength[rows]))]
+    assert (group.layer, group.column) == (features["layer"][home], graph.genes[features["position"][home]] or "prompt")
+    for i, node in enumerate(folded.nodes):
+        expected = 0 if i == place else sum(dense[a, b] for a in node.members for b in rows)
+        assert folded.weights[i, place] == pytest.approx(expected, abs=1e-12)
+    assert sum(len(node.members) for node in folded.nodes) == sum(len(node.members) for node in fold(plain).nodes)
 
 
 def test_edge_influence_of_a_graph_that_folds_nothing_is_that_of_pruning() -> None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cellglass.circuits.names import feature_name, file_name, file_word, source_groups, token_names
+import pytest
+
+from cellglass.circuits.names import (
+    feature_name,
+    feature_of,
+    file_name,
+    file_word,
+    is_feature_name,
+    source_groups,
+    token_names,
+)
+from cellglass.errors import InputError
 from circuits.graphs import built, by_hand
 
 
@@ -14,6 +25,10 @@ def test_a_gene_names_its_only_token_and_others_have_their_place() -> None:
     twice = replace(by_hand(), tokens=[" ", " "], genes=["", ""])
     assert token_names(twice) == ["' ' (token 1)", "' ' (token 2)"]
     assert feature_name(2, 153) == "L2/153"
+    assert feature_of(" L2/153") == (2, 153)
+    assert [is_feature_name(name) for name in ("L2/153", "L2", "CD79A")] == [True, False, False]
+    with pytest.raises(InputError, match="'CD79A' is no name of a feature; write its layer and number"):
+        feature_of("CD79A")
 
 
 def test_all_tokens_of_a_gene_are_one_source() -> None:

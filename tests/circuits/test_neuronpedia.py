@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.groups import given_groups, with_groups
 from cellglass.circuits.neuronpedia import feature_number, write_neuronpedia
 from cellglass.circuits.pruning import kept, prune
 from cellglass.errors import InputError
@@ -181,3 +182,18 @@ def test_numbers_of_features_are_all_different() -> None:
     assert len(set(numbers)) == len(numbers)
     assert feature_number(0, 41) == 902
     assert np.all(np.array(numbers) >= 0)
+
+
+def test_groups_are_supernodes(tmp_path: Path) -> None:
+    graph = built(tokens=9)
+    features = graph.nodes.iloc[graph.of_kind("feature")]
+    some = list(dict.fromkeys(zip(features["layer"].tolist(), features["feature"].tolist(), strict=True)))
+    named = with_groups(graph, given_groups(graph, {"first": some[:2], "second": some[2:4]}))
+    held = opened(write_neuronpedia(named, tmp_path, "g", node_share=1, edge_share=1))
+    ids = [node["node_id"] for node in held["nodes"]]
+    for (name, *members), pairs in zip(held["qParams"]["supernodes"], (some[:2], some[2:4]), strict=True):
+        assert name in ("first", "second")
+        assert members == [one for one in ids if any(one.startswith(f"{layer}_{f}_") for layer, f in pairs)]
+    pruned = opened(write_neuronpedia(named, tmp_path, "h", node_share=0.1))
+    left = {node["node_id"] for node in pruned["nodes"]}
+    assert all(one in left for _, *members in pruned["qParams"]["supernodes"] for one in members)

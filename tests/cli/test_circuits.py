@@ -16,7 +16,7 @@ from cellglass.atlas import open_atlas, schema
 from cellglass.atlas.write import write_concepts, write_evaluation
 from cellglass.cells import read_cells
 from cellglass.cells.cells import Cells
-from cellglass.circuits import load_transcoders, read_graph
+from cellglass.circuits import groups_of, load_transcoders, read_graph
 from cellglass.dictionaries import TopK, TopKConfig
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.pipeline.workspace import MODEL
@@ -187,6 +187,9 @@ def test_json_is_for_machines_and_an_atlas_keeps_its_graphs(command, place) -> N
         (("--out", "g.json", "--against", "C cell"), "no cell has 'C cell' in column 'type'"),
         (("--out", "g.json", "--cell", "nobody"), "there is no cell 'nobody'"),
         ((), "is a model and no atlas; say with --out where"),
+        (("--out", "g.json", "--labels", "type"), "--labels: it goes with --class; leave it out"),
+        (("--out", "g.json", "--faithfulness", "2"), "--faithfulness: it goes with --class"),
+        (("--out", "g.json", "--groups", "nowhere.json"), "nowhere.json: there is no such file; say auto, or write it"),
         (("--out", "g.json", "--transcoders", "nowhere"), "nowhere"),
         (("--out", "g.json", "--cells", "nowhere.h5ad"), "nowhere.h5ad"),
     ],
@@ -253,3 +256,20 @@ def test_a_model_alone_holds_no_cells(command, place, tmp_path) -> None:
     assert "is no atlas, so it holds no cells; give --cells" in err
     status, _, err = command("trace", place / "atlas", *options)
     assert "no longer keeps its cells" in err
+
+
+@pytest.mark.usefixtures("traced")
+def test_groups_are_kept_with_the_graph_of_a_cell(command, place, tmp_path) -> None:
+    status, _, err = trace(command, place, "--out", tmp_path / "g.json", "--no-delete", "--groups", "auto")
+    assert status == 0, err
+    found = groups_of(read_graph(tmp_path / "g.json").about)
+    assert all(len(one.members) > 1 for one in found)
+    assert "groups" in read_graph(tmp_path / "g.json").about
+
+
+@pytest.mark.usefixtures("traced")
+def test_neither_a_cell_nor_a_class_is_one_line(command, place, tmp_path) -> None:
+    options = ("--cells", place / "my.h5ad", "--transcoders", place / "traced", "--out", tmp_path / "g.json")
+    status, _, err = command("trace", place / "model", *options)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "say with --cell and --target which cell is asked what, or with --class which cells" in err

@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING
 from cellglass.lazy import lazily
 
 if TYPE_CHECKING:
+    from cellglass.circuits.ablation import Ablation, ablate_group
     from cellglass.circuits.answers import Question, frozen_cell, question
     from cellglass.circuits.architectures import Plan
     from cellglass.circuits.asked import Asked, ask
     from cellglass.circuits.build import Answers, build_graph, cost
     from cellglass.circuits.choice import ranked_units, strengths, units
+    from cellglass.circuits.classes.circuit import ClassCircuit
+    from cellglass.circuits.classes.faithfulness import class_faithfulness
+    from cellglass.circuits.classes.files import read_class, write_class
+    from cellglass.circuits.classes.making import class_circuit
     from cellglass.circuits.controls import control_scores, random_transcoders, rewired
     from cellglass.circuits.credit import live_strengths
     from cellglass.circuits.details import Example, feature_details, write_feature_details
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.freezing import freeze
     from cellglass.circuits.genes import GeneRanking, rank_genes
     from cellglass.circuits.graph import Graph
+    from cellglass.circuits.groups import Group, find_groups, given_groups, group_edges, groups_of, with_groups
     from cellglass.circuits.heads import HeadEffects, carried, head_effects, head_targets
     from cellglass.circuits.json import read_graph, write_graph
     from cellglass.circuits.neuronpedia import write_neuronpedia
@@ -36,14 +42,17 @@ if TYPE_CHECKING:
     from cellglass.circuits.transcoders import Transcoders, load_transcoders
 
 __all__ = [
+    "Ablation",
     "Answers",
     "Asked",
+    "ClassCircuit",
     "Direction",
     "Effects",
     "Example",
     "Filling",
     "GeneRanking",
     "Graph",
+    "Group",
     "HeadEffects",
     "PairSums",
     "Path",
@@ -53,11 +62,14 @@ __all__ = [
     "ScorePairs",
     "Targets",
     "Transcoders",
+    "ablate_group",
     "ask",
     "build_graph",
     "carried",
     "cell_pairs",
     "check_edges",
+    "class_circuit",
+    "class_faithfulness",
     "control_scores",
     "cost",
     "cost_of",
@@ -67,9 +79,13 @@ __all__ = [
     "feature_details",
     "feature_pairs",
     "feature_targets",
+    "find_groups",
     "freeze",
     "frozen_cell",
     "gene_table",
+    "given_groups",
+    "group_edges",
+    "groups_of",
     "head_effects",
     "head_targets",
     "live_strengths",
@@ -82,6 +98,7 @@ __all__ = [
     "random_transcoders",
     "rank_genes",
     "ranked_units",
+    "read_class",
     "read_graph",
     "read_vector",
     "replace_mlps",
@@ -94,6 +111,8 @@ __all__ = [
     "trace",
     "train_transcoders",
     "units",
+    "with_groups",
+    "write_class",
     "write_feature_details",
     "write_graph",
     "write_neuronpedia",
@@ -101,14 +120,17 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Ablation": "cellglass.circuits.ablation",
     "Answers": "cellglass.circuits.build",
     "Asked": "cellglass.circuits.asked",
+    "ClassCircuit": "cellglass.circuits.classes.circuit",
     "Direction": "cellglass.circuits.directions",
     "Effects": "cellglass.circuits.propagation",
     "Example": "cellglass.circuits.details",
     "Filling": "cellglass.circuits.editing",
     "GeneRanking": "cellglass.circuits.genes",
     "Graph": "cellglass.circuits.graph",
+    "Group": "cellglass.circuits.groups",
     "HeadEffects": "cellglass.circuits.heads",
     "PairSums": "cellglass.circuits.pairs",
     "Path": "cellglass.circuits.paths",
@@ -118,11 +140,14 @@ _WHERE = {
     "ScorePairs": "cellglass.circuits.qk",
     "Targets": "cellglass.circuits.propagation",
     "Transcoders": "cellglass.circuits.transcoders",
+    "ablate_group": "cellglass.circuits.ablation",
     "ask": "cellglass.circuits.asked",
     "build_graph": "cellglass.circuits.build",
     "carried": "cellglass.circuits.heads",
     "cell_pairs": "cellglass.circuits.pairs",
     "check_edges": "cellglass.circuits.edges",
+    "class_circuit": "cellglass.circuits.classes.making",
+    "class_faithfulness": "cellglass.circuits.classes.faithfulness",
     "control_scores": "cellglass.circuits.controls",
     "cost": "cellglass.circuits.build",
     "cost_of": "cellglass.circuits.tracing",
@@ -132,9 +157,13 @@ _WHERE = {
     "feature_details": "cellglass.circuits.details",
     "feature_pairs": "cellglass.circuits.pairs",
     "feature_targets": "cellglass.circuits.propagation",
+    "find_groups": "cellglass.circuits.groups",
     "freeze": "cellglass.circuits.freezing",
     "frozen_cell": "cellglass.circuits.answers",
     "gene_table": "cellglass.circuits.tracing",
+    "given_groups": "cellglass.circuits.groups",
+    "group_edges": "cellglass.circuits.groups",
+    "groups_of": "cellglass.circuits.groups",
     "head_effects": "cellglass.circuits.heads",
     "head_targets": "cellglass.circuits.heads",
     "live_strengths": "cellglass.circuits.credit",
@@ -147,6 +176,7 @@ _WHERE = {
     "random_transcoders": "cellglass.circuits.controls",
     "rank_genes": "cellglass.circuits.genes",
     "ranked_units": "cellglass.circuits.choice",
+    "read_class": "cellglass.circuits.classes.files",
     "read_graph": "cellglass.circuits.json",
     "read_vector": "cellglass.circuits.directions",
     "replace_mlps": "cellglass.circuits.features",
@@ -159,6 +189,8 @@ _WHERE = {
     "trace": "cellglass.circuits.tracing",
     "train_transcoders": "cellglass.circuits.training",
     "units": "cellglass.circuits.choice",
+    "with_groups": "cellglass.circuits.groups",
+    "write_class": "cellglass.circuits.classes.files",
     "write_feature_details": "cellglass.circuits.details",
     "write_graph": "cellglass.circuits.json",
     "write_neuronpedia": "cellglass.circuits.neuronpedia",

@@ -87,7 +87,7 @@ def _svg(graph: Graph, folded: Folded, layout: Layout, lines: Sequence[tuple[int
     parts.append('<g fill="none" stroke-linecap="round">')
     parts += [_curve(boxes[a], boxes[b], w, largest[folded.nodes[b].kind == "answer"], width) for a, b, w in lines]
     parts.append("</g>")
-    parts += [_box(box) for _, box in sorted(boxes.items())]
+    parts += [_box(box, merged=graph.is_merged) for _, box in sorted(boxes.items())]
     parts += _legend(legend, largest)
     parts += [
         f'<text x="{EDGE}" y="{legend + 34 + 15 * i:.1f}" font-size="11" fill="{_PALE}">{_text(line)}</text>'
@@ -121,7 +121,7 @@ def _thick(weight: float, largest: float) -> float:
     return _THINNEST + (_WIDEST - _THINNEST) * abs(weight) / largest
 
 
-def _box(box: Box) -> str:
+def _box(box: Box, *, merged: bool) -> str:
     node = box.node
     fill, line, style = {
         "feature": ("#ffffff", _INK, ""),
@@ -134,17 +134,19 @@ def _box(box: Box) -> str:
     if node.kind == "token" and node.is_gene:
         face = ' font-style="italic"'
     return (
-        f'<g><title>{_text(_told(node))}</title><rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
+        f"<g><title>{_text(_told(node, merged=merged))}</title>"
+        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
         f'height="{NODE:.0f}" rx="4" fill="{fill}" stroke="{line}"{style}/>'
         f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + 15:.1f}" text-anchor="middle"{face}>{_text(label)}</text>'
         "</g>"
     )
 
 
-def _told(node: Fold) -> str:
+def _told(node: Fold, *, merged: bool) -> str:
     if node.kind == "feature":
         where = node.column if node.is_gene else "the prompt"
-        return f"{node.label}: feature of layer {node.layer}, active at {where}"
+        what = "group of features, the most influential one" if node.is_group else "feature"
+        return f"{node.label}: {what} of layer {node.layer}, {'most ' * merged}active at {where}"
     return node.label
 
 
@@ -198,10 +200,15 @@ def _foot(graph: Graph, folded: Folded, boxes: dict[int, Box], lines: Sequence[t
         f"biases add {_number(bias)} to {cut(node.label, 60)}, what was left out {_number(rest)}"
         for node, (bias, rest) in zip(answers, folded.constants.tolist(), strict=True)
     )
+    tokens = (
+        "Weights are means over cells, added up over tokens; a feature stands above the gene at which it is most active"
+        if graph.is_merged
+        else "Weights of a gene's tokens are added up, of prompt tokens and of a layer's errors too; ×n is a feature "
+        "at n tokens"
+    )
     return (
         f"Drawn: {shown} of {held} features{whole}, {genes[0]} of {genes[1]} genes, {len(lines)} of "
-        f"{np.count_nonzero(folded.weights)} edges, those of most influence. Weights of a gene's tokens are added up, "
-        f"of prompt tokens and of a layer's errors too; ×n is a feature at n tokens. Not drawn: {told}."
+        f"{np.count_nonzero(folded.weights)} edges, those of most influence. {tokens}. Not drawn: {told}."
     )
 
 

@@ -15,7 +15,7 @@ Ends after Marks et al. 2024 (arXiv 2403.19647), whose features are those of spa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,12 +83,26 @@ def faithfulness_curve(
     found = [size for size in sizes if 0 < size <= len(order)]
     if not found:
         raise InputError(f"there are {len(order)} units on this cell; give a size of at most as many")
+    circuits = {size: order[:size] for size in found}
+    return circuit_curve(asked, made, circuits, filling=filling, draws=draws, seed=seed)
+
+
+def circuit_curve(
+    asked: Asked,
+    made: Units,
+    circuits: Mapping[int, Array],
+    *,
+    filling: Filling = Filling(),  # noqa: B008 (frozen)
+    draws: int = 5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the curve of circuits that are given by the size that they are told under; see `faithfulness_curve`."""
+    found, chosen = list(circuits), list(circuits.values())
     rng = generator(seed, "random circuits", made.level)
-    chosen = [order[:size] for size in found]
     drawn = [[random_like(made, one, rng) for _ in range(draws)] for one in chosen]
     like = pd.DataFrame({"norm": [_norm(made, one, some) for one, some in zip(chosen, drawn, strict=True)],
                          "shared": [_shared(one, some) for one, some in zip(chosen, drawn, strict=True)]})  # fmt: skip
-    circuits = [*chosen, *(one for some in drawn for one in some)]
+    both = [*chosen, *(one for some in drawn for one in some)]
     tables: list[pd.DataFrame] = []
     attrs: dict[Any, Any] = {"answer": float(asked.answers.found[0])}
     for run, answer in (("live", real_answers), ("frozen", frozen_answers)):
@@ -99,7 +113,7 @@ def faithfulness_curve(
             )
         attrs |= {f"{run} all": full, f"{run} nothing": nothing}
         for test in ("kept", "lost"):
-            masks = on_masks(made, asked.replacement, circuits)
+            masks = on_masks(made, asked.replacement, both)
             values = answer(asked, Written(asked.frozen, asked.replacement, filling, *masks, test == "lost"))
             share = (values - nothing if test == "kept" else full - values) / (full - nothing)
             tables.append(_table(test, run, found, share, like).assign(span=full - nothing))

@@ -1,7 +1,9 @@
 """A graph folded for a picture: a feature at all tokens of a gene is one node, and so are a gene's tokens.
 
 Weights of what is folded are added up. Tokens that are of no gene fold into one column, `PROMPT`, and errors into one
-node a layer. Biases and what was left out are no nodes; what they add to each answer is kept.
+node a layer. A group of features (`cellglass.circuits.groups`) is one node, which stands where its most influential
+member does; what its members do to each other is left out. Biases and what was left out are no nodes; what they add to
+each answer is kept.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.groups import groups_of
 from cellglass.circuits.influence import normalised
-from cellglass.circuits.names import feature_name
+from cellglass.circuits.names import PROMPT, feature_name
 
 Array = np.ndarray[Any, Any]
 
-PROMPT = "prompt"
 ERRORS = "errors"
 
 
@@ -40,6 +42,8 @@ class Fold:
     label : str
     members : tuple of int
         Nodes of the graph.
+    is_group : bool
+        Whether it is a group of features.
     """
 
     kind: str
@@ -48,6 +52,7 @@ class Fold:
     is_gene: bool
     label: str
     members: tuple[int, ...]
+    is_group: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,12 @@ class Folded:
 
 def fold(graph: Graph) -> Folded:
     """Return the folded graph."""
+    named = {pair: one.name for one in groups_of(graph.about) for pair in one.members}
+    homes = _homes(graph, named)
     groups: dict[tuple[Any, ...], list[int]] = {}
     for kind in ("feature", "token", "error", "answer"):
         for node in graph.of_kind(kind).tolist():
-            groups.setdefault((kind, *_key(graph, kind, node)), []).append(node)
+            groups.setdefault((kind, *_key(graph, kind, node, named, homes)), []).append(node)
     nodes = [_fold(graph, key, members) for key, members in groups.items()]
     row = np.repeat(np.arange(len(nodes)), [len(node.members) for node in nodes])
     column = np.array([member for node in nodes for member in node.members], dtype=np.int64)
@@ -90,18 +97,35 @@ def fold(graph: Graph) -> Folded:
     answers = graph.weights[graph.of_kind("answer")].astype(np.float64)
     told = [np.asarray(answers[:, graph.of_kind(kind)].sum(axis=1)).ravel() for kind in ("bias", "rest")]
     weights = (among @ graph.weights.astype(np.float64) @ among.T).toarray()
+    np.fill_diagonal(weights, 0)
     return Folded(nodes, weights, among @ graph.influence(), np.stack(told, axis=1))
 
 
-def _key(graph: Graph, kind: str, node: int) -> tuple[Any, ...]:
+def _homes(graph: Graph, named: dict[tuple[int, int], str]) -> dict[str, int]:
+    """Return the most influential node of each group."""
+    strength = graph.influence()
+    found: dict[str, int] = {}
+    for node in graph.of_kind("feature").tolist() if named else []:
+        name = named.get((int(graph.nodes["layer"].iloc[node]), int(graph.nodes["feature"].iloc[node])))
+        if name is not None and (name not in found or strength[node] > strength[found[name]]):
+            found[name] = node
+    return found
+
+
+def _key(
+    graph: Graph, kind: str, node: int, named: dict[tuple[int, int], str], homes: dict[str, int]
+) -> tuple[Any, ...]:
     layer, place, feature = (int(graph.nodes[name].iloc[node]) for name in ("layer", "position", "feature"))
     if kind == "answer":
         return (node,)
     if kind == "error":
         return (layer,)
+    name = named.get((layer, feature)) if kind == "feature" else None
+    if name is not None:
+        layer, place = (int(graph.nodes[column].iloc[homes[name]]) for column in ("layer", "position"))
     gene = graph.genes[place]
     column = (bool(gene), gene or PROMPT)
-    return column if kind == "token" else (layer, feature, *column)
+    return column if kind == "token" else (layer, feature_name(layer, feature) if name is None else name, *column)
 
 
 def _fold(graph: Graph, key: Sequence[Any], members: list[int]) -> Fold:
@@ -113,7 +137,9 @@ def _fold(graph: Graph, key: Sequence[Any], members: list[int]) -> Fold:
         return Fold(kind, int(key[1]), ERRORS, False, f"error L{key[1]}", tuple(members))
     is_gene, column = bool(key[-2]), str(key[-1])
     if kind == "token":
-        prompt = f"{PROMPT}: {len(members)} token" + "s" * (len(members) > 1)
+        count = f": {len(members)} token" + "s" * (len(members) > 1)
+        prompt = PROMPT if graph.is_merged else PROMPT + count
         return Fold(kind, -1, column, is_gene, column if is_gene else prompt, tuple(members))
     many = f" ×{len(members)}" if len(members) > 1 else ""
-    return Fold(kind, int(key[1]), column, is_gene, feature_name(int(key[1]), int(key[2])) + many, tuple(members))
+    is_group = feature_name(int(key[1]), int(graph.nodes["feature"].iloc[members[0]])) != key[2]
+    return Fold(kind, int(key[1]), column, is_gene, f"{key[2]}{many}", tuple(members), is_group)

@@ -24,7 +24,8 @@ import torch
 
 from cellglass.circuits.answers import Question, question, real_values, run_copies
 from cellglass.circuits.asked import Asked
-from cellglass.circuits.propagation import effects
+from cellglass.circuits.linear_map import Frozen
+from cellglass.circuits.propagation import Effects, effects
 from cellglass.errors import InputError
 from cellglass.models.edits import edited_cells
 from cellglass.models.transformer.model import TransformerModel
@@ -106,7 +107,12 @@ def rank_genes(
 def token_effects(asked: Asked, *, total: bool = True, patterns: str = "frozen") -> Array:
     """Return the effect of each token on the first answer, float64 (t,); parts that are the same in all cells not."""
     found = effects(asked.frozen, asked.replacement, asked.answers.targets, total=total, patterns=patterns)
-    parts = [part[:, 0] for name, part in found.parts.items() if name not in asked.frozen.constant]
+    return of_tokens(found, asked.frozen)
+
+
+def of_tokens(found: Effects, frozen: Frozen) -> Array:
+    """Return the effect of each token on the first target, float64 (t,); parts that are the same in all cells not."""
+    parts = [part[:, 0] for name, part in found.parts.items() if name not in frozen.constant]
     return np.asarray(torch.stack(parts).sum(0).cpu().numpy(), dtype=np.float64)
 
 

@@ -68,6 +68,11 @@ class Graph:
         return np.flatnonzero(self.nodes["kind"].isin(kinds).to_numpy())
 
     @property
+    def is_merged(self) -> bool:
+        """Whether it is of a class of cells: each feature at all tokens, where `position` is that of most activity."""
+        return bool(self.about.get("merged"))
+
+    @property
     def targets(self) -> Array:
         """The nodes that have a row, ascending."""
         return self.of_kind("feature", "answer")

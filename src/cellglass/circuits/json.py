@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from cellglass.errors import InputError, one_line
 from cellglass.files import atomic_path, read_json
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 FORMAT, VERSION = "cellglass-circuit", 1
 _TYPES = ("float32", "float64")
@@ -42,7 +43,12 @@ def write_graph(graph: Graph, path: Path | str) -> None:
     InputError
         Weights that are no finite numbers, or an `about` that is no plain value.
     """
-    content = json.dumps(_document(graph), allow_nan=False, separators=(",", ":"))
+    write_document(path, _document(graph))
+
+
+def write_document(path: Path | str, document: dict[str, Any]) -> None:
+    """Write plain values as JSON, whole or not at all, the same bytes for the same values."""
+    content = json.dumps(document, allow_nan=False, separators=(",", ":"))
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode("ascii") + b"\n")
 
@@ -55,19 +61,27 @@ def read_graph(path: Path | str) -> Graph:
     InputError
         No such file, another one, a damaged one, or one of a newer cellglass.
     """
-    held = read_json(path, way_out=_AGAIN, missing=f"{path}: there is no such file; name a graph that was written")
-    if not isinstance(held, dict) or held.get("format") != FORMAT:
-        raise InputError(f'{path}: this is no circuit of cellglass, which says "format": "{FORMAT}"; name another file')
+    return read_as(path, FORMAT, VERSION, _graph, _AGAIN)
+
+
+def read_as(path: Path | str, form: str, newest: int, make: Callable[[dict[str, Any]], T], again: str) -> T:
+    """Return what `make` makes of a JSON file of a format and of a version up to `newest`; InputError as `read_graph`.
+
+    `again` says how to come by the file anew.
+    """
+    held = read_json(path, way_out=again, missing=f"{path}: there is no such file; name a circuit that was written")
+    if not isinstance(held, dict) or held.get("format") != form:
+        raise InputError(f'{path}: this is no circuit of cellglass, which says "format": "{form}"; name another file')
     version = held.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InputError(f"{path}: the circuit states no version; {_AGAIN}")
-    if version > VERSION:
+        raise InputError(f"{path}: the circuit states no version; {again}")
+    if version > newest:
         raise InputError(f"{path}: a newer cellglass wrote it; update with: pip install -U cellglass")
     try:
-        return _graph(held)
+        return make(held)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
-        raise InputError(f"{path}: the circuit is damaged ({reason}); {_AGAIN}") from error
+        raise InputError(f"{path}: the circuit is damaged ({reason}); {again}") from error
 
 
 def plain(value: Any, place: str = "about") -> Any:
@@ -109,12 +123,12 @@ def _document(graph: Graph) -> dict[str, Any]:
             "dtype": weights.dtype.name,
             "start": weights.indptr.tolist(),
             "source": weights.indices.tolist(),
-            "weight": _shortest(weights.data),
+            "weight": shortest(weights.data),
         },
     }
 
 
-def _shortest(values: Array) -> list[float]:
+def shortest(values: Array) -> list[float]:
     """Return numbers whose JSON has no more digits than bring back the same bits."""
     return values.tolist() if values.dtype == np.float64 else [float(text) for text in values.astype(str)]
 

@@ -9,11 +9,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from cellglass.circuits.graph import Graph
+from cellglass.errors import InputError
+
+PROMPT = "prompt"
+"""What all tokens that are of no gene are called together."""
+OTHER = "other genes"
+"""What genes that a class circuit has no node for are called together."""
+_FEATURE = re.compile(r"L(\d+)/(\d+)")
 
 
 def feature_name(layer: int, feature: int) -> str:
     """Return what a feature is called."""
     return f"L{layer}/{feature}"
+
+
+def is_feature_name(name: str) -> bool:
+    """Say whether a name is that of a feature."""
+    return _FEATURE.fullmatch(name.strip()) is not None
+
+
+def feature_of(name: str) -> tuple[int, int]:
+    """Return layer and number of a feature by its name; InputError for what is none."""
+    found = _FEATURE.fullmatch(name.strip())
+    if found is None:
+        raise InputError(f"{name!r} is no name of a feature; write its layer and number, such as L2/153")
+    return int(found[1]), int(found[2])
 
 
 def file_word(text: str, most: int = 100) -> str:

@@ -14,12 +14,12 @@ circuit-tracer has it; answers have none. That tool's older id of an error, 0_{L
 layer 0, so errors have the id that no feature can have. v is a token's number in the vocabulary where that is given,
 else it tells texts, or answers, apart. Biases and what was left out have no place in the format and are not written;
 the description says how many there were and that links into a node therefore do not add up to its activation.
+Groups of features (`cellglass.circuits.groups`) are its `supernodes`.
 What features fire on goes to other files, see `cellglass.circuits.details`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,10 +29,11 @@ import numpy as np
 
 from cellglass._version import __version__
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.json import plain
+from cellglass.circuits.groups import groups_of
+from cellglass.circuits.json import plain, write_document
 from cellglass.circuits.pruning import EDGE_SHARE, NODE_SHARE, cumulative_influence, kept
 from cellglass.errors import InputError
-from cellglass.files import atomic_path, read_json
+from cellglass.files import read_json
 
 Array = np.ndarray[Any, Any]
 
@@ -98,9 +99,15 @@ def write_neuronpedia(
         {"source": nodes[a]["node_id"], "target": nodes[b]["node_id"], "weight": weight}
         for a, b, weight in zip(source.tolist(), target.tolist(), weights.tolist(), strict=True)
     ]
-    state = {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""}
-    _write(path, {"metadata": metadata, "qParams": state, "nodes": list(nodes.values()), "links": links})
-    _write(Path(folder) / LIST, {"graphs": [*others, metadata]})
+    state = {
+        "pinnedIds": [],
+        "supernodes": _supernodes(graph, nodes),
+        "linkType": "both",
+        "clickedId": "",
+        "sg_pos": "",
+    }
+    write_document(path, {"metadata": metadata, "qParams": state, "nodes": list(nodes.values()), "links": links})
+    write_document(Path(folder) / LIST, {"graphs": [*others, metadata]})
     return path
 
 
@@ -120,6 +127,17 @@ def _chosen(graph: Graph, node_share: float, edge_share: float) -> tuple[Array, 
         target, source = edges.nonzero()
     order = np.lexsort((source, target))
     return np.setdiff1d(nodes, graph.of_kind("bias", "rest")), target[order], source[order]
+
+
+def _supernodes(graph: Graph, nodes: dict[int, dict[str, Any]]) -> list[list[str]]:
+    """Return each group of the graph as the page has it: its name, and the ids of its nodes that are written."""
+    layers, features = (graph.nodes[name].tolist() for name in ("layer", "feature"))
+    found = []
+    for group in groups_of(graph.about):
+        ids = [one["node_id"] for node, one in nodes.items() if (layers[node], features[node]) in group.members]
+        if ids:
+            found.append([group.name, *ids])
+    return found
 
 
 def _nodes(graph: Graph, chosen: Array, tokens: Sequence[int], answers: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -216,9 +234,3 @@ def _others(path: Path, slug: str) -> list[Any]:
     if not isinstance(graphs, list):
         raise InputError(f"{path}: this is no list of graphs; remove it to start a new one, or name another folder")
     return [one for one in graphs if not (isinstance(one, dict) and one.get("slug") == slug)]
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    content = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode("ascii") + b"\n")

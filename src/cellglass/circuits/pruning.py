@@ -89,7 +89,7 @@ def kept(graph: Graph, node_share: float = NODE_SHARE, edge_share: float = EDGE_
     strength = graph.influence()
     nodes = (strength >= _floor(strength, node_share)) & (strength > 0)
     nodes |= ~np.isin(kind, ["feature", "error"])
-    score = _edge_scores(graph, nodes)
+    score = edge_scores(graph, nodes)
     score.data[score.data < _floor(score.data, edge_share)] = 0
     score.eliminate_zeros()
     row, column = score.nonzero()
@@ -119,8 +119,9 @@ def cumulative_influence(graph: Graph) -> Array:
     return found
 
 
-def _edge_scores(graph: Graph, nodes: Array) -> sp.csr_matrix:
-    """Return the scores of the edges among some nodes, (n_nodes, n_nodes)."""
+def edge_scores(graph: Graph, nodes: Array | None = None) -> sp.csr_matrix:
+    """Return the scores of the edges among some nodes, bool (n_nodes,), or among all; float64 (n_nodes, n_nodes)."""
+    nodes = np.ones(len(graph.nodes), dtype=bool) if nodes is None else nodes
     among = _only(np.flatnonzero(nodes & ~graph.nodes["kind"].isin(["bias", "rest"]).to_numpy()), len(nodes))
     small = replace(graph, weights=(among @ graph.weights.astype(np.float64) @ among).tocsr())
     passed = small.influence()

@@ -12,7 +12,7 @@ over tokens, the strongest those of largest size. A ranking is no more certain t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,5 +161,10 @@ def jaccard(a: pd.Series[Any], b: pd.Series[Any], n: int) -> float:
     """Return the Jaccard index of the n entries of largest size of each; NaN where either has fewer."""
     if min(len(a), len(b)) < n:
         return float("nan")
-    first, second = (set(one.abs().nlargest(n).index) for one in (a, b))
-    return len(first & second) / len(first | second)
+    return overlap(*(set(one.abs().nlargest(n).index) for one in (a, b)))
+
+
+def overlap(first: Set[Any], second: Set[Any]) -> float:
+    """Return |A and B| / |A or B|; NaN of nothing."""
+    both = len(first | second)
+    return len(first & second) / both if both else float("nan")

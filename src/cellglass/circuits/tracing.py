@@ -113,10 +113,9 @@ def trace_asked(
         "target": str(asked.target),
         "against": None if asked.against is None else str(asked.against),
         "patterns": patterns,
-        "transcoders": {"kind": transcoders.kind, "k": transcoders.k, "latents": transcoders.n_latents,
-                        "skip": transcoders.skip, "seed": transcoders.seed},
+        "transcoders": transcoders.summary,
         "answer": float(asked.answers.found[0]),
-    }  # fmt: skip
+    }
     graph = build_graph(
         asked.frozen, asked.replacement, asked.answers, question.texts, question.genes, most=features, memory=memory,
         patterns=patterns, about=about, progress=progress,
@@ -140,7 +139,7 @@ def asked_of(
     """
     check_patterns(patterns)
     net = transcoders.check(model)
-    _check_labels(cells, transcoders.labels, target, against)
+    check_labels(cells, transcoders.labels, target, against)
     place = cells.obs.index.get_indexer(pd.Index([cell]))[0]
     if place < 0:
         some = ", ".join(map(str, cells.obs.index[:3]))
@@ -177,7 +176,7 @@ def _columns(graph: Graph) -> list[str]:
     return [name for name in found[0] if name != "gene"]
 
 
-def _check_labels(cells: Cells, column: str | None, *asked: Target | None) -> None:
+def check_labels(cells: Cells, column: str | None, *asked: Target | None) -> None:
     """Raise InputError for a label that no cell has; where the labels are not known, nothing is checked."""
     if column is None or column not in cells.obs:
         return

@@ -130,6 +130,11 @@ class Transcoders:
         """Whether each has a linear map beside its latents."""
         return self.dictionaries[0].config.skip
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What a circuit says of them, as JSON can hold it."""
+        return {"kind": self.kind, "k": self.k, "latents": self.n_latents, "skip": self.skip, "seed": self.seed}
+
     def __len__(self) -> int:
         return self.n_layers
 

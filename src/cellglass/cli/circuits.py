@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellglass.cli.explorer import Json, Quiet
+from cellglass.cli.opening import cells_of, circuits_of, model_of, target_of_words
 from cellglass.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cellglass.cells import Cells
-    from cellglass.circuits.answers import Target
     from cellglass.circuits.build import Cost
     from cellglass.circuits.graph import Graph
-    from cellglass.models.base import CellModel
 
 circuits_app = typer.Typer(
     help="Transcoders in the place of a transformer's MLPs: what circuits are traced through.", no_args_is_help=True
@@ -82,7 +80,7 @@ def train(
     from cellglass.cli.console import listening
 
     held = read_cells(cells, columns=[] if labels is None else [labels])
-    opened = ready(_model_of(model), held)
+    opened = ready(model_of(model), held)
     with listening(quiet=quiet or as_json) as progress:
         made = train_transcoders(
             opened, held, out, kind=kind, latents=latents, k=k, skip=skip, crosslayer=cross_layer, labels=labels,
@@ -99,29 +97,56 @@ def train(
 
 def trace(
     model: Annotated[Path, typer.Argument(metavar="MODEL_OR_ATLAS", help="Folder of a model, or of an atlas.")],
-    cell: Annotated[str, typer.Option("--cell", help="Name of the cell.")],
+    transcoders: Annotated[Path, typer.Option(help="Folder that `cellglass circuits train` wrote, of this model.")],
+    cell: Annotated[str | None, typer.Option("--cell", help="Name of the cell.")] = None,
     target: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="What is asked: a label or gene:SYMBOL (Cell2Sentence), expression:SYMBOL (scGPT), masked:SYMBOL "
-            "(Geneformer); concept:12, of an atlas; direction:FILE (.npy or .csv), at --site."
+            "(Geneformer); concept:12, of an atlas; direction:FILE (.npy or .csv), at --site.",
+            show_default="with --class: the class, against the other label",
         ),
-    ],
-    transcoders: Annotated[Path, typer.Option(help="Folder that `cellglass circuits train` wrote, of this model.")],
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--class", help="In the place of --cell: the circuit of many cells with this label, merged."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="File of the graph; a picture (.svg) and the genes (.csv) lie beside it.",
-            show_default="ATLAS/circuits/CELL_TARGET_....json",
+            help="File of the graph; a picture (.svg) and tables (.csv) lie beside it.",
+            show_default="ATLAS/circuits/CELL_TARGET_....json, ATLAS/circuits/classes/CLASS.json",
         ),
     ] = None,
     cells: Annotated[
         Path | None, typer.Option("--cells", help="Cells with raw counts.", show_default="those of the atlas")
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="What the target is held against: the graph is of the difference.")
+        str | None,
+        typer.Option(
+            help="What the target is held against: the graph is of the difference. With --class: the label of other "
+            "cells, which are asked the same."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="With --class: obs column of the label.", show_default="that of the transcoders"),
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="With --class: obs column of donors, which are the units of means then.")
+    ] = None,
+    n_cells: Annotated[int, typer.Option("--n-cells", help="With --class: cells of each label.")] = 20,
+    faithfulness: Annotated[
+        int, typer.Option(help="With --class: cells that did not make the circuit to test its features on.")
+    ] = 0,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Fold features into groups: `auto` finds those wired alike; or a JSON file of names with features, "
+            'such as {"B cell genes": ["L1/7", "L1/153"]}.'
+        ),
     ] = None,
     site: Annotated[str | None, typer.Option(help="Of a direction: the site of the model that it is at.")] = None,
     at: Annotated[
@@ -145,27 +170,49 @@ def trace(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Draw the circuit of an answer about one cell: which genes, through which features, make it.
+    """Draw the circuit of an answer about one cell, or a class of cells: which genes, through which features, make it.
 
     Effects are exact once attention patterns, norm scales and the active features are frozen, and add up to the answer.
+    A class circuit holds the means over many cells; run the same command again to resume one that was stopped.
 
     Example: cellglass trace model/ --cells my.h5ad --cell AAAC-1 --target "B cell" --against "T cell" --transcoders
     transcoders/ --out graph.json
+
+    Example: cellglass trace model/ --cells my.h5ad --class "B cell" --against "T cell" --labels celltype --batch donor
+    --transcoders transcoders/ --out class.json
     """
     from cellglass.circuits import load_transcoders
     from cellglass.circuits.objectives import ready
     from cellglass.circuits.tracing import asked_of, cost_of, trace_asked, write_trace
     from cellglass.cli.console import listening
+    from cellglass.cli.groups import grouped, wanted_groups
 
-    if out is None and not (model / "manifest.json").is_file():
-        raise InputError(f"{model} is a model and no atlas; say with --out where the graph is to go")
+    if label is not None:
+        from cellglass.cli.class_circuits import trace_class
+
+        _refuse(
+            "a class circuit is of many cells and has its own checks",
+            {
+                "--cell": cell, "--controls": controls or None, "--no-delete": None if delete else True, "--site": site,
+                "--at": at, "--patterns": None if patterns == "frozen" else patterns,
+            },
+        )  # fmt: skip
+        trace_class(
+            model, label, transcoders, out=out, cells=cells, against=against, target=target, labels=labels, batch=batch,
+            n_cells=n_cells, features=features, faithfulness=faithfulness, groups=groups, neuronpedia=neuronpedia,
+            quiet=quiet, as_json=as_json,
+        )  # fmt: skip
+        return
+    _refuse("it goes with --class", {"--labels": labels, "--batch": batch, "--faithfulness": faithfulness or None})
+    if cell is None or target is None:
+        raise InputError("say with --cell and --target which cell is asked what, or with --class which cells")
+    wanted = wanted_groups(groups)
+    write = circuits_of(model).keep if out is None else lambda graph: write_trace(graph, out)
     made = load_transcoders(transcoders)
-    held = _cells_of(model, cells, made.labels)
-    opened = ready(_model_of(model), held)
-    asked = asked_of(
-        opened, held, cell, made, _asked(model, target, site, at),
-        None if against is None else _asked(model, against, site, at), patterns=patterns,
-    )  # fmt: skip
+    held = cells_of(model, cells, [made.labels])
+    opened = ready(model_of(model), held)
+    other = None if against is None else target_of_words(model, against, site, at)
+    asked = asked_of(opened, held, cell, made, target_of_words(model, target, site, at), other, patterns=patterns)
     if not (quiet or as_json):
         typer.echo(_cost_line(cost_of(asked, features)))
     with listening(quiet=quiet or as_json) as progress:
@@ -175,7 +222,8 @@ def trace(
 
             scores = control_scores(graph, asked.frozen, made.stand_ins, asked.answers, draws=controls)
             graph.about["controls"] = scores.reset_index(names="of").to_dict(orient="records")
-    written = write_trace(graph, out or _in_atlas(model, graph))
+    graph = grouped(graph, wanted)
+    written = write(graph)
     if neuronpedia is not None:
         from cellglass.circuits.names import file_word
         from cellglass.circuits.neuronpedia import write_neuronpedia
@@ -184,6 +232,13 @@ def trace(
             write_neuronpedia(graph, neuronpedia, file_word(cell), token_ids=asked.question.tokens.ids.tolist())
         )
     _tell(graph, written, as_json=as_json)
+
+
+def _refuse(why: str, given: dict[str, object]) -> None:
+    """Raise InputError for options that are given where they have no place."""
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InputError(f"{wrong[0]}: {why}; leave it out")
 
 
 def demo(out: Path, seed: int, *, quiet: bool, as_json: bool) -> None:
@@ -202,44 +257,6 @@ def _tell(graph: Graph, written: Sequence[Path], *, as_json: bool) -> None:
     else:
         _show_circuit(graph)
         typer.echo(f"\nWrote {', '.join(str(path) for path in written)}")
-
-
-def _cells_of(folder: Path, cells: Path | None, labels: str | None) -> Cells:
-    """Return the cells that are named, or those that an atlas keeps."""
-    from cellglass.atlas.circuits import kept_cells
-    from cellglass.cells import read_cells
-
-    if cells is not None:
-        return read_cells(cells, columns=[] if labels is None else [labels])
-    if not (folder / "manifest.json").is_file():
-        raise InputError(f"{folder} is no atlas, so it holds no cells; give --cells, a file with raw counts")
-    return kept_cells(folder)
-
-
-def _in_atlas(folder: Path, graph: Graph) -> Path:
-    """Return where a graph goes by default: into the atlas."""
-    from cellglass.atlas.schema import CIRCUITS
-    from cellglass.circuits.names import file_name
-
-    return folder / CIRCUITS / f"{file_name(graph.about)}.json"
-
-
-def _asked(folder: Path, target: str, site: str | None, at: str | None) -> Target:
-    """Return what is asked by the words of the command line."""
-    from cellglass.atlas import open_atlas
-    from cellglass.atlas.circuits import CONCEPT, target_of
-    from cellglass.circuits import Direction, read_vector
-
-    sort, _, text = target.partition(":")
-    if sort == "direction":
-        if site is None:
-            raise InputError(f"{target}: say with --site where in the model the direction is, as layers.1.resid")
-        return Direction(site, read_vector(text), gene=at, name=f"direction {Path(text).stem}")
-    if not target.startswith(CONCEPT):
-        return target
-    if not (folder / "manifest.json").is_file():
-        raise InputError(f"{folder} is a model and no atlas, so it has no concepts; name an atlas for {target}")
-    return target_of(open_atlas(folder), target, at)
 
 
 def _cost_line(cost: Cost) -> str:
@@ -295,19 +312,6 @@ def _show_circuit(graph: Graph) -> None:
         "much that hides.",
     ):
         console.print(note, style="dim", highlight=False)
-
-
-def _model_of(folder: Path) -> CellModel:
-    """Return the model in `folder`, or the one that the atlas in it keeps."""
-    from cellglass import models
-    from cellglass.atlas.circuits import kept_model
-
-    if not (folder / "manifest.json").is_file():
-        return models.load(folder)
-    from cellglass.atlas.manifest import read_manifest
-
-    read_manifest(folder)
-    return kept_model(folder)
 
 
 _TITLES = {
