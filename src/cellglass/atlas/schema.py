@@ -20,6 +20,8 @@ TOKENS = "tokens.parquet"
 PAIRS = "pairs.parquet"
 EVALUATION = "evaluation.json"
 DICTIONARIES = "dictionaries"
+CIRCUITS = "circuits"
+"""Graphs that were traced, each with a picture and its genes beside it; no stage writes there."""
 ANNOTATIONS = "annotations.sqlite"
 REPORT = "report.html"
 
@@ -29,7 +31,7 @@ MODEL = "work/model"
 ACTIVATIONS = "work/activations"
 GAPS = "work/attribution/gaps.parquet"
 
-OPTIONAL = (EXPRESSION, REPORT, DICTIONARIES, WORK.rstrip("/"))
+OPTIONAL = (EXPRESSION, REPORT, DICTIONARIES, CIRCUITS, WORK.rstrip("/"))
 """What an atlas may lack, by choice or because a user deleted it. Readers do without it, or say what needs it."""
 
 
