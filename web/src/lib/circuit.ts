@@ -122,7 +122,7 @@ function name(view: CircuitView, node: Node, how: Folding): void {
   const [first, many] = [node.members[0], node.members.length];
   if (node.kind === "feature") node.label = `L${node.layer}/${feature[first]}${many > 1 ? ` ×${many}` : ""}`;
   else if (node.kind === "error") node.label = `error L${node.layer}${how.each ? "" : ` ×${many}`}`;
-  else if (node.kind === "token") node.label = how.each ? view.names[position[first]] : node.gene ? node.column : `${PROMPT}: ${many} token${many > 1 ? "s" : ""}`;
+  else if (node.kind === "token") node.label = how.each ? `${view.tokens[position[first]].trim() || view.names[position[first]]} ·${position[first] + 1}` : node.gene ? node.column : `${PROMPT}: ${many} token${many > 1 ? "s" : ""}`;
   else if (node.kind === "group") {
     const strongest = node.members.reduce((a, b) => (view.nodes.influence[b] > view.nodes.influence[a] ? b : a));
     const gene = view.genes[position[strongest]] ?? "";

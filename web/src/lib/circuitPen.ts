@@ -4,6 +4,7 @@
 import type { Graph, Node } from "./circuit";
 import { HIGH, shownLabel, textWidth } from "./circuitPlace";
 import type { Box, Placed } from "./circuitPlace";
+import { escaped } from "./xml";
 
 export interface Look {
   up: string;
@@ -165,12 +166,6 @@ export class CanvasPen implements Pen {
     [pen.fillStyle, pen.textAlign] = [words.colour, words.middle ? "center" : "left"];
     pen.fillText(text, x, y);
   }
-}
-
-/** A text as XML has it: without what XML cannot hold. */
-export function escaped(text: string): string {
-  // eslint-disable-next-line no-control-regex
-  return text.toWellFormed().replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "\ufffd").replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 }
 
 export class SvgPen implements Pen {

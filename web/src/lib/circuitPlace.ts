@@ -23,7 +23,8 @@ export interface Placed {
 }
 
 export const HIGH = 22;
-const [STEP, GAP, EDGE, LEFT, TOP, ACROSS, TEXT] = [30, 84, 14, 76, 16, 8, 18];
+const [STEP, GAP, WIDEST_GAP, EDGE, LEFT, TOP, TEXT] = [30, 64, 150, 14, 66, 16, 18];
+const ACROSS = [3, 4, 5, 6, 8, 10, 14]; // nodes side by side above one gene; what fills the room best is taken
 const FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif";
 const pen = document.createElement("canvas").getContext("2d")!;
 const widths = new Map<string, number>();
@@ -48,7 +49,19 @@ export function cut(text: string, most = TEXT): string {
 
 export const shownLabel = (node: Node): string => cut(node.label, node.kind === "answer" ? 60 : TEXT);
 
-export function place(graph: Graph, shown: number[], position: number[]): Placed {
+/** Where nodes stand so that all of them fill a room, in pixels, as large as can be. */
+export function place(graph: Graph, shown: number[], position: number[], room: { w: number; h: number }): Placed {
+  const scale = (made: Placed): number => Math.min(room.w / made.width, room.h / made.height);
+  let [best, across] = [null as Placed | null, 0];
+  for (const n of shown.length > 500 ? [ACROSS[ACROSS.length - 1]] : ACROSS) {
+    const made = placeWith(graph, shown, position, n, GAP);
+    if (!best || scale(made) > scale(best)) [best, across] = [made, n];
+  }
+  const free = ((room.h / room.w) * best!.width - best!.height) / Math.max(1, best!.rows.length - 1);
+  return free > 1 ? placeWith(graph, shown, position, across, GAP + Math.min(WIDEST_GAP - GAP, free)) : best!;
+}
+
+function placeWith(graph: Graph, shown: number[], position: number[], across: number, gap: number): Placed {
   const { nodes } = graph;
   const cells = new Map<string, Map<number, number[]>>();
   const first = new Map<string, number>();
@@ -73,7 +86,7 @@ export function place(graph: Graph, shown: number[], position: number[]): Placed
   let x = LEFT;
   for (const column of columns) {
     let width = 0;
-    for (const inside of cells.get(column)!.values()) for (let at = 0; at < inside.length; at += ACROSS) width = Math.max(width, lineWidth(inside.slice(at, at + ACROSS)));
+    for (const inside of cells.get(column)!.values()) for (let at = 0; at < inside.length; at += across) width = Math.max(width, lineWidth(inside.slice(at, at + across)));
     spans.set(column, [x, width]);
     x += width + EDGE;
   }
@@ -85,36 +98,36 @@ export function place(graph: Graph, shown: number[], position: number[]): Placed
   }
   const answers = shown.filter((i) => nodes[i].kind === "answer");
   const total = answers.reduce((sum, i) => sum + wide(i) + 12, -12);
-  const width = Math.max(x, total + LEFT + EDGE, 460);
+  const width = Math.max(x, total + LEFT + EDGE, 300);
   let at = LEFT + (width - LEFT - EDGE - total) / 2;
   for (const i of answers) {
     boxes.set(i, { node: i, x: at, y: TOP, w: wide(i) });
     at += wide(i) + 12;
   }
   const rows: Row[] = answers.length ? [{ text: "answer", top: TOP, bottom: TOP + HIGH }] : [];
-  let y = answers.length ? TOP + STEP + GAP : TOP;
+  let y = answers.length ? TOP + STEP + gap : TOP;
   const layers = [...new Set([...cells.values()].flatMap((inside) => [...inside.keys()]))].sort((a, b) => b - a);
   for (const layer of layers) {
     const here = columns.filter((column) => cells.get(column)!.has(layer));
-    const deep = Math.max(...here.map((column) => Math.ceil(cells.get(column)!.get(layer)!.length / ACROSS)));
+    const deep = Math.max(...here.map((column) => Math.ceil(cells.get(column)!.get(layer)!.length / across)));
     for (const column of here) {
       const some = cells.get(column)!.get(layer)!;
       const [start, span] = spans.get(column)!;
-      for (let from = 0; from < some.length; from += ACROSS) {
-        const line = some.slice(from, from + ACROSS);
+      for (let from = 0; from < some.length; from += across) {
+        const line = some.slice(from, from + across);
         const alone = line.length === 1 && nodes[line[0]].kind === "token";
         let left = alone ? start : start + (span - lineWidth(line)) / 2;
         for (const i of line) {
           const w = alone ? span : widthOf(i);
-          boxes.set(i, { node: i, x: left, y: y + (deep - 1 - from / ACROSS) * STEP, w });
+          boxes.set(i, { node: i, x: left, y: y + (deep - 1 - from / across) * STEP, w });
           left += w + 6;
         }
       }
     }
     rows.push({ text: layer >= 0 ? `layer ${layer}` : "input", top: y, bottom: y + (deep - 1) * STEP + HIGH });
-    y += deep * STEP + GAP;
+    y += deep * STEP + gap;
   }
-  return { boxes, rows, width, height: Math.max(y - GAP, TOP + STEP) + 6 };
+  return { boxes, rows, width, height: Math.max(y - gap, TOP + STEP) + 6 };
 }
 
 /** The node at a point, or -1; nearly meeting one is enough for a finger. */
