@@ -98,9 +98,9 @@ def strongest_paths(
     gain = rows[:, features].toarray() / graph.nodes["value"].to_numpy(dtype=np.float64)[features]
     if not groups or top < 1:
         return []
-    source = np.repeat(np.arange(len(groups)), [len(nodes) for _, nodes in groups])
-    node = np.concatenate([nodes for _, nodes in groups])
-    among = sp.csr_matrix((np.ones(len(node)), (node, source)), shape=(len(graph.nodes), len(groups)))
+    group = np.repeat(np.arange(len(groups)), [len(nodes) for _, nodes in groups])
+    member = np.concatenate([nodes for _, nodes in groups])
+    among = sp.csr_matrix((np.ones(len(member)), (member, group)), shape=(len(graph.nodes), len(groups)))
     given = (rows @ among).toarray()  # what each feature, and the answer, gets of each source directly
     best = _best(gain, given, graph.nodes["layer"].to_numpy()[features])
     value = float(graph.nodes["value"].iloc[place])

@@ -108,7 +108,8 @@ def test_what_a_graph_is_about_comes_as_text_and_numbers_alone(graph: Graph) -> 
         "title": ["no text"], "cell": 7, "target": "<b>", "answer": "1", "model": None,
         "transcoders": {"k": 8, "of": []},
         "scores": "none", "bare": {"replacement": True}, "controls": [3, {"of": "rewired", "n": 5}],
-        "faithfulness": [{"size": 10, "share": 0.5, "test": "kept", "run": "live"}, {"size": "10", "share": 1}],
+        "faithfulness": [{"size": 10, "share": 0.5, "test": "kept", "run": "live"}, {"size": "10", "share": 1},
+                         {"size": 0, "share": 1}],
         "heads": [*heads, "x", {"layer": None, "head": 0, "source": 0, "effect": 9.0}],
         "genes": [{"gene": "CD79A", "total": 1.25, "deletion": None}, 5], "pruning": "no",
     }  # fmt: skip

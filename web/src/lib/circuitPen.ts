@@ -77,7 +77,8 @@ function port(box: Box, other: Box, node: Node, across: number): number {
   return node.kind === "token" ? middle + Math.min(Math.max(away, -free), free) : middle + free * Math.min(Math.max((2 * away) / across, -1), 1);
 }
 
-export function drawEdges(pen: Pen, scene: Scene, edges: number[], look: Look, alpha: number): void {
+/** `thick`: how much thicker than usual, where all is drawn small. */
+export function drawEdges(pen: Pen, scene: Scene, edges: number[], look: Look, alpha: number, thick = 1): void {
   const { graph, placed, largest } = scene;
   const bins = new Map<number, Curve[]>();
   const fine = edges.length > FINE ? 4 : 12; // of many, curves of like width are drawn together
@@ -93,7 +94,7 @@ export function drawEdges(pen: Pen, scene: Scene, edges: number[], look: Look, a
   }
   for (const bin of [...bins.keys()].sort((x, y) => x - y)) {
     const share = (bin >> 1) / fine;
-    pen.curves(bins.get(bin)!, bin & 1 ? look.up : look.down, THIN + (THICK - THIN) * share * share, alpha);
+    pen.curves(bins.get(bin)!, bin & 1 ? look.up : look.down, thick * (THIN + (THICK - THIN) * share * share), alpha);
   }
 }
 
@@ -122,9 +123,9 @@ export function drawRows(pen: Pen, placed: Placed, look: Look, words: boolean): 
 }
 
 /** All of a picture. */
-export function draw(pen: Pen, scene: Scene, look: Look, words = true): void {
+export function draw(pen: Pen, scene: Scene, look: Look, words = true, thick = 1): void {
   drawRows(pen, scene.placed, look, words);
-  drawEdges(pen, scene, scene.edges, look, scene.edges.length > 2000 ? 0.3 : 0.6);
+  drawEdges(pen, scene, scene.edges, look, scene.edges.length > 2000 ? 0.3 : 0.6, thick);
   drawNodes(pen, scene, scene.placed.boxes.keys(), look, words);
 }
 

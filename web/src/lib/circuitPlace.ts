@@ -57,8 +57,9 @@ export function place(graph: Graph, shown: number[], position: number[], room: {
     const made = placeWith(graph, shown, position, n, GAP);
     if (!best || scale(made) > scale(best)) [best, across] = [made, n];
   }
+  const widest = WIDEST_GAP / Math.min(1, room.w / best!.width); // as large on the screen, however wide it is
   const free = ((room.h / room.w) * best!.width - best!.height) / Math.max(1, best!.rows.length - 1);
-  return free > 1 ? placeWith(graph, shown, position, across, GAP + Math.min(WIDEST_GAP - GAP, free)) : best!;
+  return free > 1 ? placeWith(graph, shown, position, across, GAP + Math.min(widest - GAP, free)) : best!;
 }
 
 function placeWith(graph: Graph, shown: number[], position: number[], across: number, gap: number): Placed {

@@ -109,7 +109,7 @@ def curve(about: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"test": _text(row.get("test")), "run": _text(row.get("run")), "size": number(row.get("size"))}
         | {name: number(row.get(name)) for name in CURVE}
         for row in _records(about, "faithfulness")
-        if number(row.get("size")) is not None and number(row.get("share")) is not None
+        if (number(row.get("size")) or 0) >= 1 and number(row.get("share")) is not None
     ]
 
 
