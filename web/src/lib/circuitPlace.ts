@@ -49,20 +49,23 @@ export function cut(text: string, most = TEXT): string {
 
 export const shownLabel = (node: Node): string => cut(node.label, node.kind === "answer" ? 60 : TEXT);
 
+const labelWidth = (node: Node): number => textWidth(shownLabel(node), node.kind === "answer" ? 13 : 12, node.kind === "answer") + 14;
+
 /** Where nodes stand so that all of them fill a room, in pixels, as large as can be. */
 export function place(graph: Graph, shown: number[], position: number[], room: { w: number; h: number }): Placed {
   const scale = (made: Placed): number => Math.min(room.w / made.width, room.h / made.height);
+  const wide = new Map(shown.map((i) => [i, labelWidth(graph.nodes[i])]));
   let [best, across] = [null as Placed | null, 0];
   for (const n of shown.length > 500 ? [ACROSS[ACROSS.length - 1]] : ACROSS) {
-    const made = placeWith(graph, shown, position, n, GAP);
+    const made = placeWith(graph, shown, position, wide, n, GAP);
     if (!best || scale(made) > scale(best)) [best, across] = [made, n];
   }
   const widest = WIDEST_GAP / Math.min(1, room.w / best!.width); // as large on the screen, however wide it is
   const free = ((room.h / room.w) * best!.width - best!.height) / Math.max(1, best!.rows.length - 1);
-  return free > 1 ? placeWith(graph, shown, position, across, GAP + Math.min(widest - GAP, free)) : best!;
+  return free > 1 ? placeWith(graph, shown, position, wide, across, GAP + Math.min(widest - GAP, free)) : best!;
 }
 
-function placeWith(graph: Graph, shown: number[], position: number[], across: number, gap: number): Placed {
+function placeWith(graph: Graph, shown: number[], position: number[], wide: Map<number, number>, across: number, gap: number): Placed {
   const { nodes } = graph;
   const cells = new Map<string, Map<number, number[]>>();
   const first = new Map<string, number>();
@@ -79,8 +82,7 @@ function placeWith(graph: Graph, shown: number[], position: number[], across: nu
   }
   const last = [`o${PROMPT}`, `o${ERRORS}`, `o${HEADS}`];
   const columns = [...cells.keys()].sort((a, b) => last.indexOf(a) - last.indexOf(b) || first.get(a)! - first.get(b)!);
-  const wide = (i: number): number => textWidth(shownLabel(nodes[i]), nodes[i].kind === "answer" ? 13 : 12, nodes[i].kind === "answer") + 14;
-  const each = Math.max(50, ...shown.filter((i) => nodes[i].kind === "feature" || nodes[i].kind === "error").map(wide));
+  const each = Math.max(50, ...shown.filter((i) => nodes[i].kind === "feature" || nodes[i].kind === "error").map((i) => wide.get(i)!));
 
   const boxes = new Map<number, Box>();
   const spans = new Map<string, [number, number]>();
@@ -92,18 +94,18 @@ function placeWith(graph: Graph, shown: number[], position: number[], across: nu
     x += width + EDGE;
   }
   function widthOf(i: number): number {
-    return nodes[i].kind === "feature" || nodes[i].kind === "error" ? each : wide(i);
+    return nodes[i].kind === "feature" || nodes[i].kind === "error" ? each : wide.get(i)!;
   }
   function lineWidth(line: number[]): number {
     return line.reduce((sum, i) => sum + widthOf(i) + 6, -6);
   }
   const answers = shown.filter((i) => nodes[i].kind === "answer");
-  const total = answers.reduce((sum, i) => sum + wide(i) + 12, -12);
+  const total = answers.reduce((sum, i) => sum + wide.get(i)! + 12, -12);
   const width = Math.max(x, total + LEFT + EDGE, 300);
   let at = LEFT + (width - LEFT - EDGE - total) / 2;
   for (const i of answers) {
-    boxes.set(i, { node: i, x: at, y: TOP, w: wide(i) });
-    at += wide(i) + 12;
+    boxes.set(i, { node: i, x: at, y: TOP, w: wide.get(i)! });
+    at += wide.get(i)! + 12;
   }
   const rows: Row[] = answers.length ? [{ text: "answer", top: TOP, bottom: TOP + HIGH }] : [];
   let y = answers.length ? TOP + STEP + gap : TOP;
