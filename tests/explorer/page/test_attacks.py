@@ -47,7 +47,14 @@ def make_hostile(folder: Path) -> Path:
     about = dict.fromkeys(("title", "cell", "target", "against", "model"), EVIL)
     nodes = graph.nodes.assign(label=[f"{EVIL}{i}" for i in range(len(graph.nodes))])
     controls = [{"of": EVIL, "replacement": 0.5, "completeness": 0.5, "n": 3}]
-    graph = replace(graph, nodes=nodes, tokens=[EVIL, " :"], genes=[EVIL, ""], about={**about, "controls": controls})
+    groups = [{"name": EVIL, "members": [[0, 7], [0, 8]]}]
+    graph = replace(
+        graph,
+        nodes=nodes,
+        tokens=[EVIL, " :"],
+        genes=[EVIL, ""],
+        about={**about, "controls": controls, "groups": groups},
+    )
     write_graph(graph, folder / "circuits" / f"{CIRCUIT}.json")
     return folder
 
@@ -87,6 +94,7 @@ def test_no_view_takes_a_name_for_markup(hostile: dict[str, Site], kind: str, vi
         ("#/graphs", "onerror=window.pwned=1>"),
         (f"#/graphs/{urllib.parse.quote(CIRCUIT)}", "<script>"),
         (f"#/graphs/{urllib.parse.quote(CIRCUIT)}?each=1&on=a0&path=0", "onerror=window.pwned=1>"),
+        (f"#/graphs/{urllib.parse.quote(CIRCUIT)}?on=g0", "group, 2 together"),
         (f"#/graphs/{urllib.parse.quote(EVIL)}", "has no circuit"),
         (f"#/{urllib.parse.quote(EVIL)}", ""),
     ):

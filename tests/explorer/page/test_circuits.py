@@ -160,6 +160,8 @@ def test_heads_open_paths_light_up_and_a_feature_shows_what_it_fires_on(live: Si
     page.goto(f'{live.url}{PLACE}?groups=[["x"],["y",3],"z"]&pin=../x,t99&on=<b>&open=q&path=999&features=-1&answer=77')
     settle(page)
     assert page.locator(".circuit canvas[data-edges]").count() == 1, "a damaged link is a plain view"
+    page.goto(f'{live.url}#/graphs/by-hand?groups=[["both","f0.7","f0.8"]]&on=g0')
+    assert "L0/7 at CD79A, L0/8 at :" in panel(page).locator("dl").inner_text()
     page.goto(f"{live.url}#/graphs/no-such")
     page.get_by_role("alert").get_by_text("no circuit").wait_for()
 

@@ -3,7 +3,7 @@
 
 import type { CircuitKind, CircuitView } from "./types";
 
-/** Nodes that a reader put together, by the keys of nodes, under a name. */
+/** Nodes that were put together under a name, by their keys; `f1.7` is a feature at all tokens. */
 export interface Group {
   name: string;
   keys: string[];
@@ -68,6 +68,9 @@ export function keyOf(view: CircuitView, i: number): string {
   return `a${view.answers.findIndex((one) => one.node === i)}`;
 }
 
+/** The groups that a graph came with. */
+export const givenGroups = (view: CircuitView): Group[] => view.groups.map(({ name, features }) => ({ name, keys: features.map(([layer, feature]) => `f${layer}.${feature}`) }));
+
 /** The number that stands for a feature of a layer in files (Cantor's pairing). */
 export const featureNumber = (layer: number, feature: number): number => ((layer + feature) * (layer + feature + 1)) / 2 + feature;
 
@@ -82,11 +85,17 @@ export function fold(view: CircuitView, how: Folding): Graph {
     const gene = view.genes[position[i]];
     return `${kind[i]} ${kind[i] === "feature" ? `${layer[i]}.${feature[i]}` : ""} ${gene ? `of ${gene}` : PROMPT}`;
   });
+  const anywhere = new Map<string, number[]>();
+  kind.forEach((one, i) => {
+    const key = `f${layer[i]}.${feature[i]}`;
+    if (one !== "feature") return;
+    if (anywhere.has(key)) anywhere.get(key)!.push(i);
+    else anywhere.set(key, [i]);
+  });
   const byHand = new Map<string, number>();
   how.groups.forEach((group, g) => {
     for (const key of group.keys) {
-      const i = place.get(key);
-      if (i !== undefined && kind[i] !== "answer" && !byHand.has(auto[i])) byHand.set(auto[i], g);
+      for (const i of place.has(key) ? [place.get(key)!] : (anywhere.get(key) ?? [])) if (kind[i] !== "answer" && !byHand.has(auto[i])) byHand.set(auto[i], g);
     }
   });
 
@@ -111,6 +120,7 @@ export function fold(view: CircuitView, how: Folding): Graph {
   }
   for (const node of nodes) name(view, node, how);
   const graph = join(view, nodes, of, how);
+  for (const [key, some] of anywhere) graph.byKey.set(key, of[some[0]]);
   keys.forEach((key, i) => graph.byKey.set(key, of[i]));
   nodes.forEach((node, at) => { if (node.kind === "group" || node.kind === "head") graph.byKey.set(node.key, at); });
   return graph;

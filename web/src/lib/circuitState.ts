@@ -11,7 +11,8 @@ export interface State {
   edges: number | null;
   each: boolean;
   pins: string[];
-  groups: Group[];
+  /** null: those that the graph came with */
+  groups: Group[] | null;
   answer: number;
   /** place in the list of paths, or -1 */
   path: number;
@@ -32,7 +33,7 @@ export function read(query: URLSearchParams): State {
     edges: whole("edges"),
     each: query.has("each"),
     pins: keys("pin"),
-    groups: readGroups(query.get("groups")),
+    groups: query.has("groups") ? readGroups(query.get("groups")) : null,
     answer: whole("answer") ?? 0,
     path: whole("path") ?? -1,
     heads: query.has("heads"),
@@ -57,5 +58,6 @@ function readGroups(text: string | null): Group[] {
   });
 }
 
-export const packGroups = (groups: Group[]): string | null => (groups.length ? JSON.stringify(groups.map(({ name, keys }) => [name, ...keys])) : null);
+/** `given`: whether the graph came with groups, so that none has to be said. */
+export const packGroups = (groups: Group[], given: boolean): string | null => (groups.length || given ? JSON.stringify(groups.map(({ name, keys }) => [name, ...keys])) : null);
 export const packKeys = (keys: Iterable<string>): string | null => [...keys].join(",") || null;

@@ -335,6 +335,8 @@ export interface CircuitView {
   heads: [number, number, number, number][];
   checks: { columns: string[]; rows: Record<string, Maybe[]> };
   of: { features: number; errors: number; tokens: number; edges: number; before: { features: Maybe; errors: Maybe } | null };
+  /** groups of features, by layer and number, that the graph came with */
+  groups: { name: string; features: [number, number][] }[];
   /** numbers of the features of which it is known what they fire on */
   details: number[];
 }

@@ -41,7 +41,8 @@ def graph_view(graph: Graph) -> dict[str, Any]:
         ``total``, ``bias``, ``rest`` and ``more`` of each node's row, and ``more_in`` and ``more_out``, the numbers of
         edges that are not listed; ``effects``: over all paths, a list for each answer;
         ``edges``: columns ``source``, ``target``, ``weight``, ``score``, by falling score (its influence);
-        ``answers``: node and weight; ``paths`` of each answer; ``scores``, ``curve``, ``heads``, ``checks``;
+        ``answers``: node and weight; ``paths`` of each answer; ``scores``, ``curve``, ``heads``, ``checks``,
+        ``groups``;
         ``of``: how many features, errors and edges the graph has, and how many there were before it was pruned.
     """
     strength, kind = graph.influence(), graph.nodes["kind"].to_numpy()
@@ -73,6 +74,7 @@ def graph_view(graph: Graph) -> dict[str, Any]:
         "curve": curve(graph.about),
         "heads": heads(graph),
         "checks": checks(graph.about),
+        "groups": groups(graph.about),
         "of": _of(graph),
     }
 
@@ -136,6 +138,21 @@ def checks(about: Mapping[str, Any]) -> dict[str, Any]:
         "columns": columns,
         "rows": {_text(row.get("gene")): [number(row.get(name)) for name in columns] for row in rows},
     }
+
+
+def groups(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the groups that a graph carries as ``about["groups"]``: names, and layer and number of each feature."""
+    found = []
+    for one in _records(about, "groups"):
+        members = one.get("members")
+        pairs = [pair for pair in members if _is_feature(pair)] if isinstance(members, list) else []
+        if _text(one.get("name")) and pairs:
+            found.append({"name": _text(one["name"]), "features": pairs})
+    return found
+
+
+def _is_feature(pair: Any) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and all(type(part) is int and part >= 0 for part in pair)
 
 
 def strongest(graph: Graph, most: int) -> Array:
