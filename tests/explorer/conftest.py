@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def add_circuits(folder: Path) -> None:
         heads=heads, genes=[{"gene": "CD79A", "total": 0.5, "direct": 0.25, "deletion": None}],
     )  # fmt: skip
     write_graph(graph, folder / "circuits" / f"{CIRCUIT}.json")
-    write_graph(by_hand(), folder / "circuits" / "by-hand.json")
+    concept = replace(by_hand(), about={"target": "concept:3"})
+    write_graph(concept, folder / "circuits" / "by-hand.json")
     (folder / "circuits" / "un-readable.json").write_text('{"format": "cellglass-circuit", "version": 1}')
     layer, feature = map(int, graph.nodes.iloc[graph.of_kind("feature")[-1]][["layer", "feature"]])
     example = Example(["List", " CD79A", " <i>LYZ"], [0.0, 2.0, 1.0])

@@ -72,6 +72,7 @@ def test_what_is_listed_at_an_answer_adds_up_to_it(live: Site, visit: Any) -> No
     parts = [number(text) for text in panel(page).locator(".links-list .num").all_inner_texts()]
     assert parts[-1] == pytest.approx(sum(parts[:-1])) == 10
     assert len(parts) == 8  # two features, an error, two tokens; biases, what was left out; all together
+    assert page.locator(".meta a").get_attribute("href") == "#/c/3", "what was asked is a concept of the atlas"
     panel(page).get_by_role("button", name="L1/9").click()
     shown = panel(page).inner_text()
     assert "on=f1.9.1" in page.url

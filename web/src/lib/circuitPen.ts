@@ -213,7 +213,7 @@ function compose(pen: Pen, sheet: Sheet, shift: (x: number, y: number, inside: (
   const y = HEAD + scene.placed.height + 22;
   let x = 14;
   for (const [text, colour] of [["raises its target", look.up], ["lowers it", look.down]]) {
-    pen.curves([{ x1: x, y1: y + 0.01, x2: x + 28, y2: y }], colour, 4, 0.6);
+    pen.box(x, y - 2, 28, 4, { fill: colour, line: "", width: 0, round: 2 });
     pen.text(x + 34, y + 4, text, { size: 12, colour: look.ink });
     x += 34 + textWidth(text) + 16;
   }
