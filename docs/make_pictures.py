@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs: python docs/make_pictures.py demo-atlas [--circuit demo-circuits/graph.svg].
+"""Makes the pictures of README and docs: python docs/make_pictures.py demo-atlas [--circuit demo-circuits/graph.json].
 
 It opens a report of the atlas from disk; then it starts the explorer on the atlas, with notes in a temporary file, and
 goes the way that docs/explorer.md describes.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("atlas", type=Path)
     parser.add_argument("--out", type=Path, default=PICTURES)
-    parser.add_argument("--circuit", type=Path, help="the picture of a traced graph")
+    parser.add_argument("--circuit", type=Path, help="a traced graph, with its picture beside it")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as play:
@@ -47,7 +48,13 @@ def main() -> None:
         with explorer(arguments.atlas) as link:
             first_time(page, link, arguments.out)
         if arguments.circuit is not None:
-            circuit(browser, arguments.circuit, arguments.out)
+            circuit(browser, arguments.circuit.with_suffix(".svg"), arguments.out)
+            with tempfile.TemporaryDirectory() as folder:
+                atlas = Path(shutil.copytree(arguments.atlas, Path(folder, "atlas")))
+                (atlas / "circuits").mkdir(exist_ok=True)
+                shutil.copy(arguments.circuit, atlas / "circuits" / "circuit.json")
+                with explorer(atlas) as link:
+                    drawn(page, link, arguments.out)
         browser.close()
 
 
@@ -57,6 +64,17 @@ def circuit(browser: Any, picture: Path, out: Path) -> None:
     page.goto(picture.resolve().as_uri())
     page.locator("svg").first.screenshot(path=out / "circuit.png")
     page.close()
+
+
+def drawn(page: Any, link: str, out: Path) -> None:
+    """Take a picture of a graph as the explorer draws it, with its strongest gene selected."""
+    page.goto(f"{link}#/graphs/circuit")
+    page.locator(".circuit canvas[data-edges]").wait_for()
+    page.get_by_text("nodes as a table").click()
+    page.locator("tbody tr").filter(has_text="token").filter(has_not_text="prompt").first.get_by_role("button").click()
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(1200)
+    page.screenshot(path=out / "explorer-circuit.png")
 
 
 @contextmanager

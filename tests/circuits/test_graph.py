@@ -32,6 +32,17 @@ def test_influence_counts_no_bias_and_nothing_left_out(graph: Graph) -> None:
     assert b[graph.of_kind("token", "error")].sum() == pytest.approx(1)
 
 
+def test_edges_are_scored_as_pruning_scores_them(graph: Graph) -> None:
+    size, b = abs(graph.weights.toarray().astype(float)), graph.influence()
+    size[:, graph.of_kind("bias", "rest")] = 0
+    passed = b.copy()
+    passed[graph.of_kind("answer")] += graph.answer_weights
+    for target, row in enumerate(size):
+        size[target] = row / row.sum() * passed[target] if row.sum() else 0
+    np.testing.assert_allclose(graph.edge_influence().toarray(), size, atol=1e-12)
+    np.testing.assert_allclose(size.sum(axis=0), b, atol=1e-12)  # what goes through a node is what leaves it
+
+
 def test_tokens_of_a_gene_are_one(graph: Graph) -> None:
     table = graph.gene_effects()
     assert set(table.index) == set(GENES) - {""}

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.json import read_graph, write_graph
+from cellglass.circuits.json import graph_bytes, read_about, read_graph, write_graph
 from cellglass.circuits.pruning import prune
 from cellglass.errors import InputError
 from circuits.graphs import built, by_hand
@@ -36,6 +36,27 @@ def test_a_graph_comes_back_whole(tmp_path: Path) -> None:
         back.check()
         write_graph(back, tmp_path / "again.json")
         assert (tmp_path / "again.json").read_bytes() == (tmp_path / f"{number}.json").read_bytes()
+
+
+def test_what_a_graph_is_about_is_read_from_its_beginning(tmp_path: Path) -> None:
+    graph = replace(by_hand(), about={"cell": 'a "c" {', "genes": [{"gene": "CD79A", "total": 0.1}]})
+    path = tmp_path / "g.json"
+    write_graph(graph, path)
+    assert path.read_bytes() == graph_bytes(graph)
+    assert read_about(path) == read_graph(path).about == graph.about
+    whole = path.read_text()
+    path.write_text(whole[: whole.index('"tokens"')])  # nothing behind it is looked at
+    assert read_about(path) == graph.about
+    path.write_text(json.dumps(json.loads(whole), indent=1))  # whoever wrote it so: all of it is read
+    assert read_about(path) == graph.about
+    long = replace(graph, about={"note": "x" * (2 << 20)})
+    write_graph(long, path)
+    assert read_about(path) == long.about
+    path.write_text('{"format":"cellglass-circuit","version":1,"about":[]}')
+    with pytest.raises(InputError, match="damaged"):
+        read_about(path)
+    with pytest.raises(InputError, match="no such file"):
+        read_about(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

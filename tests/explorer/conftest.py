@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,47 @@ def add_foreign(folder: Path) -> None:
     write.write_evaluation(folder, records)
 
 
+CIRCUIT = "B-cell_in_cell-0"
+"""The circuit of the full atlas that carries everything; ``by-hand`` has little, ``un-readable`` cannot be read."""
+
+
+def add_circuits(folder: Path) -> None:
+    """Add a graph of a drawn network with all that a graph may carry, a small one, and a file that is none."""
+    from cellglass.circuits.details import Example, feature_details, write_feature_details
+    from cellglass.circuits.json import write_graph
+    from circuits.graphs import built, by_hand
+
+    graph = built(tokens=10, answers=2)
+    rows = [{"of": "random transcoders", "replacement": 0.61, "replacement_sd": 0.02, "n": 5, "completeness": 0.7}]
+    curve = [
+        {"test": test, "run": run, "size": size, "share": size / 1100, "random": size / 4000, "random_low": 0.0}
+        for test in ("kept", "lost")
+        for run in ("live", "frozen")
+        for size in (10, 100, 1000)
+    ]
+    heads = [{"layer": i % 2, "head": i % 3, "source": i, "effect": 0.5 - 0.1 * i} for i in range(8)]
+    graph.about.update(
+        title="B cell against T cell in cell-0", cell="cell-0", target="B cell", against="T cell", answer=1.5,
+        scores=graph.scores()._asdict(), bare=graph.bare().scores()._asdict(), controls=rows, faithfulness=curve,
+        heads=heads, genes=[{"gene": "CD79A", "total": 0.5, "direct": 0.25, "deletion": None}],
+    )  # fmt: skip
+    write_graph(graph, folder / "circuits" / f"{CIRCUIT}.json")
+    concept = replace(by_hand(), about={"target": "concept:3"})
+    write_graph(concept, folder / "circuits" / "by-hand.json")
+    (folder / "circuits" / "un-readable.json").write_text('{"format": "cellglass-circuit", "version": 1}')
+    layer, feature = map(int, graph.nodes.iloc[graph.of_kind("feature")[-1]][["layer", "feature"]])
+    example = Example(["List", " CD79A", " <i>LYZ"], [0.0, 2.0, 1.0])
+    details = feature_details(layer, feature, {"Top": [example]}, [1.0, 2.0], n_tokens=90, top=["B cell"])
+    write_feature_details(details, folder / "circuits" / "features")
+
+
 @pytest.fixture(scope="session")
 def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = make_atlas(tmp_path_factory.mktemp("explorer") / "full")
     add_pairs(folder, 700, list(range(FINDINGS)), np.random.default_rng(1))
     add_dictionary(folder, 24)
     add_activations(folder, 700)
+    add_circuits(folder)
     return folder
 
 

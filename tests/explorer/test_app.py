@@ -16,6 +16,7 @@ from cellglass.atlas.read import open_atlas
 from cellglass.errors import InputError
 from cellglass.explorer.app import address_of, listen, serve
 from cellglass.explorer.data.tree import Tree
+from explorer.conftest import add_circuits
 from live import Client, make_page, running
 from synthetic import make_atlas
 
@@ -24,6 +25,7 @@ from synthetic import make_atlas
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
     make_atlas(folder / "atlas", n_cells=200, n_concepts=12)
+    add_circuits(folder / "atlas")
     make_page(folder / "page")
     return folder
 
@@ -42,6 +44,19 @@ def test_every_file_of_the_tree_is_served_as_it_is(client: Client, place: Path) 
         answer = client.get(f"/{path}")
         assert (answer.status, answer.body == tree.get(path)) == (200, True), path
     assert client.get("/data/manifest.json").json["live"] is True
+
+
+@pytest.mark.parametrize("folder", ["circuits", "circuit-files", "neuronpedia"])
+def test_circuits_are_found_by_place_alone_and_told_to_nobody_else(client: Client, place: Path, folder: str) -> None:
+    assert [one["name"] for one in client.get("/data/circuits.json").json][1] == "by-hand"
+    answer = client.get(f"/data/{folder}/1.json")
+    assert (answer.status, answer.body) == (200, Tree(open_atlas(place / "atlas")).get(f"data/{folder}/1.json"))
+    assert answer.headers["content-type"] == "application/json"
+    for path in ("2.json", "by-hand.json", "../by-hand.json", "%2e%2e/1.json", "..%2fby-hand.json", "-1.json", "1.svg"):
+        assert client.get(f"/data/{folder}/{path}").status == 404, path
+    assert client.get(f"/data/{folder}/1.json", Host="evil.example").status == 421
+    elsewhere = {"Origin": "http://evil.example"}
+    assert client.post(f"/data/{folder}/1.json", {}, elsewhere).status in (403, 405)
 
 
 def test_a_file_that_did_not_change_is_not_sent_again(client: Client) -> None:

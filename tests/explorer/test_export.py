@@ -14,6 +14,7 @@ from cellglass.explorer.export import export
 from cellglass.explorer.notes.exchange import merge_notes
 from cellglass.explorer.notes.place import open_notes
 from cellglass.files import sha256
+from explorer.conftest import add_circuits
 from live import make_page
 from synthetic import make_atlas
 
@@ -22,6 +23,7 @@ from synthetic import make_atlas
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     make_atlas(folder / "atlas", n_cells=60, n_concepts=9)
+    add_circuits(folder / "atlas")
     make_page(folder / "page")
     return folder
 
@@ -37,6 +39,7 @@ def test_it_holds_page_tree_and_notes_and_leaves_the_atlas_alone(place: Path, tm
         )
         atlas_id, revisions = notes.atlas, notes.revisions()
     tree = Tree(atlas)
+    assert {f"data/{name}/0.json" for name in ("circuits", "circuit-files", "neuronpedia")} < set(tree.paths())
     for path in tree.paths():
         assert (out / path).read_bytes() == tree.get(path)
     assert json.loads((out / "data" / "manifest.json").read_text())["live"] is False

@@ -32,7 +32,7 @@ MODEL = "work/model"
 ACTIVATIONS = "work/activations"
 GAPS = "work/attribution/gaps.parquet"
 
-OPTIONAL = (EXPRESSION, REPORT, DICTIONARIES, WORK.rstrip("/"))
+OPTIONAL = (EXPRESSION, REPORT, DICTIONARIES, CIRCUITS, WORK.rstrip("/"))
 """What an atlas may lack, by choice or because a user deleted it. Readers do without it, or say what needs it."""
 
 

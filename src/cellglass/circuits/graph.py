@@ -82,6 +82,16 @@ class Graph:
         rows, target, answers = self._normalised()
         return influence(rows, target, answers)
 
+    def edge_influence(self) -> sp.csr_matrix:
+        """Return how much each edge matters to the answers, N[i, j] (B_i + w_i), (n_nodes, n_nodes), as pruning has it.
+
+        Edges from biases and from what was left out have none.
+        """
+        rows, target, answers = self._normalised()
+        passed = influence(rows, target, answers)[target] + answers
+        spread = sp.csr_matrix((passed, (target, np.arange(len(target)))), shape=(len(self.nodes), len(target)))
+        return (spread @ rows).tocsr()
+
     def scores(self) -> Scores:
         """Return replacement and completeness; see `cellglass.circuits.influence`."""
         kind = self.nodes["kind"].to_numpy()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ T = TypeVar("T")
 FORMAT, VERSION = "cellglass-circuit", 1
 _TYPES = ("float32", "float64")
 _INTEGERS = ("layer", "position", "feature")
+_HEAD, _FIRST = re.compile(rf'\s*{{"format":"{FORMAT}","version":{VERSION},"about":'), 1 << 20
 _AGAIN = "trace the cell again, or take the file anew from where it came"
 
 
@@ -48,9 +50,18 @@ def write_graph(graph: Graph, path: Path | str) -> None:
 
 def write_document(path: Path | str, document: dict[str, Any]) -> None:
     """Write plain values as JSON, whole or not at all, the same bytes for the same values."""
-    content = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    content = _bytes(document)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode("ascii") + b"\n")
+        temporary.write_bytes(content)
+
+
+def graph_bytes(graph: Graph) -> bytes:
+    """Return the content of the file that `write_graph` writes."""
+    return _bytes(_document(graph))
+
+
+def _bytes(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def read_graph(path: Path | str) -> Graph:
@@ -82,6 +93,29 @@ def read_as(path: Path | str, form: str, newest: int, make: Callable[[dict[str, 
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
         raise InputError(f"{path}: the circuit is damaged ({reason}); {again}") from error
+
+
+def read_about(path: Path | str) -> dict[str, Any]:
+    """Return what a graph is about; of a file of `write_graph`, which may be large, only the beginning is read.
+
+    Raises
+    ------
+    InputError
+        As `read_graph`.
+    """
+    path = Path(path)
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_FIRST)
+        head = _HEAD.match(text)
+        if head:
+            try:
+                about, _ = json.JSONDecoder().raw_decode(text, head.end())
+            except (ValueError, RecursionError):  # it is longer, or damaged
+                about = None
+            if isinstance(about, dict):
+                return about
+    return read_graph(path).about
 
 
 def plain(value: Any, place: str = "about") -> Any:

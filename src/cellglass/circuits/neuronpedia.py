@@ -84,6 +84,29 @@ def write_neuronpedia(
     InputError
         A slug that is no name, numbers of another count, or a list of graphs that cannot be read.
     """
+    held = neuronpedia_document(
+        graph, slug, scan=scan, transcoders=transcoders, token_ids=token_ids, answer_ids=answer_ids,
+        details_url=details_url, node_share=node_share, edge_share=edge_share,
+    )  # fmt: skip
+    path, others = Path(folder) / f"{slug}.json", _others(Path(folder) / LIST, slug)
+    write_document(path, held)
+    write_document(Path(folder) / LIST, {"graphs": [*others, held["metadata"]]})
+    return path
+
+
+def neuronpedia_document(
+    graph: Graph,
+    slug: str,
+    *,
+    scan: str | None = None,
+    transcoders: Sequence[str] = (),
+    token_ids: Sequence[int] | None = None,
+    answer_ids: Sequence[int] | None = None,
+    details_url: str | None = None,
+    node_share: float = NODE_SHARE,
+    edge_share: float = EDGE_SHARE,
+) -> dict[str, Any]:
+    """Return what `write_neuronpedia` writes as plain values; its parameters and errors are that function's."""
     if not _SLUG.fullmatch(slug):
         raise InputError(f"{slug!r} is no name of a graph; use letters, digits, - and _, at most 100")
     tokens = _numbers(token_ids, graph.tokens, "token_ids")
@@ -91,7 +114,6 @@ def write_neuronpedia(
     if len(set(answers)) < len(answers):
         raise InputError("answer_ids has a number twice; give each answer its own")
     metadata = _metadata(graph, slug, scan, transcoders, details_url, node_share, edge_share)
-    path, others = Path(folder) / f"{slug}.json", _others(Path(folder) / LIST, slug)
     chosen, target, source = _chosen(graph, node_share, edge_share)
     nodes = _nodes(graph, chosen, tokens, answers)
     weights = np.asarray(graph.weights[target, source], dtype=np.float64).ravel()
@@ -106,9 +128,7 @@ def write_neuronpedia(
         "clickedId": "",
         "sg_pos": "",
     }
-    write_document(path, {"metadata": metadata, "qParams": state, "nodes": list(nodes.values()), "links": links})
-    write_document(Path(folder) / LIST, {"graphs": [*others, metadata]})
-    return path
+    return {"metadata": metadata, "qParams": state, "nodes": list(nodes.values()), "links": links}
 
 
 def feature_number(layer: int, feature: int) -> int:

@@ -19,6 +19,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from cellglass.circuits.graph import Graph, NodeKind
 from cellglass.circuits.names import feature_name, source_groups, token_names
@@ -95,9 +96,12 @@ def strongest_paths(
     features = graph.of_kind("feature")
     rows = graph.weights[np.append(features, place)].astype(np.float64)  # the answer's row is the last
     gain = rows[:, features].toarray() / graph.nodes["value"].to_numpy(dtype=np.float64)[features]
-    given = np.stack([np.asarray(rows[:, nodes].sum(axis=1)).ravel() for _, nodes in groups], 1) if groups else None
-    if given is None or top < 1:
+    if not groups or top < 1:
         return []
+    group = np.repeat(np.arange(len(groups)), [len(nodes) for _, nodes in groups])
+    member = np.concatenate([nodes for _, nodes in groups])
+    among = sp.csr_matrix((np.ones(len(member)), (member, group)), shape=(len(graph.nodes), len(groups)))
+    given = (rows @ among).toarray()  # what each feature, and the answer, gets of each source directly
     best = _best(gain, given, graph.nodes["layer"].to_numpy()[features])
     value = float(graph.nodes["value"].iloc[place])
     found: list[Path] = []
@@ -134,7 +138,8 @@ def path_lines(graph: Graph, paths: Sequence[Path]) -> list[str]:
     Where a feature sits at another token than the path comes from, that token is named: ``L2/7 at CD3D``. Not so in
     the graph of a class of cells, where a feature is that at all tokens.
     """
-    return [_line(graph, path, token_names(graph)) for path in paths]
+    names = token_names(graph)
+    return [_line(graph, path, names) for path in paths]
 
 
 def _line(graph: Graph, path: Path, names: Sequence[str]) -> str:

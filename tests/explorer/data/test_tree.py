@@ -77,7 +77,7 @@ def test_a_part_that_cannot_be_read_spoils_its_own_files_alone(full_folder: Path
 
 def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
     expected = {
-        *(f"data/{name}.json" for name in ("manifest", "concepts", "genes", "terms", "neurons")),
+        *(f"data/{name}.json" for name in ("manifest", "concepts", "genes", "terms", "neurons", "circuits")),
         "data/xy.bin",
         *(f"data/labels/{i}.bin" for i in range(3)),
         "data/cells/0.json",
@@ -88,6 +88,8 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         *(f"data/gene-concepts/{i}.json" for i in range(-(-124 // GENE_SHARD))),
         "data/term-concepts/0.json",
         *(f"data/neurons/{i}.bin" for i in tree.neurons.shown),
+        *(f"data/{name}/{i}.json" for name in ("circuits", "circuit-files", "neuronpedia") for i in (0, 1)),
+        *(f"data/circuit-features/{i}.json" for i in tree.circuits.features),
     }
     assert set(tree.paths()) == expected
     assert "data/neurons/31.bin" in tree  # also those that an export leaves out
@@ -105,6 +107,9 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         "data/activations/01.bin", "data/activations/24.bin", "data/activations/0.json", "data/activations/0.bin\n",
         "data/expression/124.bin", "data/labels/3.bin", "data/cells/1.json", "data/pairs/23.json",
         "data/gene-concepts/4.json", "data/term-concepts/1.json", "data/notes.json", "data/nothing/0.json",
+        "data/circuits/2.json", "data/circuits/by-hand.json", "data/circuits/../manifest.json",
+        "data/neuronpedia/-1.json",
+        "data/circuit-files/2.json", "data/circuit-files/0.bin", "data/circuit-features/0.json",
         "data/activations/99999999999999999999.bin", "../../../etc/passwd", "file:///etc/passwd",
     ],
 )  # fmt: skip

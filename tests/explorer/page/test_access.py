@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from explorer.conftest import CIRCUIT
 from explorer.page.conftest import frames, settle
 
 AXE = Path(__file__).parents[3] / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -24,6 +25,8 @@ VIEWS = (
     "#/help",
     "#/review",
     "#/graphs",
+    f"#/graphs/{CIRCUIT}?heads=1&open=h0.0&on=t2&pin=t5",
+    f"#/graphs/{CIRCUIT}?each=1&path=2",
     "#/no-such-view",
 )
 CHECK = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations

@@ -9,12 +9,15 @@ import shutil
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cellglass.atlas import open_atlas, write
+from cellglass.circuits.json import write_graph
+from circuits.graphs import by_hand
 from synthetic import make_atlas
 
 from .conftest import Site, run_here, start_live, stop
@@ -23,6 +26,7 @@ from .test_static import served
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
 LABEL = "phase <img src=x onerror=window.pwned=1>"
 FORMULA = "=HYPERLINK(1;2)"
+CIRCUIT = "circuit <img src=x onerror=window.pwned=1>"
 FOLDER = "a <img src=x onerror=window.pwned=1>'\"& atlas"
 SAFE = """() => window.pwned === undefined && document.scripts.length === (document.getElementById('files') ? 2 : 1)
     && !document.querySelector('img, iframe, object, embed, [onerror]')"""
@@ -39,6 +43,19 @@ def make_hostile(folder: Path) -> Path:
     layout = table.obsm["X_umap"]
     shutil.rmtree(folder / "concepts.zarr")
     write.write_concepts(folder, table.X, obs, layout, table.var, uns)
+    graph = by_hand()
+    about = dict.fromkeys(("title", "cell", "target", "against", "model"), EVIL)
+    nodes = graph.nodes.assign(label=[f"{EVIL}{i}" for i in range(len(graph.nodes))])
+    controls = [{"of": EVIL, "replacement": 0.5, "completeness": 0.5, "n": 3}]
+    groups = [{"name": EVIL, "members": [[0, 7], [0, 8]]}]
+    graph = replace(
+        graph,
+        nodes=nodes,
+        tokens=[EVIL, " :"],
+        genes=[EVIL, ""],
+        about={**about, "controls": controls, "groups": groups},
+    )
+    write_graph(graph, folder / "circuits" / f"{CIRCUIT}.json")
     return folder
 
 
@@ -74,6 +91,11 @@ def test_no_view_takes_a_name_for_markup(hostile: dict[str, Site], kind: str, vi
         ("#/cells?colour=label:cell%20type", "onerror=window.pwned=1>"),
         (f"#/cells?colour=label:{urllib.parse.quote(LABEL)}", "onerror=window.pwned=1>"),
         (f"#/c/{urllib.parse.quote(EVIL)}", "There is no concept"),
+        ("#/graphs", "onerror=window.pwned=1>"),
+        (f"#/graphs/{urllib.parse.quote(CIRCUIT)}", "<script>"),
+        (f"#/graphs/{urllib.parse.quote(CIRCUIT)}?each=1&on=a0&path=0", "onerror=window.pwned=1>"),
+        (f"#/graphs/{urllib.parse.quote(CIRCUIT)}?on=g0", "group, 2 together"),
+        (f"#/graphs/{urllib.parse.quote(EVIL)}", "has no circuit"),
         (f"#/{urllib.parse.quote(EVIL)}", ""),
     ):
         page.goto(site.url + route)

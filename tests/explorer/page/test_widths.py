@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from explorer.conftest import CIRCUIT
 from explorer.page.conftest import frames, settle
 
 VIEWS = {
@@ -20,6 +21,8 @@ VIEWS = {
     "gene": "#/search?gene=CD79A",
     "help": "#/help",
     "review": "#/review",
+    "circuits": "#/graphs",
+    "circuit": f"#/graphs/{CIRCUIT}?heads=1&on=t2&pin=t5",
 }
 OUT = """() => [...document.querySelectorAll("main *")].filter((one) => {
     const box = one.getBoundingClientRect();

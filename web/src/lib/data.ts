@@ -2,7 +2,7 @@
 // page works on the live server and in any folder of a static host; in a report the files are inside of the page.
 
 import { holds, isReport, opened } from "./held";
-import type { Card, Concepts, GeneConcept, Genes, Manifest, Neurons, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
+import type { Card, CircuitListed, CircuitView, Concepts, FeatureDetails, GeneConcept, Genes, Manifest, Neurons, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
 
 /** What went wrong, in a sentence that a reader can act on. */
 export class DataError extends Error {}
@@ -94,6 +94,14 @@ export const expression = (gene: number): Promise<Sparse> => columns(`data/expre
 /** Whether the counts of all these genes can be drawn on the cells. */
 export const drawable = (genes: number[]): boolean => genes.every((gene) => holds(`data/expression/${gene}.bin`));
 export const drawableNeuron = (number: number): boolean => holds(`data/neurons/${number}.bin`);
+
+export const circuits = (): Promise<CircuitListed[]> => one("data/circuits.json") as Promise<CircuitListed[]>;
+export const circuit = kept((place) => json<CircuitView>(`data/circuits/${place}.json`), 4);
+export const featureDetails = (number: number): Promise<FeatureDetails> => one(`data/circuit-features/${number}.json`) as Promise<FeatureDetails>;
+/** A circuit to be saved: in cellglass's own format, or in Neuronpedia's. */
+export const circuitFile = async (place: number, format: "circuit-files" | "neuronpedia"): Promise<Blob> => new Blob([await bytes(circuitPath(place, format))], { type: "application/json" });
+export const hasCircuitFile = (place: number, format: "circuit-files" | "neuronpedia"): boolean => holds(circuitPath(place, format));
+const circuitPath = (place: number, format: string): string => `data/${format}/${place}.json`;
 
 export interface NotesFile {
   atlas: string | null;

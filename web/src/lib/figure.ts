@@ -11,6 +11,7 @@ import { dotSize, fit } from "./points";
 import type { Camera } from "./points";
 import { paint, reach } from "./shade";
 import type { Settings, Shade } from "./shade";
+import { escaped } from "./xml";
 
 const WIDE = 1000;
 const EDGE = 24;
@@ -246,8 +247,6 @@ export async function png(figure: Figure): Promise<Blob> {
   }
   return blob(context.canvas);
 }
-
-const escaped = (text: string): string => text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, "").replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]!);
 
 function drawnSvg(f: Figure, plot: Sheet["plot"]): string {
   if (f.layout.n > MAX_DOTS) {

@@ -64,7 +64,8 @@ export interface Manifest {
   methods: [string, string][];
   card_shard: number;
   concept_columns: string;
-  graphs: unknown[];
+  /** names of the circuits; a file of the tree is known by the place of its name */
+  circuits: string[];
   xy_bounds: [number, number, number, number];
   /** in a report: how many cells it draws, and what it leaves out, in words */
   report?: { cells: number; left_out: string[] };
@@ -257,4 +258,93 @@ export interface ReviewItem {
   /** value, cells of the item, cells */
   labels: Record<string, [string, number, number][]>;
   genes: GeneMark[] | null;
+}
+
+/** What was asked of which model about which cell; texts are empty where it is not known. */
+export interface CircuitAsked {
+  title: string;
+  model: string;
+  cell: string;
+  cells: string;
+  target: string;
+  against: string;
+  fingerprint: string;
+  transcoders: string;
+  answer: Maybe;
+}
+
+export interface CircuitScore {
+  of: string;
+  replacement: Maybe;
+  replacement_sd: Maybe;
+  completeness: Maybe;
+  completeness_sd: Maybe;
+  n: Maybe;
+}
+
+export interface CircuitListed extends CircuitAsked {
+  name: string;
+  scores: CircuitScore[];
+  /** why it cannot be shown */
+  wrong: string;
+}
+
+export interface CurveRow {
+  test: string;
+  run: string;
+  size: number;
+  share: number;
+  random: Maybe;
+  random_low: Maybe;
+  random_high: Maybe;
+}
+
+export type CircuitKind = "feature" | "error" | "token" | "answer";
+
+export interface CircuitView {
+  about: CircuitAsked;
+  layers: number;
+  tokens: string[];
+  genes: string[];
+  names: string[];
+  /** total: of the row; bias, rest and more: what of it biases, what the graph left out, and edges that are not listed add */
+  nodes: {
+    kind: CircuitKind[];
+    layer: number[];
+    position: number[];
+    feature: number[];
+    value: Maybe[];
+    label: string[];
+    influence: number[];
+    total: Maybe[];
+    bias: Maybe[];
+    rest: Maybe[];
+    more: Maybe[];
+    more_in: number[];
+    more_out: number[];
+  };
+  /** over all paths, by answer and node */
+  effects: Maybe[][];
+  /** by falling score, which is how much the edge matters to the answers */
+  edges: { source: number[]; target: number[]; weight: number[]; score: number[] };
+  answers: { node: number; weight: Maybe }[];
+  paths: { line: string; nodes: number[]; effect: Maybe }[][];
+  scores: CircuitScore[];
+  curve: CurveRow[];
+  /** layer, head, source token, effect on the first answer: another way to take it apart than by edges */
+  heads: [number, number, number, number][];
+  checks: { columns: string[]; rows: Record<string, Maybe[]> };
+  of: { features: number; errors: number; tokens: number; edges: number; before: { features: Maybe; errors: Maybe } | null };
+  /** groups of features, by layer and number, that the graph came with */
+  groups: { name: string; features: [number, number][] }[];
+  /** numbers of the features of which it is known what they fire on */
+  details: number[];
+}
+
+export interface FeatureDetails {
+  groups: { name: string; all: number; examples: { tokens: string[]; values: Maybe[] }[] }[];
+  top: string[];
+  bottom: string[];
+  frequency: Maybe;
+  max: Maybe;
 }

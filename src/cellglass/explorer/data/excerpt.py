@@ -74,7 +74,11 @@ class Excerpt:
         yield from self._held("gene-concepts", Counter(gene // GENE_SHARD for gene in every)).items()
         every = dict.fromkeys([*terms, *range(len(index.terms.names))])
         yield from self._held("term-concepts", Counter(term // TERM_SHARD for term in every)).items()
-        for name in ("concepts", "genes", "terms", "neurons"):
+        circuits = self.tree.circuits
+        for name in ("circuits", "circuit-files", "neuronpedia"):
+            yield from self._held(name, dict.fromkeys(circuits.shown, 1)).items()
+        yield from self._held("circuit-features", dict.fromkeys(circuits.features, 1)).items()
+        for name in ("concepts", "genes", "terms", "neurons", "circuits"):
             yield f"data/{name}.json", pack(self.tree.get(f"data/{name}.json"))
         yield "data/xy.bin", pack(np.frombuffer(self.tree.get("data/xy.bin"), "<u4")[self.drawn.cells].tobytes())
         yield "data/manifest.json", pack(self._manifest(labels))

@@ -27,7 +27,7 @@ CARD_SHARD = 4
 """Latent numbers in one file of cards: made together, since they stand together in the tables."""
 
 
-def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: int) -> bytes:
+def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: int, circuits: list[str]) -> bytes:
     """Return ``manifest.json``: what the atlas is, and what the tree has of it."""
     var = source.var
     xy = bounds(source)
@@ -66,7 +66,7 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
             "term_shard": TERM_SHARD,
             "coactive_cells": coactive_cells,
             "concept_columns": "data/concepts.json",
-            "graphs": [],
+            "circuits": circuits,
         }
     )
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from cellglass.atlas import schema
 from cellglass.errors import DamagedError, InputError
 from cellglass.explorer.data import facts
 from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.cards import Cards
+from cellglass.explorer.data.circuits import Circuits
 from cellglass.explorer.data.columns import to_bytes
 from cellglass.explorer.data.counterfactual import Counterfactual
 from cellglass.explorer.data.neighbours import Neighbours
@@ -63,6 +65,7 @@ class Tree:
         self.neighbours = Neighbours(self.source)
         self.neurons = Neurons(self.source, self.neighbours)
         self.counterfactual = Counterfactual(self.source)
+        self.circuits = Circuits(atlas.path / schema.CIRCUITS)
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
         self._lock = Lock()
@@ -109,6 +112,8 @@ class Tree:
         self.neighbours.coactive(0) if len(self.source.var) else None
         self.neighbours.nearest(0) if len(self.source.var) else None
         self.source.cell_names(0, 1)
+        for place in self.circuits.shown[:1]:
+            self.get(f"data/circuits/{place}.json")
         _ = self.search_index.by_gene, self.search_index.members, self.counterfactual._counts, self.neurons.alike
 
     def _maker(self, path: str) -> Callable[[], bytes]:
@@ -135,18 +140,24 @@ class Tree:
         source, index = self.source, self.search_index
         return {
             "data/manifest.json": lambda: facts.manifest(
-                source, index, live=self.live, coactive_cells=self.neighbours.n_cells
+                source,
+                index,
+                live=self.live,
+                coactive_cells=self.neighbours.n_cells,
+                circuits=self.circuits.names,
             ),
             "data/concepts.json": lambda: facts.concepts(source, index),
             "data/xy.bin": lambda: facts.layout(source),
             "data/genes.json": index.gene_file,
             "data/terms.json": index.term_file,
             "data/neurons.json": self.neurons.file,
+            "data/circuits.json": self.circuits.listing,
         }
 
     @cached
     def _families(self) -> dict[str, Family]:
         source, index, shown, neurons = self.source, self.search_index, self.counterfactual, self.neurons
+        circuits = self.circuits
         cards = Cards(source, index, self.neighbours)
         return {
             "data/labels": _counted(".bin", lambda: len(source.labels), lambda i: facts.label(source, i)),
@@ -161,10 +172,14 @@ class Tree:
             "data/neurons": Family(
                 ".bin", lambda: neurons.shown, lambda i: i < neurons.n, lambda i: to_bytes(neurons.column(i))
             ),
-            "data/pairs": Family(".json", lambda: shown.shown, lambda i: i in shown.shown, shown.file),
+            "data/pairs": _some(".json", lambda: shown.shown, shown.file),
             "data/expression": _counted(".bin", lambda: len(source.expression or ()), lambda i: _gene(source, i)),
             "data/gene-concepts": _counted(".json", lambda: len(index.genes.ids), index.gene_shard, GENE_SHARD),
             "data/term-concepts": _counted(".json", lambda: len(index.terms.names), index.term_shard, TERM_SHARD),
+            "data/circuits": _some(".json", lambda: circuits.shown, circuits.view),
+            "data/circuit-files": _some(".json", lambda: circuits.shown, circuits.own),
+            "data/neuronpedia": _some(".json", lambda: circuits.shown, circuits.neuronpedia),
+            "data/circuit-features": _some(".json", lambda: circuits.features, circuits.feature),
         }
 
     @cached
@@ -177,6 +192,11 @@ def _gene(source: Source, number: int) -> bytes:
     if source.expression is None:
         raise KeyError(number)
     return to_bytes(source.expression[number])
+
+
+def _some(suffix: str, numbers: Callable[[], Collection[int]], make: Callable[[int], bytes]) -> Family:
+    """Return a family of files of the numbers that are listed."""
+    return Family(suffix, numbers, lambda i: i in numbers(), make)
 
 
 def _counted(suffix: str, count: Callable[[], int], make: Callable[[int], bytes], size: int = 1) -> Family:

@@ -1,0 +1,147 @@
+"""The circuits of an atlas as files of the tree: which there are, each as the page reads it, and each to be saved.
+
+Graphs lie in the atlas's folder ``circuits``, one JSON file each, and what features fire on in ``circuits/features``,
+as `cellglass.circuits.write_feature_details` writes it. Both folders are listed once; a file is known by its place in
+the list, or by a number, so that no path comes from a reader. Links are left out. What a graph shows is made in
+``circuit_view.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cellglass.circuits.graph import Graph
+from cellglass.circuits.json import graph_bytes, read_about, read_graph
+from cellglass.circuits.neuronpedia import feature_number, neuronpedia_document
+from cellglass.errors import InputError
+from cellglass.explorer.data.cached import cached
+from cellglass.explorer.data.circuit_view import asked, graph_view, numbers, scores, strongest
+from cellglass.explorer.data.json import dumps, short
+from cellglass.files import read_json
+
+FEATURES = "features"
+LARGEST = 100 << 20
+"""Bytes of a graph's file; more is also more than Neuronpedia takes."""
+MOST_PRUNED = 5000
+"""Features and errors of a graph that is pruned for Neuronpedia; of a larger one, the strongest."""
+MOST_EXAMPLES, MOST_TOKENS, MOST_WORDS = 10, 400, 20
+_AGAIN = "write it again, or remove it"
+
+
+class Circuits:
+    """The graphs in a folder, by their places in the order of their names.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        It need not be there.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @cached
+    def names(self) -> list[str]:
+        """Return the names of the graphs, sorted."""
+        return sorted(path.stem for path in _files(self.folder))
+
+    @cached
+    def features(self) -> list[int]:
+        """Return the numbers of the features of which it is known what they fire on, ascending."""
+        stems = (path.stem for path in _files(self.folder / FEATURES))
+        return sorted(int(stem) for stem in stems if re.fullmatch(r"0|[1-9][0-9]{0,9}", stem, re.ASCII))
+
+    @cached
+    def listed(self) -> list[dict[str, Any]]:
+        """Return of each graph its name, what was asked and its scores; ``wrong`` says why it cannot be shown."""
+        found = []
+        for name in self.names:
+            path = self.folder / f"{name}.json"
+            about, wrong = dict[str, Any](), ""
+            try:
+                if path.stat().st_size > LARGEST:
+                    raise InputError(f"{path}: the file has more than {LARGEST >> 20} MiB; trace fewer features")
+                about = read_about(path)
+            except (InputError, OSError) as error:
+                wrong = str(error)
+            found.append({"name": name, **asked(about), "scores": scores(about), "wrong": wrong})
+        return found
+
+    @cached
+    def shown(self) -> list[int]:
+        """Return the places of the graphs that can be shown."""
+        return [place for place, one in enumerate(self.listed) if not one["wrong"]]
+
+    def listing(self) -> bytes:
+        """Return ``circuits.json``, what `listed` has."""
+        return dumps(self.listed)
+
+    def view(self, place: int) -> bytes:
+        """Return a graph as the page reads it (see `graph_view`), and the numbers of its features in `features`."""
+        graph = self._graph(place)
+        layer, feature = (graph.nodes[name].to_numpy()[graph.of_kind("feature")] for name in ("layer", "feature"))
+        there = {feature_number(*one) for one in zip(layer.tolist(), feature.tolist(), strict=True)}
+        return dumps({**graph_view(graph), "details": sorted(there.intersection(self.features))})
+
+    def own(self, place: int) -> bytes:
+        """Return a graph in cellglass's own format."""
+        return graph_bytes(self._graph(place))
+
+    def neuronpedia(self, place: int) -> bytes:
+        """Return a graph, pruned, in Neuronpedia's format."""
+        graph = self._graph(place)
+        graph = graph.take(strongest(graph, MOST_PRUNED))
+        slug = re.sub(r"[^A-Za-z0-9_-]+", "-", self.names[place])[:100].lstrip("-_") or "circuit"
+        return dumps(neuronpedia_document(graph, slug))
+
+    def feature(self, number: int) -> bytes:
+        """Return what a feature fires on: its strongest examples, and what it makes likely."""
+        path = self.folder / FEATURES / f"{number}.json"
+        held = read_json(path, way_out=_AGAIN)
+        try:
+            return dumps(_details(held))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: these are no details of a feature; {_AGAIN}") from error
+
+    def _graph(self, place: int) -> Graph:
+        return read_graph(self.folder / f"{self.names[place]}.json")
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the JSON files in a folder that are no links and no leftovers of writers."""
+    if not folder.is_dir() or folder.is_symlink():
+        return []
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".json" and not path.name.startswith(".") and path.is_file() and not path.is_symlink()
+    ]
+
+
+def _details(held: dict[str, Any]) -> dict[str, Any]:
+    groups = [
+        {
+            "name": str(group["quantile_name"]),
+            "examples": [_example(one) for one in group["examples"][:MOST_EXAMPLES]],
+            "all": len(group["examples"]),
+        }
+        for group in held["examples_quantiles"]
+    ]
+    return {
+        "groups": groups,
+        "top": [str(text) for text in held.get("top_logits", [])[:MOST_WORDS]],
+        "bottom": [str(text) for text in held.get("bottom_logits", [])[:MOST_WORDS]],
+        "frequency": short(held.get("activation_frequency")),
+        "max": short(held.get("act_max")),
+    }
+
+
+def _example(one: dict[str, Any]) -> dict[str, Any]:
+    tokens, values = [str(text) for text in one["tokens"]], numbers(one["tokens_acts_list"])
+    if len(tokens) != len(values):
+        raise ValueError("tokens and activations of an example differ in number")
+    peak = max(range(len(values)), key=lambda i: values[i] or 0, default=0)
+    first = max(0, min(peak - MOST_TOKENS // 2, len(tokens) - MOST_TOKENS))
+    return {"tokens": tokens[first : first + MOST_TOKENS], "values": values[first : first + MOST_TOKENS]}

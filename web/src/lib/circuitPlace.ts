@@ -1,0 +1,160 @@
+// Where the nodes of a circuit stand: layers upward, genes across in the order in which the model reads them, the prompt, errors
+// and heads beside them, answers on top. As `cellglass.circuits.draw_graph` places them.
+
+import { ERRORS, HEADS, PROMPT } from "./circuit";
+import type { Graph, Node } from "./circuit";
+
+export interface Box {
+  node: number;
+  x: number;
+  y: number;
+  w: number;
+}
+export interface Row {
+  text: string;
+  top: number;
+  bottom: number;
+}
+export interface Placed {
+  boxes: Map<number, Box>;
+  rows: Row[];
+  width: number;
+  height: number;
+}
+
+export const HIGH = 22;
+const [STEP, GAP, WIDEST_GAP, EDGE, LEFT, TOP, TEXT] = [30, 64, 150, 14, 66, 16, 18];
+const ACROSS = [3, 4, 5, 6, 8, 10, 14]; // nodes side by side above one gene; what fills the room best is taken
+const FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif";
+const pen = document.createElement("canvas").getContext("2d")!;
+const widths = new Map<string, number>();
+
+export function textWidth(text: string, size = 12, bold = false): number {
+  const font = `${bold ? "bold " : ""}${size}px ${FONT}`;
+  let found = widths.get(font + text);
+  if (found === undefined) {
+    pen.font = font;
+    found = pen.measureText(text).width;
+    if (widths.size > 20_000) widths.clear();
+    widths.set(font + text, found);
+  }
+  return found;
+}
+
+/** A text in one line, with … where it is longer. */
+export function cut(text: string, most = TEXT): string {
+  const line = text.replace(/\s+/g, " ").trim();
+  return line.length <= most ? line : `${line.slice(0, most - 1)}…`;
+}
+
+export const shownLabel = (node: Node): string => cut(node.label, node.kind === "answer" ? 60 : TEXT);
+
+const labelWidth = (node: Node): number => textWidth(shownLabel(node), node.kind === "answer" ? 13 : 12, node.kind === "answer") + 14;
+
+/** Where nodes stand so that all of them fill a room, in pixels, as large as can be. */
+export function place(graph: Graph, shown: number[], position: number[], room: { w: number; h: number }): Placed {
+  const scale = (made: Placed): number => Math.min(room.w / made.width, room.h / made.height);
+  const wide = new Map(shown.map((i) => [i, labelWidth(graph.nodes[i])]));
+  let [best, across] = [null as Placed | null, 0];
+  for (const n of shown.length > 500 ? [ACROSS[ACROSS.length - 1]] : ACROSS) {
+    const made = placeWith(graph, shown, position, wide, n, GAP);
+    if (!best || scale(made) > scale(best)) [best, across] = [made, n];
+  }
+  const widest = WIDEST_GAP / Math.min(1, room.w / best!.width); // as large on the screen, however wide it is
+  const free = ((room.h / room.w) * best!.width - best!.height) / Math.max(1, best!.rows.length - 1);
+  return free > 1 ? placeWith(graph, shown, position, wide, across, GAP + Math.min(widest - GAP, free)) : best!;
+}
+
+function placeWith(graph: Graph, shown: number[], position: number[], wide: Map<number, number>, across: number, gap: number): Placed {
+  const { nodes } = graph;
+  const cells = new Map<string, Map<number, number[]>>();
+  const first = new Map<string, number>();
+  for (const i of shown) {
+    const node = nodes[i];
+    if (node.kind === "answer") continue;
+    const column = `${node.gene ? "g" : "o"}${node.column}`;
+    if (!cells.has(column)) cells.set(column, new Map());
+    const inside = cells.get(column)!;
+    if (!inside.has(node.layer)) inside.set(node.layer, []);
+    inside.get(node.layer)!.push(i);
+    const at = Math.min(...node.members.map((m) => position[m]).filter((p) => p >= 0), Infinity);
+    first.set(column, Math.min(first.get(column) ?? Infinity, at));
+  }
+  const last = [`o${PROMPT}`, `o${ERRORS}`, `o${HEADS}`];
+  const columns = [...cells.keys()].sort((a, b) => last.indexOf(a) - last.indexOf(b) || first.get(a)! - first.get(b)!);
+  const each = Math.max(50, ...shown.filter((i) => nodes[i].kind === "feature" || nodes[i].kind === "error").map((i) => wide.get(i)!));
+
+  const boxes = new Map<number, Box>();
+  const spans = new Map<string, [number, number]>();
+  let x = LEFT;
+  for (const column of columns) {
+    let width = 0;
+    for (const inside of cells.get(column)!.values()) for (let at = 0; at < inside.length; at += across) width = Math.max(width, lineWidth(inside.slice(at, at + across)));
+    spans.set(column, [x, width]);
+    x += width + EDGE;
+  }
+  function widthOf(i: number): number {
+    return nodes[i].kind === "feature" || nodes[i].kind === "error" ? each : wide.get(i)!;
+  }
+  function lineWidth(line: number[]): number {
+    return line.reduce((sum, i) => sum + widthOf(i) + 6, -6);
+  }
+  const answers = shown.filter((i) => nodes[i].kind === "answer");
+  const total = answers.reduce((sum, i) => sum + wide.get(i)! + 12, -12);
+  const width = Math.max(x, total + LEFT + EDGE, 300);
+  let at = LEFT + (width - LEFT - EDGE - total) / 2;
+  for (const i of answers) {
+    boxes.set(i, { node: i, x: at, y: TOP, w: wide.get(i)! });
+    at += wide.get(i)! + 12;
+  }
+  const rows: Row[] = answers.length ? [{ text: "answer", top: TOP, bottom: TOP + HIGH }] : [];
+  let y = answers.length ? TOP + STEP + gap : TOP;
+  const layers = [...new Set([...cells.values()].flatMap((inside) => [...inside.keys()]))].sort((a, b) => b - a);
+  for (const layer of layers) {
+    const here = columns.filter((column) => cells.get(column)!.has(layer));
+    const deep = Math.max(...here.map((column) => Math.ceil(cells.get(column)!.get(layer)!.length / across)));
+    for (const column of here) {
+      const some = cells.get(column)!.get(layer)!;
+      const [start, span] = spans.get(column)!;
+      for (let from = 0; from < some.length; from += across) {
+        const line = some.slice(from, from + across);
+        const alone = line.length === 1 && nodes[line[0]].kind === "token";
+        let left = alone ? start : start + (span - lineWidth(line)) / 2;
+        for (const i of line) {
+          const w = alone ? span : widthOf(i);
+          boxes.set(i, { node: i, x: left, y: y + (deep - 1 - from / across) * STEP, w });
+          left += w + 6;
+        }
+      }
+    }
+    rows.push({ text: layer >= 0 ? `layer ${layer}` : "input", top: y, bottom: y + (deep - 1) * STEP + HIGH });
+    y += deep * STEP + gap;
+  }
+  return { boxes, rows, width, height: Math.max(y - gap, TOP + STEP) + 6 };
+}
+
+/** The node at a point, or -1; nearly meeting one is enough for a finger. */
+export function nodeAt(placed: Placed, x: number, y: number, near: number): number {
+  let [best, far] = [-1, near];
+  for (const box of placed.boxes.values()) {
+    const dx = Math.max(box.x - x, 0, x - box.x - box.w);
+    const dy = Math.max(box.y - y, 0, y - box.y - HIGH);
+    const away = Math.hypot(dx, dy);
+    if (away < far || (away === 0 && best < 0)) [best, far] = [box.node, Math.max(away, 1e-9)];
+  }
+  return best;
+}
+
+/** The node that an arrow leads to: beside it in its row, or the nearest of the next row up or down. */
+export function neighbour(placed: Placed, from: number, arrow: "left" | "right" | "up" | "down"): number {
+  const here = placed.boxes.get(from);
+  if (!here) return placed.boxes.keys().next().value ?? -1;
+  const middle = here.x + here.w / 2;
+  const others = [...placed.boxes.values()].filter((box) => {
+    if (arrow === "left") return box.y === here.y && box.x < here.x;
+    if (arrow === "right") return box.y === here.y && box.x > here.x;
+    return arrow === "up" ? box.y < here.y : box.y > here.y;
+  });
+  const away = (box: Box): number => Math.abs(box.x + box.w / 2 - middle) + (arrow === "up" || arrow === "down" ? 1e5 * Math.abs(box.y - here.y) : 0);
+  return others.length ? others.reduce((a, b) => (away(b) < away(a) ? b : a)).node : from;
+}
