@@ -105,10 +105,15 @@ CIRCUIT = "B-cell_in_cell-0"
 """The circuit of the full atlas that carries everything; ``by-hand`` has little, ``un-readable`` cannot be read."""
 
 
+CLASS_CIRCUIT = "classes/B-cell"
+
+
 def add_circuits(folder: Path) -> None:
-    """Add a graph of a drawn network with all that a graph may carry, a small one, and a file that is none."""
+    """Add a graph of a drawn network with all that a graph may carry, a small one, one of a class, and no graph."""
+    from cellglass.circuits.classes.files import write_class
     from cellglass.circuits.details import Example, feature_details, write_feature_details
     from cellglass.circuits.json import write_graph
+    from circuits.classes.made import circuit
     from circuits.graphs import built, by_hand
 
     graph = built(tokens=10, answers=2)
@@ -128,6 +133,7 @@ def add_circuits(folder: Path) -> None:
     write_graph(graph, folder / "circuits" / f"{CIRCUIT}.json")
     concept = replace(by_hand(), about={"target": "concept:3"})
     write_graph(concept, folder / "circuits" / "by-hand.json")
+    write_class(circuit(), folder / "circuits" / f"{CLASS_CIRCUIT}.json")
     (folder / "circuits" / "un-readable.json").write_text('{"format": "cellglass-circuit", "version": 1}')
     layer, feature = map(int, graph.nodes.iloc[graph.of_kind("feature")[-1]][["layer", "feature"]])
     example = Example(["List", " CD79A", " <i>LYZ"], [0.0, 2.0, 1.0])

@@ -22,6 +22,8 @@ EVALUATION = "evaluation.json"
 DICTIONARIES = "dictionaries"
 CIRCUITS = "circuits"
 """Graphs that were traced, each with a picture and its genes beside it; no stage writes there."""
+CLASS_CIRCUITS = "circuits/classes"
+"""Circuits of many cells of a label, each with its tables and a picture beside it."""
 ANNOTATIONS = "annotations.sqlite"
 REPORT = "report.html"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cellglass.cli.groups import grouped, wanted_groups
-from cellglass.cli.opening import cells_of, circuits_of, model_of
+from cellglass.cli.opening import cells_of, class_circuits_of, model_of
 from cellglass.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cellglass.circuits.classes.making import ClassCost
 
 _SHOWN = 10
-_CLASSES = "classes"
-"""Folder of an atlas's circuits in which those of classes lie."""
 
 
 def trace_class(
@@ -51,7 +49,7 @@ def trace_class(
     from cellglass.cli.console import listening
 
     wanted = wanted_groups(groups)
-    place = out or circuits_of(model).folder / _CLASSES / f"{file_word(label)}.json"
+    place = out or class_circuits_of(model) / f"{file_word(label)}.json"
     if place.suffix != ".json":
         raise InputError(f"{place}: a class circuit is written as JSON; end the file's name in .json")
     made = load_transcoders(transcoders)

@@ -45,9 +45,14 @@ def circuits_of(folder: Path) -> Circuits:
     from cellglass.atlas.circuits import Circuits
     from cellglass.atlas.schema import CIRCUITS
 
-    if not _is_atlas(folder):
-        raise InputError(f"{folder} is a model and no atlas; say with --out where the graph is to go")
-    return Circuits(folder / CIRCUITS)
+    return Circuits(_atlas(folder) / CIRCUITS)
+
+
+def class_circuits_of(folder: Path) -> Path:
+    """Return where circuits of classes go by default in an atlas; InputError for a model."""
+    from cellglass.atlas.schema import CLASS_CIRCUITS
+
+    return _atlas(folder) / CLASS_CIRCUITS
 
 
 def target_of_words(folder: Path, target: str, site: str | None, at: str | None) -> Target:
@@ -66,6 +71,12 @@ def target_of_words(folder: Path, target: str, site: str | None, at: str | None)
     if not _is_atlas(folder):
         raise InputError(f"{folder} is a model and no atlas, so it has no concepts; name an atlas for {target}")
     return target_of(open_atlas(folder), target, at)
+
+
+def _atlas(folder: Path) -> Path:
+    if not _is_atlas(folder):
+        raise InputError(f"{folder} is a model and no atlas; say with --out where the graph is to go")
+    return folder
 
 
 def _is_atlas(folder: Path) -> bool:

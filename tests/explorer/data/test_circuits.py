@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cellglass.atlas import open_atlas
+from cellglass.circuits.classes.files import read_class
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import read_graph
 from cellglass.circuits.neuronpedia import neuronpedia_document
@@ -19,7 +20,7 @@ from cellglass.explorer import Tree
 from cellglass.explorer.data import circuits as module
 from cellglass.explorer.data.circuit_view import graph_view
 from cellglass.explorer.data.circuits import Circuits
-from explorer.conftest import CIRCUIT
+from explorer.conftest import CIRCUIT, CLASS_CIRCUIT
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,13 @@ def graph(full_folder: Path) -> Graph:
 def test_all_are_listed_and_what_cannot_be_read_says_why(read: Any, full_folder: Path) -> None:
     listed = read("data/circuits.json")
     assert (
-        [one["name"] for one in listed] == [CIRCUIT, "by-hand", "un-readable"] == read("data/manifest.json")["circuits"]
+        [one["name"] for one in listed]
+        == [CIRCUIT, "by-hand", "un-readable", CLASS_CIRCUIT]
+        == read("data/manifest.json")["circuits"]
     )
     assert (listed[0]["cell"], listed[0]["target"], listed[0]["against"]) == ("cell-0", "B cell", "T cell")
     assert [one["of"] for one in listed[0]["scores"]] == ["graph", "bare", "random transcoders"]
-    assert [bool(one["wrong"]) for one in listed] == [False, False, True]
+    assert [bool(one["wrong"]) for one in listed] == [False, False, True, False]
     assert "about is missing" in listed[2]["wrong"] or "damaged" in listed[2]["wrong"]
 
 
@@ -45,6 +48,16 @@ def test_each_is_there_as_the_page_reads_it_and_to_be_saved(tree: Tree, graph: G
     held = json.loads(tree.get("data/neuronpedia/0.json"))
     assert held == neuronpedia_document(graph, CIRCUIT)
     assert "data/circuits/2.json" not in tree
+
+
+def test_of_a_class_the_graph_of_the_means_is_there(read: Any, tree: Tree, full_folder: Path) -> None:
+    listed, circuit = read("data/circuits.json")[3], read_class(full_folder / "circuits" / f"{CLASS_CIRCUIT}.json")
+    assert (listed["cell"], listed["against"]) == ("cells of B cell", "T cell")
+    view, graph = json.loads(tree.get("data/circuits/3.json")), circuit.graph()
+    assert view == {**json.loads(json.dumps(graph_view(graph))), "details": view["details"]}
+    assert view["about"]["title"] == circuit.about["title"]
+    assert set(view["genes"]) - {""} >= set(circuit.genes().index)
+    assert json.loads(tree.get("data/neuronpedia/3.json"))["metadata"]["slug"] == "classes-B-cell"
 
 
 def test_what_a_feature_fires_on_is_there(tree: Tree) -> None:
@@ -89,7 +102,7 @@ def test_only_plain_files_of_graphs_are_taken(
     (folder / "picture.svg").write_text("<svg/>")
     (folder / "features" / "01.json").write_text("{}")
     (folder / "features" / "a.json").write_text("{}")
-    assert Circuits(folder).names == [CIRCUIT, "by-hand", "un-readable"]
+    assert Circuits(folder).names == [CIRCUIT, "by-hand", "un-readable", CLASS_CIRCUIT]
     assert len(Circuits(folder).features) == 1
     assert Circuits(tmp_path / "nothing").names == Circuits(tmp_path / "nothing").shown == []
     monkeypatch.setattr(module, "LARGEST", (folder / "by-hand.json").stat().st_size)

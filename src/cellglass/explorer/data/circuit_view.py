@@ -82,6 +82,8 @@ def graph_view(graph: Graph) -> dict[str, Any]:
 def asked(about: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was asked of what, as texts, and the answer."""
     texts = {name: _text(about.get(name)) for name in TEXTS}
+    if not texts["cell"] and _text(about.get("class")):
+        texts["cell"] = f"cells of {_text(about['class'])}"
     made = about.get("transcoders")
     said = (
         ", ".join(f"{_text(name)} {_text(made[name])}" for name in made if _text(made[name]))

@@ -1,8 +1,9 @@
 """The circuits of an atlas as files of the tree: which there are, each as the page reads it, and each to be saved.
 
-Graphs lie in the atlas's folder ``circuits``, one JSON file each, and what features fire on in ``circuits/features``,
-as `cellglass.circuits.write_feature_details` writes it. Both folders are listed once; a file is known by its place in
-the list, or by a number, so that no path comes from a reader. Links are left out. What a graph shows is made in
+Graphs lie in the atlas's folder ``circuits``, one JSON file each; the circuits of classes of cells in
+``circuits/classes``, of which the graph of the means is shown; and what features fire on in ``circuits/features``, as
+`cellglass.circuits.write_feature_details` writes it. Folders are listed once; a file is known by its place in the list,
+or by a number, so that no path comes from a reader. Links are left out. What a graph shows is made in
 ``circuit_view.py``.
 """
 
@@ -12,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cellglass.circuits.classes.files import read_class
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import graph_bytes, read_about, read_graph
 from cellglass.circuits.neuronpedia import feature_number, neuronpedia_document
@@ -21,7 +23,7 @@ from cellglass.explorer.data.circuit_view import asked, graph_view, numbers, sco
 from cellglass.explorer.data.json import dumps, short
 from cellglass.files import read_json
 
-FEATURES = "features"
+FEATURES, CLASSES = "features", "classes"
 LARGEST = 100 << 20
 """Bytes of a graph's file; more is also more than Neuronpedia takes."""
 MOST_PRUNED = 5000
@@ -44,8 +46,9 @@ class Circuits:
 
     @cached
     def names(self) -> list[str]:
-        """Return the names of the graphs, sorted."""
-        return sorted(path.stem for path in _files(self.folder))
+        """Return the names of the graphs, those of classes last, each sorted."""
+        classes = sorted(f"{CLASSES}/{path.stem}" for path in _files(self.folder / CLASSES))
+        return [*sorted(path.stem for path in _files(self.folder)), *classes]
 
     @cached
     def features(self) -> list[int]:
@@ -63,7 +66,7 @@ class Circuits:
             try:
                 if path.stat().st_size > LARGEST:
                     raise InputError(f"{path}: the file has more than {LARGEST >> 20} MiB; trace fewer features")
-                about = read_about(path)
+                about = read_class(path).about if _of_class(name) else read_about(path)
             except (InputError, OSError) as error:
                 wrong = str(error)
             found.append({"name": name, **asked(about), "scores": scores(about), "wrong": wrong})
@@ -106,7 +109,13 @@ class Circuits:
             raise InputError(f"{path}: these are no details of a feature; {_AGAIN}") from error
 
     def _graph(self, place: int) -> Graph:
-        return read_graph(self.folder / f"{self.names[place]}.json")
+        name = self.names[place]
+        path = self.folder / f"{name}.json"
+        return read_class(path).graph() if _of_class(name) else read_graph(path)
+
+
+def _of_class(name: str) -> bool:
+    return name.startswith(f"{CLASSES}/")
 
 
 def _files(folder: Path) -> list[Path]:
