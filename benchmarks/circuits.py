@@ -40,7 +40,9 @@ from cellglass.circuits.choice import ranked_units, strengths, units
 from cellglass.circuits.controls import control_scores
 from cellglass.circuits.credit import live_strengths
 from cellglass.circuits.faithfulness import faithfulness_curve, mean_curve
+from cellglass.circuits.features import StandIns
 from cellglass.circuits.genes import by_gene, rank_genes
+from cellglass.circuits.graph import Graph
 from cellglass.circuits.propagation import effects
 from cellglass.circuits.stability import stability_of
 from cellglass.circuits.training import read_losses
@@ -67,7 +69,8 @@ KINDS: dict[str, dict[str, bool]] = {
 class Size(NamedTuple):
     """How large the study is: the network, the transcoders (`k` active, trained for `steps` on `rows` of tokens).
 
-    Every kind of transcoder takes all `steps`, so that they can be compared.
+    Every kind of transcoder takes all `steps`, so that they can be compared. Of each type `cells` are traced, of which
+    `scored` have their graphs scored beside controls.
     """
 
     layers: int
@@ -78,13 +81,14 @@ class Size(NamedTuple):
     rows: int
     steps: int
     cells: int
+    scored: int
     features: int
     draws: int
 
 
-FULL = Size(3, 64, 60, None, k=8, rows=40_000, steps=1500, cells=5, features=1000, draws=3)
-OWN = Size(3, 64, 60, 8, k=16, rows=60_000, steps=1500, cells=5, features=1000, draws=3)
-QUICK = Size(2, 32, 20, 1, k=8, rows=3000, steps=100, cells=1, features=60, draws=1)
+FULL = Size(3, 64, 60, None, k=8, rows=40_000, steps=1500, cells=5, scored=5, features=1000, draws=3)
+OWN = Size(3, 64, 60, 8, k=16, rows=60_000, steps=1500, cells=5, scored=1, features=1000, draws=3)
+QUICK = Size(2, 32, 20, 1, k=8, rows=3000, steps=100, cells=1, scored=1, features=60, draws=1)
 
 
 class Study(NamedTuple):
@@ -172,8 +176,9 @@ def measure(work: Path, study: Study) -> Iterator[Row]:
         for i in range(some[own].n_cells)
     ]
     yield Row("cells", "traced", float(len(asked)), "")
-    yield from scores(asked, given, size)
-    yield from kept(asked, size)
+    graphs = [graph_of(one, size) for one in asked]
+    yield from scores(asked, graphs, given, study)
+    yield from kept(asked, graphs, size)
     yield from genes(asked, learnt, study)
     for own, other in study.types.items():
         found = stability_of(model, some[own], given, own, other, draws=2, top=(10,))
@@ -230,28 +235,32 @@ def read_counts(model: Cell2SentenceModel, cells: Cells) -> sp.csr_matrix:
     return sp.csr_matrix(cells.counts.multiply(one))
 
 
-def graph_of(one: Asked, size: Size) -> Any:
+def graph_of(one: Asked, size: Size) -> Graph:
     """Return the graph of what was asked."""
     return build_graph(
         one.frozen, one.replacement, one.answers, one.question.texts, one.question.genes, most=size.features
     )
 
 
-def scores(asked: list[Asked], given: Any, size: Size) -> Iterator[Row]:
-    """Yield replacement and completeness, beside their controls, mean over cells."""
-    found = [control_scores(graph_of(one, size), one.frozen, given, one.answers, draws=size.draws) for one in asked]
+def scores(asked: list[Asked], graphs: list[Graph], given: StandIns, study: Study) -> Iterator[Row]:
+    """Yield replacement and completeness, beside their controls, mean over the first cells of each type."""
+    found = []
+    for own in study.types:
+        of_type = [pair for pair in zip(asked, graphs, strict=True) if pair[0].target == own]
+        for one, graph in of_type[: study.size.scored]:
+            found.append(control_scores(graph, one.frozen, given, one.answers, draws=study.size.draws))
+    yield Row("cells", "scored", float(len(found)), "")
     for name in found[0].index:
         for what in ("replacement", "completeness"):
             yield from number(what, name, [float(one.loc[name, what]) for one in found])
 
 
-def kept(asked: list[Asked], size: Size) -> Iterator[Row]:
+def kept(asked: list[Asked], graphs: list[Graph], size: Size) -> Iterator[Row]:
     """Yield the share of the answer that circuits keep, by size: chosen in three ways, and random ones."""
     curves: dict[str, list[pd.DataFrame]] = {way: [] for way in WAYS}
     sizes = [n for n in SIZES if n <= size.features]
-    for one in asked:
+    for one, graph in zip(asked, graphs, strict=True):
         made = units(one.replacement)
-        graph = graph_of(one, size)
         chosen = {
             "total effect": strengths(one.frozen, one.replacement, one.answers, "total"),
             "influence": strengths(one.frozen, one.replacement, one.answers, "influence", graph),

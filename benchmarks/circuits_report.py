@@ -38,8 +38,8 @@ Of the work of the MLPs of layers from 1 on (layer 0, a lookup table, apart), on
 
 {scores}
 
-*bare*: without any feature. *Rewired*: edges exchanged and weights shuffled at random, within each kind of source, or
-across kinds.
+Of {scored} cells. *bare*: without any feature. *Rewired*: edges exchanged and weights shuffled at random, within each
+kind of source, or across kinds.
 
 ## Faithfulness
 
@@ -130,7 +130,9 @@ def page_of(
     unseen, share = "accuracy on unseen cells", "share kept of layers from 1 on"
     own, read, plain = (f"{found.values[unseen, name]:.0%}" for name in found.names(unseen))
     return HEAD.format(
-        **size | {"cells": f"{found.values['cells', 'traced']:.0f}"},
+        **size | {
+            "cells": f"{found.values['cells', 'traced']:.0f}", "scored": f"{found.values['cells', 'scored']:.0f}",
+        },
         options=asked[0], source=asked[1], cores=about["cores"], cpu=about["cpu"], latents=8 * size["width"],
         n=f"{found.values['cells', 'all']:,.0f}", own=own, read=read, plain=plain, first=FIRST,
         asked=", ".join(f"{one} told from {other}" for one, other in types.items()),
