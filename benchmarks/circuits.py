@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from circuits_report import COLUMNS, FIRST, SIZES, WAYS, page_of
+from circuits_report import COLUMNS, FILLED, FIRST, SIZES, WAYS, page_of
 from common import Row, machine
 
 from cellglass import demo_cells, models
@@ -39,6 +39,7 @@ from cellglass.circuits.build import build_graph
 from cellglass.circuits.choice import ranked_units, strengths, units
 from cellglass.circuits.controls import control_scores
 from cellglass.circuits.credit import live_strengths
+from cellglass.circuits.editing import Filling, mean_activations
 from cellglass.circuits.faithfulness import faithfulness_curve, mean_curve
 from cellglass.circuits.features import StandIns
 from cellglass.circuits.genes import by_gene, rank_genes
@@ -57,6 +58,8 @@ WORK = Path(__file__).parents[1] / "build" / "circuits"
 LABEL = "bulk_labels"
 TYPES = {"CD19+ B": "CD14+ Monocyte", "CD14+ Monocyte": "CD19+ B", "CD56+ NK": "CD14+ Monocyte"}
 """Types whose cells are traced, and what each is told from, unless told otherwise."""
+MEAN_CELLS = 10
+"""Of each of two types, over which the means of features are taken."""
 PLAIN = "per layer"
 KINDS: dict[str, dict[str, bool]] = {
     PLAIN: {},
@@ -87,7 +90,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(3, 64, 60, None, k=8, rows=40_000, steps=1500, cells=5, scored=5, features=1000, draws=3)
-OWN = Size(3, 64, 60, 8, k=16, rows=60_000, steps=1500, cells=5, scored=1, features=1000, draws=3)
+OWN = Size(3, 64, 60, 8, k=16, rows=60_000, steps=1500, cells=4, scored=1, features=1000, draws=3)
 QUICK = Size(2, 32, 20, 1, k=8, rows=3000, steps=100, cells=1, scored=1, features=60, draws=1)
 
 
@@ -178,7 +181,7 @@ def measure(work: Path, study: Study) -> Iterator[Row]:
     yield Row("cells", "traced", float(len(asked)), "")
     graphs = [graph_of(one, size) for one in asked]
     yield from scores(asked, graphs, given, study)
-    yield from kept(asked, graphs, size)
+    yield from kept(asked, graphs, given, learnt, study)
     yield from genes(asked, learnt, study)
     for own, other in study.types.items():
         found = stability_of(model, some[own], given, own, other, draws=2, top=(10,))
@@ -255,8 +258,16 @@ def scores(asked: list[Asked], graphs: list[Graph], given: StandIns, study: Stud
             yield from number(what, name, [float(one.loc[name, what]) for one in found])
 
 
-def kept(asked: list[Asked], graphs: list[Graph], size: Size) -> Iterator[Row]:
-    """Yield the share of the answer that circuits keep, by size: chosen in three ways, and random ones."""
+def kept(asked: list[Asked], graphs: list[Graph], given: StandIns, learnt: Cells, study: Study) -> Iterator[Row]:
+    """Yield the share of the answer that circuits keep, by size: chosen in three ways, and random ones.
+
+    What is not kept is off; in circuits of the first way it is also put at its mean over cells of the two types.
+    """
+    size, means = study.size, {}
+    label = learnt.obs[study.label].astype(str).to_numpy()
+    for own, other in study.types.items():
+        rows = np.concatenate([np.flatnonzero(label == value)[:MEAN_CELLS] for value in (own, other)])
+        means[own] = Filling(mean_activations(asked[0].model, learnt[np.sort(rows)], given, own, other))
     curves: dict[str, list[pd.DataFrame]] = {way: [] for way in WAYS}
     sizes = [n for n in SIZES if n <= size.features]
     for one, graph in zip(asked, graphs, strict=True):
@@ -269,14 +280,18 @@ def kept(asked: list[Asked], graphs: list[Graph], size: Size) -> Iterator[Row]:
         for way, strength in chosen.items():
             order = ranked_units(made, strength)
             curves[way].append(faithfulness_curve(one, made, order, sizes=sizes, draws=size.draws))
+        order = ranked_units(made, chosen[FILLED[0]])
+        filling = means[one.target]
+        curves[FILLED[1]].append(faithfulness_curve(one, made, order, sizes=sizes, draws=size.draws, filling=filling))
     yield from number("active nodes of a cell", "", [float(len(units(one.replacement))) for one in asked])
     for own in dict.fromkeys(one.target for one in asked):
-        of_type = [curve for one, curve in zip(asked, curves[WAYS[0]], strict=True) if one.target == own]
-        mean = mean_curve(of_type).set_index(["test", "run", "size"])
-        for n in sizes:
-            row = mean.loc[("kept", "live", n)]
-            for column in ("share", "random", "random_high"):
-                yield Row(f"{column} kept by total effect, {n}", own, float(row[column]), "")
+        for way in FILLED:
+            of_type = [curve for one, curve in zip(asked, curves[way], strict=True) if one.target == own]
+            mean = mean_curve(of_type).set_index(["test", "run", "size"])
+            for n in sizes:
+                row = mean.loc[("kept", "live", n)]
+                for column in ("share", "random", "random_high"):
+                    yield Row(f"{column} kept by {way}, {n}", own, float(row[column]), "")
     for way, some in curves.items():
         mean = mean_curve(some).set_index(["test", "run", "size"])
         for n in sizes:

@@ -10,8 +10,10 @@ from typing import Any
 from common import Row
 from planted_report import table
 
-WAYS = ("total effect", "influence", "live credit")
-"""In which circuits are chosen."""
+FILLED = ("total effect", "total effect, others at their mean")
+"""Circuits by total effects, with what is not kept off, and at its mean."""
+WAYS = (*FILLED, "influence", "live credit")
+"""In which circuits are chosen, and tested."""
 FIRST = 10
 """Genes of a circuit, and markers, that are named."""
 COLUMNS = ("original", "replaced", "zeroed", "kept", "l0", "error")
@@ -49,8 +51,9 @@ them. Random circuits have as many nodes of each layer and of like norm, and may
 
 {faithful}
 
-By type, circuits of nodes with the largest total effects; in brackets random ones, their mean and the largest of
-{draws}:
+*Others at their mean*: every feature that is not kept stands at its mean over cells of the two types, at every token,
+in place of off. By type, circuits of nodes with the largest total effects; in brackets random ones, their mean and the
+largest of {draws}:
 
 {by_type}
 
@@ -168,16 +171,16 @@ def faithful(found: Found) -> str:
 
 def by_type(found: Found, types: dict[str, str]) -> str:
     """Return the table of what circuits of each type keep, beside random ones."""
-    sizes = [n for n in SIZES if found.names(f"share kept by total effect, {n}")]
+    sizes = [n for n in SIZES if found.names(f"share kept by {FILLED[0]}, {n}")]
     rows = []
-    for one in types:
+    for one, way in ((one, way) for one in types for way in FILLED):
         cells = []
         for n in sizes:
             own, mean, high = (
-                found.told(f"{what} kept by total effect, {n}", one) for what in ("share", "random", "random_high")
+                found.told(f"{what} kept by {way}, {n}", one) for what in ("share", "random", "random_high")
             )
             cells.append(f"{own} ({mean}, {high})")
-        rows.append([one, *cells])
+        rows.append([f"{one}: {way}", *cells])
     return table(["", *(f"{n:,}" for n in sizes)], rows)
 
 

@@ -174,7 +174,11 @@ def test_the_learning_rate_rises_and_falls():
     [(700, None, (8, 700)), (3874, None, (2, 3874)), (50_000, None, (1, 8000)), (50_000, 3, (3, 50_000))],
 )
 def test_small_data_are_read_often_and_large_ones_in_part(n_cells, epochs, wanted):
-    assert training.plan(n_cells, epochs) == wanted
+    assert training.plan(n_cells, epochs, training.READ_CELLS) == wanted
+
+
+def test_with_labels_more_is_read():
+    assert training.plan(3874, None, training.READ_ANSWERED) == (5, 3874)
 
 
 def test_of_many_cells_some_are_drawn_anew_with_their_answers():

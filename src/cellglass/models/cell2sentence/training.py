@@ -55,6 +55,8 @@ CONTEXT = 2048
 """Most tokens of a text, as in Pythia."""
 READ_CELLS = 8000
 """Texts that are read in all where the number of epochs is left open: minutes on one core, whatever the cells."""
+READ_ANSWERED = 20_000
+"""The same where there are labels, which are learnt more slowly than the text."""
 MOST_EPOCHS = 8
 
 _END = "<|endoftext|>"
@@ -125,8 +127,9 @@ def fit_checkpoint(
     layers, width, heads : int
         Size of the network; its MLPs are four times as wide as the network.
     epochs : int, optional
-        Passes over all cells, 0 for the network as it starts. By default as many as read about `READ_CELLS` texts, at
-        most `MOST_EPOCHS`; of more cells than that, one pass over as many, drawn by the seed.
+        Passes over all cells, 0 for the network as it starts. By default as many as read about `READ_CELLS` texts, with
+        labels `READ_ANSWERED`, at most `MOST_EPOCHS`; of more cells than that, one pass over as many, drawn by the
+        seed.
     architecture : {"gpt_neox", "gemma2"}
     labels : str, optional
         Column of ``obs`` with the answers to the cell-type prompt. The text of a cell without a value ends
@@ -147,7 +150,7 @@ def fit_checkpoint(
     InputError
         If sizes do not go together, no cell has counts, or there is no such column.
     """
-    epochs, each = plan(cells.n_cells, epochs)
+    epochs, each = plan(cells.n_cells, epochs, READ_CELLS if labels is None else READ_ANSWERED)
     keep = learning.thinning if labels is not None else 1.0
     _check(cells, layers, width, heads, epochs, architecture, vocabulary)
     settings = SentenceSettings(prompt="none" if labels is None else "cell_type", n_genes=n_genes)
@@ -189,11 +192,11 @@ def _put(net: Any, weights: Mapping[str, torch.Tensor]) -> None:
             parameter.copy_(weights[name])
 
 
-def plan(n_cells: int, epochs: int | None) -> tuple[int, int]:
-    """Return the number of epochs, and how many cells each reads; `epochs` as the user gave it."""
+def plan(n_cells: int, epochs: int | None, texts: int) -> tuple[int, int]:
+    """Return the number of epochs, and how many cells each reads: `epochs` as the user gave it, or `texts` in all."""
     if epochs is not None:
         return epochs, n_cells
-    return int(np.clip(round(READ_CELLS / max(1, n_cells)), 1, MOST_EPOCHS)), min(n_cells, READ_CELLS)
+    return int(np.clip(round(texts / max(1, n_cells)), 1, MOST_EPOCHS)), min(n_cells, texts)
 
 
 def config_of(architecture: Architecture, vocabulary: int, layers: int, width: int, heads: int) -> dict[str, Any]:
