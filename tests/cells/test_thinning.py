@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cellglass.cells.thinning import thinned
+from cellglass.cells.thinning import thinned, without_genes
 
 
 def test_thinned_counts_are_binomial() -> None:
@@ -25,3 +25,11 @@ def test_each_cell_has_its_own_probability() -> None:
     found = thinned(counts, np.array([1.0, 0.5, 0.1]), np.random.default_rng(0))
     assert np.asarray(found.sum(axis=1)).ravel() / 2000 == pytest.approx([1, 0.5, 0.1], abs=0.03)
     assert found[0].nnz == 400
+
+
+def test_genes_go_whole_with_the_share_of_their_cell() -> None:
+    counts = sp.csr_matrix(np.full((3, 2000), 5, dtype=np.float32))
+    found = without_genes(counts, np.array([0.0, 0.3, 0.9]), np.random.default_rng(0))
+    assert set(found.data) == {5}
+    assert found.getnnz(axis=1) / 2000 == pytest.approx([1, 0.7, 0.1], abs=0.03)
+    assert counts.nnz == 6000

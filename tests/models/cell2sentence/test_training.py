@@ -192,7 +192,7 @@ def test_of_many_cells_some_are_drawn_anew_with_their_answers():
     }
     drawn = []
     for seed in range(2):
-        texts = training._texts(model.writer, cells, answers, 9, 1.0, np.random.default_rng(seed))
+        texts = training._texts(model.writer, cells, answers, 9, (1.0, 0.0), np.random.default_rng(seed))
         assert len(texts) == 9
         found = [single.get(tuple(sorted(text.ids.tolist()))) for text in texts]
         drawn.append([i for i in found if i is not None])
@@ -205,16 +205,17 @@ def test_thinned_texts_lose_genes_and_keep_their_answers():
     model = Cell2SentenceModel.fit(cells, labels="side", **{**SMALL, "epochs": 0})
     answers = ["left cell"] * cells.n_cells
 
-    def lengths(keep: float) -> tuple[int, int]:
-        texts = training._texts(model.writer, cells, answers, cells.n_cells, keep, np.random.default_rng(0))
+    def lengths(keep: float, dropped: float = 0.0) -> tuple[int, int]:
+        rng = np.random.default_rng(0)
+        texts = training._texts(model.writer, cells, answers, cells.n_cells, (keep, dropped), rng)
         assert {tuple(text.ids[-text.answer :].tolist()) for text in texts} == {
             (*model.writer.answer(" left cell."), 0)
         }
         return sum(len(text.ids) for text in texts), len(texts)
 
-    whole, thin = lengths(1.0), lengths(0.2)
-    assert thin[1] == whole[1] == cells.n_cells
-    assert thin[0] < whole[0]
+    whole, thin, few = lengths(1.0), lengths(0.2), lengths(1.0, 0.9)
+    assert few[1] == thin[1] == whole[1] == cells.n_cells
+    assert max(thin[0], few[0]) < whole[0]
 
 
 def test_the_loss_is_what_it_says(monkeypatch):
@@ -248,6 +249,7 @@ def test_the_loss_is_what_it_says(monkeypatch):
         ({"answer_share": 0}, "answer_share is 0"),
         ({"answer_share": 1}, "between 0 and 1"),
         ({"thinning": 1.5}, "thinning is 1.5"),
+        ({"dropped": 1}, "dropped is 1"),
         ({"rate": 0}, "learning rate is 0"),
         ({"weight_decay": -1}, "weight_decay is -1"),
     ],

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 from cellglass.cells.cells import Cells
-from cellglass.cells.thinning import thinned
+from cellglass.cells.thinning import thinned, without_genes
 from cellglass.errors import InputError
 from cellglass.models.cell2sentence.files import TOKENIZER, Architecture, Checkpoint, new_net
 from cellglass.models.cell2sentence.likelihood import head
@@ -77,6 +77,9 @@ class Learning:
     thinning : float
         With labels, each cell keeps in each epoch a share of its counts that is drawn evenly between this and 1; with 1
         all counts are read as they are.
+    dropped : float
+        With labels, each cell loses in each epoch a share of its genes that is drawn evenly between 0 and this, so that
+        an answer neither hangs on one gene nor on how many stand before it.
     rate : float
         AdamW's highest learning rate, after the warm-up.
     weight_decay : float
@@ -85,6 +88,7 @@ class Learning:
 
     answer_share: float = 0.5
     thinning: float = 0.5
+    dropped: float = 0.0
     rate: float = 3e-3
     weight_decay: float = 0.01
 
@@ -93,6 +97,8 @@ class Learning:
             raise InputError(f"answer_share is {self.answer_share}; it is a share of the loss, between 0 and 1")
         if not 0 < self.thinning <= 1:
             raise InputError(f"thinning is {self.thinning}; it is a share of counts, above 0 and at most 1")
+        if not 0 <= self.dropped < 1:
+            raise InputError(f"dropped is {self.dropped}; it is a share of genes, from 0 to below 1")
         if not self.rate > 0:
             raise InputError(f"the learning rate is {self.rate}; it must be above 0")
         if not self.weight_decay >= 0:
@@ -151,7 +157,7 @@ def fit_checkpoint(
         If sizes do not go together, no cell has counts, or there is no such column.
     """
     epochs, each = plan(cells.n_cells, epochs, READ_CELLS if labels is None else READ_ANSWERED)
-    keep = learning.thinning if labels is not None else 1.0
+    lighter = (1.0, 0.0) if labels is None else (learning.thinning, learning.dropped)
     _check(cells, layers, width, heads, epochs, architecture, vocabulary)
     settings = SentenceSettings(prompt="none" if labels is None else "cell_type", n_genes=n_genes)
     words = words_of([str(s) for s in cells.symbols], settings.upper, cells.source)
@@ -172,7 +178,7 @@ def fit_checkpoint(
         _put(net, weights)
         progress("Cell2Sentence epochs", start, epochs)
         for epoch in range(start, epochs):
-            texts = _texts(writer, cells, answers, each, keep, generator(seed, "cell2sentence", "ties", epoch))
+            texts = _texts(writer, cells, answers, each, lighter, generator(seed, "cell2sentence", "ties", epoch))
             order = generator(seed, "cell2sentence", "order", epoch)
             _epoch(net, optimizer, texts, order, _How(epoch, epochs, learning))
             if checkpoint is not None:
@@ -306,14 +312,22 @@ class _How(NamedTuple):
 
 
 def _texts(
-    writer: Writer, cells: Cells, answers: list[str | None] | None, each: int, keep: float, rng: np.random.Generator
+    writer: Writer,
+    cells: Cells,
+    answers: list[str | None] | None,
+    each: int,
+    lighter: tuple[float, float],
+    rng: np.random.Generator,
 ) -> list[_Text]:
-    """Return the texts of `each` cells, thinned to `keep` of their counts or more, ties shuffled."""
+    """Return the texts of `each` cells, thinned and with genes dropped as `Learning` says, ties shuffled."""
     if each < cells.n_cells:
         rows = np.sort(rng.permutation(cells.n_cells)[:each])
         cells, answers = cells[rows], None if answers is None else [answers[i] for i in rows]
+    keep, dropped = lighter
     if keep < 1:
         cells = cells.with_counts(thinned(cells.counts, rng.uniform(keep, 1, cells.n_cells), rng))
+    if dropped:
+        cells = cells.with_counts(without_genes(cells.counts, rng.uniform(0, dropped, cells.n_cells), rng))
     lists = writer.tokens(cells, ties=rng.permutation(cells.counts.nnz))
     prompts = [lists.ids[lists.start[i] : lists.start[i + 1]] for i in range(len(lists))]
     said: dict[str | None, list[int]] = {None: []}
