@@ -26,7 +26,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from circuits_report import COLUMNS, FILLED, FIRST, SIZES, WAYS, page_of
+import torch
+from circuits_report import CHECKS, COLUMNS, FILLED, FIRST, SIZES, WAYS, page_of
 from common import Row, machine
 
 from cellglass import demo_cells, models
@@ -306,11 +307,12 @@ def genes(asked: list[Asked], learnt: Cells, study: Study) -> Iterator[Row]:
 
     Then the first genes of each type's circuits, and its first markers.
     """
+    label = learnt.obs[study.label].astype(str).to_numpy()
+    symbols = [str(symbol) for symbol in learnt.symbols]
     mean = {
-        value: pd.Series(
-            np.asarray(logs(learnt.counts[(learnt.obs[study.label].astype(str) == value).to_numpy()]).mean(axis=0))[0],
-            index=[str(symbol) for symbol in learnt.symbols],
-        )
+        value: pd.Series(np.asarray(logs(learnt.counts[label == value]).mean(axis=0))[0], symbols)
+        .groupby(level=0)
+        .sum()  # of genes of one symbol, as their tokens are
         for value in {*study.types, *study.types.values()}
     }
     pairs: dict[tuple[str, str, str], list[float]] = {}
@@ -322,7 +324,8 @@ def genes(asked: list[Asked], learnt: Cells, study: Study) -> Iterator[Row]:
         totals[one.target].append(effect["total"])
         effect["differential expression"] = (mean[one.target] - mean[str(one.against)]).reindex(effect.index)
         effect["total, linear patterns"] = linear_effects(one)
-        for check in ("deletion", "occlusion"):
+        effect[CHECKS[1]] = unseen_genes(one)
+        for check in CHECKS:
             for name in effect.columns.drop(check):
                 for method in ("spearman", "pearson"):
                     value = float(effect[name].corr(effect[check], method=method))
@@ -336,6 +339,27 @@ def genes(asked: list[Asked], learnt: Cells, study: Study) -> Iterator[Row]:
         for what, values in (("first genes of circuits", effect), ("first markers", marker)):
             for gene, value in values.nlargest(FIRST).items():
                 yield Row(f"{what}, {own}", str(gene), float(value), "")
+
+
+@torch.no_grad()
+def unseen_genes(one: Asked) -> pd.Series[Any]:
+    """Return by gene what the real model's answer loses when no token sees the gene's, and all stay where they are."""
+    model, question = one.model, one.question
+    genes = np.asarray(question.genes, dtype=object)
+    names = [name for name in dict.fromkeys(genes) if name]
+    hidden = torch.from_numpy(np.stack([np.zeros(len(genes), dtype=bool), *(genes == name for name in names)]))
+    seen = torch.ones(len(genes), len(genes), dtype=torch.bool).tril() & ~hidden[:, None]
+    seen |= torch.eye(len(genes), dtype=torch.bool)  # (copies, t, t): each token sees itself
+    added = torch.zeros(seen.shape).masked_fill_(~seen, torch.finfo(torch.float32).min)[:, None]
+    ids = torch.from_numpy(question.tokens.ids)
+    answers = [
+        question.reader(
+            model.net.base_model(input_ids=ids.expand(len(some), -1), attention_mask=some, use_cache=False)[0]
+        )
+        for some in added.split(16)
+    ]
+    values = torch.cat(answers).double().numpy()
+    return pd.Series(values[0] - values[1:], index=names)
 
 
 def linear_effects(one: Asked) -> pd.Series[Any]:

@@ -14,6 +14,8 @@ FILLED = ("total effect", "total effect, others at their mean")
 """Circuits by total effects, with what is not kept off, and at its mean."""
 WAYS = (*FILLED, "influence", "live credit")
 """In which circuits are chosen, and tested."""
+CHECKS = ("deletion", "deletion in place", "occlusion")
+"""What rankings of genes are held against."""
 FIRST = 10
 """Genes of a circuit, and markers, that are named."""
 COLUMNS = ("original", "replaced", "zeroed", "kept", "l0", "error")
@@ -60,8 +62,9 @@ largest of {draws}:
 ## Genes
 
 How rankings of a cell's genes agree with what the real model's answer loses when the gene's count is 0 (*deletion*:
-tokens are made anew), and when its states are hidden in their place (*occlusion*). Differential expression, between the
-two types in the cells that the model was fitted to, knows no model.
+tokens are made anew, those behind move up, and the next gene comes in), when no token looks at the gene's and all keep
+their places (*in place*), and when its states are hidden in their place (*occlusion*). Differential expression, between
+the two types in the cells that the model was fitted to, knows no model.
 
 {ranked}
 
@@ -186,7 +189,7 @@ def by_type(found: Found, types: dict[str, str]) -> str:
 
 def ranked(found: Found) -> str:
     """Return the table of how rankings of genes agree."""
-    checks = [(check, how) for check in ("deletion", "occlusion") for how in ("spearman", "pearson")]
+    checks = [(check, how) for check in CHECKS for how in ("spearman", "pearson")]
     ways = ["occlusion", *(name for name in found.names("genes against deletion, spearman") if name != "occlusion")]
     return table(
         ["", *(f"{check}, {how.capitalize()}" for check, how in checks)],
