@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from common import Row
@@ -21,7 +22,7 @@ FIRST = 10
 COLUMNS = ("original", "replaced", "zeroed", "kept", "l0", "error")
 """Of the table of losses, those that the page has."""
 
-HEAD = """# How good are circuits?
+HEAD = """# How good are circuits? On {source}
 
 Written by `python benchmarks/circuits.py {options}--json FILE --markdown FILE` on {cores} cores ({cpu}); one thread.
 
@@ -99,10 +100,10 @@ class Found:
     def __init__(self, rows: list[Row]) -> None:
         self.values = {(row.metric, row.name): row.value for row in rows}
 
-    def told(self, metric: str, name: str) -> str:
+    def told(self, metric: str, name: str, digits: int = 2) -> str:
         """Return a figure with its standard deviation, or nothing where there is none."""
         value, sd = self.values.get((metric, name)), self.values.get((f"{metric}, sd", name))
-        return "" if value is None else f"{value:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
+        return "" if value is None else f"{value:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
 
     def names(self, metric: str) -> list[str]:
         """Return the names that have a metric, in order."""
@@ -135,14 +136,14 @@ def page_of(
     found = Found(rows)
     unseen, share = "accuracy on unseen cells", "share kept of layers from 1 on"
     own, read, plain = (f"{found.values[unseen, name]:.0%}" for name in found.names(unseen))
-    return HEAD.format(
+    page = HEAD.format(
         **size | {
             "cells": f"{found.values['cells', 'traced']:.0f}", "scored": f"{found.values['cells', 'scored']:.0f}",
         },
         options=asked[0], source=asked[1], cores=about["cores"], cpu=about["cpu"], latents=8 * size["width"],
         n=f"{found.values['cells', 'all']:,.0f}", own=own, read=read, plain=plain, first=FIRST,
         asked=", ".join(f"{one} told from {other}" for one, other in types.items()),
-        kept=", ".join(f"{name} {found.told(share, name)}" for name in found.names(share)),
+        kept=", ".join(f"{name} {found.told(share, name, 3)}" for name in found.names(share)),
         scores=table(
             ["", "replacement", "completeness"],
             [[name, *(found.told(what, name) for what in ("replacement", "completeness"))]
@@ -155,6 +156,14 @@ def page_of(
         ]),
         kinds=kinds(found),
     )  # fmt: skip
+    return "\n\n".join(wrapped(part) for part in page.rstrip().split("\n\n")) + "\n"
+
+
+def wrapped(paragraph: str) -> str:
+    """Return a paragraph in lines of even length; tables and headings as they are."""
+    if paragraph.startswith(("|", "#")):
+        return paragraph
+    return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def faithful(found: Found) -> str:
@@ -213,6 +222,6 @@ def kinds(found: Found) -> str:
     rows = []
     for what in found.starting("original of "):
         loss, kind = what.split(", ", 1)
-        told = [found.told(f"{column} of {what}", "1+") for column in COLUMNS]
+        told = [found.told(f"{column} of {what}", "1+", 3) for column in COLUMNS]
         rows.append([kind, loss, *told])
     return table(["transcoders", "loss", "as is", "replaced", "zeros", "kept", "L0", "error"], rows)

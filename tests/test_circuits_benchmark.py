@@ -80,8 +80,10 @@ def test_the_page_tells_genes_types_and_kinds(report: Any) -> None:
         [row(metric=metric, name=name, value=v) for metric, some in figures.items() for name, v in some.items()]
     )
     assert "| B | **CD79A**, LYZ | MS4A1, **CD79A** | 1 |" in report.named(found, {"B": "T"})
+    assert report.wrapped("word " * 60).count("\n") == 2
+    assert report.wrapped(f"| {'word ' * 60}|").count("\n") == 0
     assert "| B: total effect | 0.80 (0.05, 0.10) |" in report.by_type(found, {"B": "T"})
-    assert "| cross-layer | label | 0.40 |  |  | 0.93 |  |  |" in report.kinds(found)
+    assert "| cross-layer | label | 0.400 |  |  | 0.930 |  |  |" in report.kinds(found)
 
 
 @pytest.mark.slow
