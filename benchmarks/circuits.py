@@ -1,11 +1,14 @@
 """How good are circuits? Scores, faithfulness, genes and stability of a small Cell2Sentence, beside nulls and rivals.
 
-A Cell2Sentence is fitted to six sevenths of the bundled cells, its transcoders are trained on the same cells, and
-circuits are traced in cells that neither has seen: what tells their own type from another one. What is finished is kept
-under --work and not done again.
+A Cell2Sentence is fitted to six sevenths of the cells, its transcoders are trained on the same cells, and circuits are
+traced in cells that neither has seen: what tells their own type from another one. The cells are the bundled ones, or
+those of a file, for which the network is larger. What is finished is kept under --work and not done again. The page is
+written by ``circuits_report.py``.
 
     python benchmarks/circuits.py --quick
     python benchmarks/circuits.py --json benchmarks/results/circuits.json --markdown docs/results/circuits.md
+    python benchmarks/circuits.py --cells ../shared/data/cells/zheng_facs_pbmc.h5ad --labels celltype \
+        --json benchmarks/results/circuits_zheng.json --markdown docs/results/circuits_zheng.md
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import argparse
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +25,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
+import torch
+from circuits_report import CHECKS, COLUMNS, FILLED, FIRST, SIZES, WAYS, page_of
 from common import Row, machine
-from planted_report import table
 
 from cellglass import demo_cells, models
-from cellglass.cells import Cells
+from cellglass.cells import Cells, read_cells
 from cellglass.cells.read import as_cells
 from cellglass.circuits import load_transcoders, train_transcoders
 from cellglass.circuits.answers import frozen_cell
@@ -35,11 +40,15 @@ from cellglass.circuits.build import build_graph
 from cellglass.circuits.choice import ranked_units, strengths, units
 from cellglass.circuits.controls import control_scores
 from cellglass.circuits.credit import live_strengths
+from cellglass.circuits.editing import Filling, mean_activations
 from cellglass.circuits.faithfulness import faithfulness_curve, mean_curve
+from cellglass.circuits.features import StandIns
 from cellglass.circuits.genes import by_gene, rank_genes
+from cellglass.circuits.graph import Graph
 from cellglass.circuits.propagation import effects
 from cellglass.circuits.stability import stability_of
 from cellglass.circuits.training import read_losses
+from cellglass.dictionaries import default_training
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.seeds import generator
 from cellglass.threads import threads
@@ -49,26 +58,50 @@ Array = np.ndarray[Any, Any]
 WORK = Path(__file__).parents[1] / "build" / "circuits"
 LABEL = "bulk_labels"
 TYPES = {"CD19+ B": "CD14+ Monocyte", "CD14+ Monocyte": "CD19+ B", "CD56+ NK": "CD14+ Monocyte"}
-"""Types whose cells are traced, and what each is told from."""
-SIZES = (10, 30, 100, 300, 1000)
-WAYS = ("total effect", "influence", "live credit")
+"""Types whose cells are traced, and what each is told from, unless told otherwise."""
+MEAN_CELLS = 10
+"""Of each of two types, over which the means of features are taken."""
+PLAIN = "per layer"
+KINDS: dict[str, dict[str, bool]] = {
+    PLAIN: {},
+    "per layer, with skip": {"skip": True},
+    "cross-layer": {"crosslayer": True},
+}
+"""Kinds of transcoders, and how they are asked for; circuits are traced through the plain ones."""
 
 
 class Size(NamedTuple):
-    """How large the study is."""
+    """How large the study is: the network, the transcoders (`k` active, trained for `steps` on `rows` of tokens).
+
+    Every kind of transcoder takes all `steps`, so that they can be compared. Of each type `cells` are traced, of which
+    `scored` have their graphs scored beside controls.
+    """
 
     layers: int
     width: int
     genes: int
     epochs: int | None
+    k: int
     rows: int
+    steps: int
     cells: int
+    scored: int
     features: int
     draws: int
 
 
-FULL = Size(layers=3, width=64, genes=60, epochs=None, rows=40_000, cells=5, features=1000, draws=3)
-QUICK = Size(layers=2, width=32, genes=20, epochs=1, rows=3000, cells=1, features=60, draws=1)
+FULL = Size(3, 64, 60, None, k=8, rows=40_000, steps=1500, cells=5, scored=5, features=1000, draws=3)
+OWN = Size(3, 64, 60, 8, k=16, rows=60_000, steps=1500, cells=4, scored=1, features=1000, draws=3)
+QUICK = Size(2, 32, 20, 1, k=8, rows=3000, steps=100, cells=1, scored=1, features=60, draws=1)
+
+
+class Study(NamedTuple):
+    """What is studied: cells, the column of their types, which type is told from which, and the size."""
+
+    cells: Cells
+    label: str
+    types: dict[str, str]
+    size: Size
 
 
 def main() -> None:
@@ -77,105 +110,169 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smaller network, one cell a type")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
+    parser.add_argument("--cells", type=Path, metavar="FILE", help="raw counts, in place of the bundled cells")
+    parser.add_argument("--labels", metavar="COLUMN", help="column of obs with the types, of --cells")
+    parser.add_argument(
+        "--types", nargs=2, action="append", metavar=("TYPE", "OTHER"), help="a type that is traced, told from another"
+    )
     parser.add_argument(
         "--work", type=Path, default=WORK, metavar="FOLDER", help="where model and transcoders are kept"
     )
     options = parser.parse_args()
-    about, size = machine(), QUICK if options.quick else FULL
+    if (options.cells is None) != (options.labels is None):
+        parser.error("--cells and --labels go together")
+    about, study = machine(), study_of(options)
+    name = "full" if options.cells is None else options.cells.stem
     with threads(1):
-        rows = list(measure(options.work / ("quick" if options.quick else "full"), size))
-    for row in rows:
-        print(f"{row.metric:<42} {row.name:<36} {row.value:.3f}")
+        rows = []
+        for row in measure(options.work / ("quick" if options.quick else name), study):
+            print(f"{row.metric:<42} {row.name:<36} {row.value:.3f}", flush=True)
+            rows.append(row)
     if options.json is not None:
         lines = ",\n  ".join(json.dumps(asdict(row), allow_nan=False) for row in rows)
         options.json.write_text(
             f'{{\n "machine": {json.dumps(about)},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8"
         )
     if options.markdown is not None:
-        options.markdown.write_text(markdown(rows, about, size), encoding="utf-8")
+        options.markdown.write_text(
+            page_of(rows, about, study.size._asdict(), told(options), study.types), encoding="utf-8"
+        )
 
 
-def measure(work: Path, size: Size) -> Iterator[Row]:
+def study_of(options: argparse.Namespace) -> Study:
+    """Return what the options ask for."""
+    if options.cells is None:
+        cells, label, size = as_cells(demo_cells()), LABEL, FULL
+    else:
+        cells, label, size = read_cells(options.cells, columns=[options.labels]), options.labels, OWN
+    types = TYPES if options.types is None else dict(options.types)
+    unknown = sorted({*types, *types.values()} - {*cells.obs[label].astype(str)})
+    if unknown:
+        raise SystemExit(f"no cell's {label} is {', '.join(unknown)}; say with --types which types are traced")
+    return Study(cells, label, types, QUICK if options.quick else size)
+
+
+def told(options: argparse.Namespace) -> tuple[str, str]:
+    """Return the options that the page's command has, and what its cells are called."""
+    if options.cells is None:
+        return "", "bundled cells"
+    return f"--cells {options.cells.name} --labels {options.labels} ", f"cells of {options.cells.name}"
+
+
+def measure(work: Path, study: Study) -> Iterator[Row]:
     """Yield every figure."""
-    cells = as_cells(demo_cells())
+    cells, size, label = study.cells, study.size, study.label
     order = generator(0, "circuits").permutation(cells.n_cells)
-    unseen = np.sort(order[: cells.n_cells // 7])
-    learnt = cells[np.sort(order[cells.n_cells // 7 :])]
-    model, transcoders = fitted(work, learnt, size)
-    left = cells[unseen]
-    yield from accuracy(model, learnt, left)
-    losses = read_losses(work / "transcoders").set_index(["loss", "layers"])
+    learnt, left = cells[np.sort(order[cells.n_cells // 7 :])], cells[np.sort(order[: cells.n_cells // 7])]
+    yield Row("cells", "all", float(cells.n_cells), "")
+    model, transcoders = fitted(work, learnt, study)
+    yield from accuracy(model, learnt, left, label)
+    losses = read_losses(folder_of(work, PLAIN)).set_index(["loss", "layers"])
     for loss in losses.index.unique("loss"):
-        yield Row("share kept of layers from 1 on", str(loss), float(losses.loc[(loss, "1+"), "kept"]), "")
+        yield from number("share kept of layers from 1 on", str(loss), float(losses.loc[(loss, "1+"), "kept"]))
     given = transcoders.stand_ins
+    some = {
+        own: left[np.flatnonzero((left.obs[label].astype(str) == own).to_numpy())[: size.cells]] for own in study.types
+    }
     asked = [
-        ask(model, left[i : i + 1], given, own, other)
-        for own, other in TYPES.items()
-        for i in np.flatnonzero((left.obs[LABEL] == own).to_numpy())[: size.cells]
+        ask(model, some[own][i : i + 1], given, own, other)
+        for own, other in study.types.items()
+        for i in range(some[own].n_cells)
     ]
     yield Row("cells", "traced", float(len(asked)), "")
-    yield from scores(asked, given, size)
-    yield from kept(asked, size)
-    yield from genes(asked, learnt)
-    for own, other in TYPES.items():
-        some = left[np.flatnonzero((left.obs[LABEL] == own).to_numpy())[: size.cells]]
-        found = stability_of(model, some, given, own, other, draws=2, top=(10,))
+    graphs = [graph_of(one, size) for one in asked]
+    yield from scores(asked, graphs, given, study)
+    yield from kept(asked, graphs, given, learnt, study)
+    yield from genes(asked, learnt, study)
+    for own, other in study.types.items():
+        found = stability_of(model, some[own], given, own, other, draws=2, top=(10,))
         for (over, measured), row in found.iterrows():
             yield from number(f"stability, {over}: {measured}", own, float(row["mean"]))
+    yield from kinds(model, learnt, work, study)
 
 
-def fitted(work: Path, learnt: Cells, size: Size) -> tuple[Cell2SentenceModel, Any]:
+def fitted(work: Path, learnt: Cells, study: Study) -> tuple[Cell2SentenceModel, Any]:
     """Return model and transcoders, made where they are not there yet."""
+    size = study.size
     if not (work / "model").is_dir():
         work.mkdir(parents=True, exist_ok=True)
         made = Cell2SentenceModel.fit(
-            learnt, layers=size.layers, width=size.width, n_genes=size.genes, epochs=size.epochs, labels=LABEL,
-            checkpoint=work / "state",
+            learnt, layers=size.layers, width=size.width, n_genes=size.genes, epochs=size.epochs,
+            labels=study.label, checkpoint=work / "state",
         )  # fmt: skip
         made.save(work / "model")
     model = models.load(work / "model")
     assert isinstance(model, Cell2SentenceModel)  # noqa: S101  it was saved as one
-    train_transcoders(model, learnt, work / "transcoders", k=8, labels=LABEL, n_rows=size.rows)
-    return model, load_transcoders(work / "transcoders")
+    trained(model, learnt, work, study, PLAIN)
+    return model, load_transcoders(folder_of(work, PLAIN))
 
 
-def accuracy(model: Cell2SentenceModel, learnt: Cells, left: Cells) -> Iterator[Row]:
-    """Yield how many unseen cells' labels the model names, and a logistic regression on its genes does."""
+def accuracy(model: Cell2SentenceModel, learnt: Cells, left: Cells, label: str) -> Iterator[Row]:
+    """Yield how many unseen cells' labels the model names, and logistic regressions do."""
     from sklearn.linear_model import LogisticRegression
 
-    names = sorted(learnt.obs[LABEL].astype(str).unique())
-    truth = left.obs[LABEL].astype(str).to_numpy()
+    y, truth = (one.obs[label].astype(str).to_numpy() for one in (learnt, left))
+    names = sorted(set(y))
     said = np.array(names)[model.label_probabilities(left, names).numpy().argmax(1)]
-    yield Row("accuracy on unseen cells", "Cell2Sentence", float((said == truth).mean()), "")
-    x, y = (np.log1p(one.counts.toarray()) for one in (learnt, left))
-    plain = LogisticRegression(max_iter=500, C=0.01).fit(x, learnt.obs[LABEL].astype(str))
-    yield Row(
-        "accuracy on unseen cells", "logistic regression, all counts", float((plain.predict(y) == truth).mean()), ""
-    )
+    metric = "accuracy on unseen cells"
+    yield Row(metric, "Cell2Sentence", float((said == truth).mean()), "")
+    own = [logs(read_counts(model, one)) for one in (learnt, left)]
+    for what, (x, unseen) in {
+        "the genes that it reads": own,
+        "all counts": [logs(learnt.counts), logs(left.counts)],
+    }.items():
+        plain = LogisticRegression(max_iter=500, C=0.01).fit(x, y)
+        yield Row(metric, f"logistic regression, {what}", float((plain.predict(unseen) == truth).mean()), "")
 
 
-def graph_of(one: Asked, size: Size) -> Any:
+def logs(counts: sp.csr_matrix) -> sp.csr_matrix:
+    """Return log(1 + count) in double precision, with which a regression ends where it should."""
+    return sp.csr_matrix(counts, dtype=np.float64).log1p()
+
+
+def read_counts(model: Cell2SentenceModel, cells: Cells) -> sp.csr_matrix:
+    """Return the counts of the genes that the model reads of each cell, and no others."""
+    tokens = model.tokenise(model.align(cells))
+    cell = np.repeat(np.arange(len(tokens)), tokens.lengths)
+    read = np.unique(np.stack([cell, tokens.gene])[:, tokens.gene >= 0], axis=1)
+    one = sp.csr_matrix((np.ones(read.shape[1]), (read[0], read[1])), shape=cells.counts.shape)
+    return sp.csr_matrix(cells.counts.multiply(one))
+
+
+def graph_of(one: Asked, size: Size) -> Graph:
     """Return the graph of what was asked."""
     return build_graph(
         one.frozen, one.replacement, one.answers, one.question.texts, one.question.genes, most=size.features
     )
 
 
-def scores(asked: list[Asked], given: Any, size: Size) -> Iterator[Row]:
-    """Yield replacement and completeness, beside their controls, mean over cells."""
-    found = [control_scores(graph_of(one, size), one.frozen, given, one.answers, draws=size.draws) for one in asked]
+def scores(asked: list[Asked], graphs: list[Graph], given: StandIns, study: Study) -> Iterator[Row]:
+    """Yield replacement and completeness, beside their controls, mean over the first cells of each type."""
+    found = []
+    for own in study.types:
+        of_type = [pair for pair in zip(asked, graphs, strict=True) if pair[0].target == own]
+        for one, graph in of_type[: study.size.scored]:
+            found.append(control_scores(graph, one.frozen, given, one.answers, draws=study.size.draws))
+    yield Row("cells", "scored", float(len(found)), "")
     for name in found[0].index:
         for what in ("replacement", "completeness"):
             yield from number(what, name, [float(one.loc[name, what]) for one in found])
 
 
-def kept(asked: list[Asked], size: Size) -> Iterator[Row]:
-    """Yield the share of the answer that circuits keep, by size: chosen in three ways, and random ones."""
+def kept(asked: list[Asked], graphs: list[Graph], given: StandIns, learnt: Cells, study: Study) -> Iterator[Row]:
+    """Yield the share of the answer that circuits keep, by size: chosen in three ways, and random ones.
+
+    What is not kept is off; in circuits of the first way it is also put at its mean over cells of the two types.
+    """
+    size, means = study.size, {}
+    label = learnt.obs[study.label].astype(str).to_numpy()
+    for own, other in study.types.items():
+        rows = np.concatenate([np.flatnonzero(label == value)[:MEAN_CELLS] for value in (own, other)])
+        means[own] = Filling(mean_activations(asked[0].model, learnt[np.sort(rows)], given, own, other))
     curves: dict[str, list[pd.DataFrame]] = {way: [] for way in WAYS}
     sizes = [n for n in SIZES if n <= size.features]
-    for one in asked:
+    for one, graph in zip(asked, graphs, strict=True):
         made = units(one.replacement)
-        graph = graph_of(one, size)
         chosen = {
             "total effect": strengths(one.frozen, one.replacement, one.answers, "total"),
             "influence": strengths(one.frozen, one.replacement, one.answers, "influence", graph),
@@ -184,7 +281,18 @@ def kept(asked: list[Asked], size: Size) -> Iterator[Row]:
         for way, strength in chosen.items():
             order = ranked_units(made, strength)
             curves[way].append(faithfulness_curve(one, made, order, sizes=sizes, draws=size.draws))
+        order = ranked_units(made, chosen[FILLED[0]])
+        filling = means[one.target]
+        curves[FILLED[1]].append(faithfulness_curve(one, made, order, sizes=sizes, draws=size.draws, filling=filling))
     yield from number("active nodes of a cell", "", [float(len(units(one.replacement))) for one in asked])
+    for own in dict.fromkeys(one.target for one in asked):
+        for way in FILLED:
+            of_type = [curve for one, curve in zip(asked, curves[way], strict=True) if one.target == own]
+            mean = mean_curve(of_type).set_index(["test", "run", "size"])
+            for n in sizes:
+                row = mean.loc[("kept", "live", n)]
+                for column in ("share", "random", "random_high"):
+                    yield Row(f"{column} kept by {way}, {n}", own, float(row[column]), "")
     for way, some in curves.items():
         mean = mean_curve(some).set_index(["test", "run", "size"])
         for n in sizes:
@@ -194,28 +302,30 @@ def kept(asked: list[Asked], size: Size) -> Iterator[Row]:
             yield Row("share lost, live", f"{way}, {n}", float(mean.loc[("lost", "live", n), "share"]), "")
 
 
-def genes(asked: list[Asked], learnt: Cells) -> Iterator[Row]:
-    """Yield how rankings of genes agree with deleting them, and with hiding them; differential expression beside."""
+def genes(asked: list[Asked], learnt: Cells, study: Study) -> Iterator[Row]:
+    """Yield how rankings of genes agree with deleting them, and with hiding them; differential expression beside.
+
+    Then the first genes of each type's circuits, and its first markers.
+    """
+    label = learnt.obs[study.label].astype(str).to_numpy()
+    symbols = [str(symbol) for symbol in learnt.symbols]
     mean = {
-        value: pd.Series(
-            np.asarray(np.log1p(learnt.counts[(learnt.obs[LABEL] == value).to_numpy()].toarray()).mean(axis=0)),
-            index=[str(symbol) for symbol in learnt.symbols],
-        )
-        for value in {*TYPES, *TYPES.values()}
+        value: pd.Series(np.asarray(logs(learnt.counts[label == value]).mean(axis=0))[0], symbols)
+        .groupby(level=0)
+        .sum()  # of genes of one symbol, as their tokens are
+        for value in {*study.types, *study.types.values()}
     }
     pairs: dict[tuple[str, str, str], list[float]] = {}
-    gaps = []
+    gaps, totals = [], {own: [] for own in study.types}
     for one in asked:
         found = rank_genes(one)
         gaps.append(abs(found.gap))
         effect = found.effects.copy()
-        assert one.against is not None  # noqa: S101  all are differences
-        effect["differential expression"] = (mean[one.target] - mean[one.against]).reindex(effect.index)
-        frozen = frozen_cell(one.model, one.question.tokens, scores=True)
-        linear = effects(frozen, one.replacement, one.answers.targets, total=True, patterns="linear")
-        tokens = sum(part[:, 0] for name, part in linear.parts.items() if name not in frozen.constant)
-        effect["total, linear patterns"] = by_gene(np.asarray(tokens, dtype=float), one.question.genes)  # type: ignore[arg-type]
-        for check in ("deletion", "occlusion"):
+        totals[one.target].append(effect["total"])
+        effect["differential expression"] = (mean[one.target] - mean[str(one.against)]).reindex(effect.index)
+        effect["total, linear patterns"] = linear_effects(one)
+        effect[CHECKS[1]] = unseen_genes(one)
+        for check in CHECKS:
             for name in effect.columns.drop(check):
                 for method in ("spearman", "pearson"):
                     value = float(effect[name].corr(effect[check], method=method))
@@ -223,6 +333,64 @@ def genes(asked: list[Asked], learnt: Cells) -> Iterator[Row]:
     for (check, name, method), values in pairs.items():
         yield from number(f"genes against {check}, {method}", name, values)
     yield from number("gap of integrated gradients, of the change", "", gaps)
+    for own, other in study.types.items():
+        effect = pd.concat(totals[own], axis=1).fillna(0).mean(axis=1)
+        marker = mean[own] - mean[other]
+        for what, values in (("first genes of circuits", effect), ("first markers", marker)):
+            for gene, value in values.nlargest(FIRST).items():
+                yield Row(f"{what}, {own}", str(gene), float(value), "")
+
+
+@torch.no_grad()
+def unseen_genes(one: Asked) -> pd.Series[Any]:
+    """Return by gene what the real model's answer loses when no token sees the gene's, and all stay where they are."""
+    model, question = one.model, one.question
+    genes = np.asarray(question.genes, dtype=object)
+    names = [name for name in dict.fromkeys(genes) if name]
+    hidden = torch.from_numpy(np.stack([np.zeros(len(genes), dtype=bool), *(genes == name for name in names)]))
+    seen = torch.ones(len(genes), len(genes), dtype=torch.bool).tril() & ~hidden[:, None]
+    seen |= torch.eye(len(genes), dtype=torch.bool)  # (copies, t, t): each token sees itself
+    added = torch.zeros(seen.shape).masked_fill_(~seen, torch.finfo(torch.float32).min)[:, None]
+    ids = torch.from_numpy(question.tokens.ids)
+    answers = [
+        question.reader(
+            model.net.base_model(input_ids=ids.expand(len(some), -1), attention_mask=some, use_cache=False)[0]
+        )
+        for some in added.split(16)
+    ]
+    values = torch.cat(answers).double().numpy()
+    return pd.Series(values[0] - values[1:], index=names)
+
+
+def linear_effects(one: Asked) -> pd.Series[Any]:
+    """Return the total effects of genes through patterns too, linearised."""
+    frozen = frozen_cell(one.model, one.question.tokens, scores=True)
+    linear = effects(frozen, one.replacement, one.answers.targets, total=True, patterns="linear")
+    tokens = sum(part[:, 0] for name, part in linear.parts.items() if name not in frozen.constant)
+    return by_gene(np.asarray(tokens, dtype=float), one.question.genes)
+
+
+def kinds(model: Cell2SentenceModel, learnt: Cells, work: Path, study: Study) -> Iterator[Row]:
+    """Yield what each kind of transcoder keeps, at equal L0 and steps."""
+    for kind in KINDS:
+        for _, row in trained(model, learnt, work, study, kind).iterrows():
+            for column in COLUMNS:
+                yield from number(f"{column} of {row['loss']}, {kind}", str(row["layers"]), float(row[column]))
+
+
+def trained(model: Cell2SentenceModel, learnt: Cells, work: Path, study: Study, kind: str) -> pd.DataFrame:
+    """Train transcoders of a kind where they are not there yet, and return their table of losses."""
+    size, folder = study.size, folder_of(work, kind)
+    how = replace(default_training(8 * size.width), steps=size.steps, patience=size.steps, threads=1)
+    train_transcoders(
+        model, learnt, folder, k=size.k, labels=study.label, n_rows=size.rows, training=how, **KINDS[kind]
+    )  # type: ignore[arg-type]  # switches by name
+    return read_losses(folder)
+
+
+def folder_of(work: Path, kind: str) -> Path:
+    """Return where transcoders of a kind are kept."""
+    return work / f"transcoders, {kind}"
 
 
 def number(metric: str, name: str, values: float | list[float]) -> Iterator[Row]:
@@ -232,101 +400,6 @@ def number(metric: str, name: str, values: float | list[float]) -> Iterator[Row]
         yield Row(metric, name, float(known.mean()), "")
     if len(known) > 1:
         yield Row(f"{metric}, sd", name, float(known.std(ddof=1)), "")
-
-
-HEAD = """# How good are circuits?
-
-Written by `python benchmarks/circuits.py --json benchmarks/results/circuits.json --markdown
-docs/results/circuits.md` on {cores} cores ({cpu}); one thread.
-
-A Cell2Sentence of {layers} layers of {width} (GPT-NeoX, {genes} genes a cell) fitted to six sevenths of the 700 bundled
-cells with their labels; TopK transcoders with {latents} latents, 8 of them active, of the same cells; one seed.
-Circuits are of {cells} of the cells that neither has seen: B cells and NK cells told from monocytes, and monocytes from
-B cells. Mean ± standard deviation over cells.
-
-The model names {own} of the unseen cells' labels, a logistic regression on all counts {plain}.
-
-## What transcoders keep
-
-Of the work of the MLPs of layers from 1 on (layer 0, a lookup table, apart), on cells that no transcoder has seen:
-{kept}.
-
-## Scores of graphs
-
-{scores}
-
-*bare*: without any feature. *Rewired*: edges exchanged and weights shuffled at random, within each kind of source, or
-across kinds.
-
-## Faithfulness
-
-Share of the answer (the difference of two labels' logits) that is left in the real model when all features are off but
-n nodes (layer, token, feature) of some {nodes}; the errors of transcoders stay. Cells count by what features do in
-them. Random circuits have as many nodes of each layer and of like norm, and may share nodes with the circuit.
-
-{faithful}
-
-## Genes
-
-How rankings of a cell's genes agree with what the real model's answer loses when the gene's count is 0 (*deletion*:
-tokens are made anew), and when its states are hidden in their place (*occlusion*). Differential expression, between the
-two types in the cells that the model was fitted to, knows no model.
-
-{ranked}
-
-## Stability
-
-Spearman's correlation of genes' effects, and the Jaccard index of the top ten genes and features: between cells of one
-type, after a fifth of the counts has dropped out, and in another order of equal counts.
-
-{stable}
-"""
-
-
-def markdown(rows: list[Row], about: dict[str, Any], size: Size) -> str:
-    """Return the page of results."""
-    found = {(row.metric, row.name): row.value for row in rows}
-
-    def told(metric: str, name: str) -> str:
-        value, sd = found.get((metric, name)), found.get((f"{metric}, sd", name))
-        return "" if value is None else f"{value:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
-
-    def names(metric: str) -> list[str]:
-        return [row.name for row in rows if row.metric == metric]
-
-    unseen, share = "accuracy on unseen cells", "share kept of layers from 1 on"
-    own, plain = (found[unseen, name] for name in names(unseen))
-    sizes = [n for n in SIZES if ("share kept, live", f"total effect, {n}") in found]
-    curves = []
-    for way in WAYS:
-        for label, metric, prefix in (
-            (way, "share kept, live", way),
-            (f"{way}, patterns frozen", "share kept, frozen", way),
-            (f"random, like that by {way}", "share kept, live", f"random like {way}"),
-            (f"{way}: lost when it alone is taken out", "share lost, live", way),
-        ):
-            curves.append([label, *(told(metric, f"{prefix}, {n}") for n in sizes)])
-    checks = [(check, how) for check in ("deletion", "occlusion") for how in ("spearman", "pearson")]
-    ways = ["occlusion", *(name for name in names("genes against deletion, spearman") if name != "occlusion")]
-    ranked = [[way, *(told(f"genes against {check}, {how}", way) for check, how in checks)] for way in ways]
-    stability = [row.metric for row in rows if row.metric.startswith("stability") and not row.metric.endswith(", sd")]
-    stable = [
-        [metric.removeprefix("stability, "), *(told(metric, value) for value in TYPES)]
-        for metric in dict.fromkeys(stability)
-    ]
-    return HEAD.format(
-        cores=about["cores"], cpu=about["cpu"], layers=size.layers, width=size.width, genes=size.genes,
-        latents=8 * size.width, cells=f"{found['cells', 'traced']:.0f}", own=f"{own:.0%}", plain=f"{plain:.0%}",
-        kept=", ".join(f"{name} {told(share, name)}" for name in names(share)),
-        scores=table(
-            ["", "replacement", "completeness"],
-            [[name, told("replacement", name), told("completeness", name)] for name in names("replacement")],
-        ),
-        nodes=f"{found['active nodes of a cell', '']:,.0f}",
-        faithful=table(["circuit", *(f"{n:,}" for n in sizes)], curves),
-        ranked=table(["", *(f"{check}, {how.capitalize()}" for check, how in checks)], ranked),
-        stable=table(["", *TYPES], stable),
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

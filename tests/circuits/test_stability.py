@@ -1,4 +1,4 @@
-"""Stability: agreement of pairs by hand, thinned counts, and that ties and dropout change what they say."""
+"""Stability: agreement of pairs by hand, and that ties and dropout change what they say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from cellglass.circuits.asked import ask
-from cellglass.circuits.stability import jaccard, spearman, stability_of, strengths_of, thinned
+from cellglass.circuits.stability import jaccard, spearman, stability_of, strengths_of
 from cellglass.errors import InputError
 from circuits.models import TARGETS, cells_of, model_of, transcoders_of
 
@@ -21,18 +21,6 @@ def test_agreement_is_over_what_both_have() -> None:
     assert jaccard(a, b, 2) == pytest.approx(1 / 3)  # A, B and E, B
     assert jaccard(a, a, 4) == 1
     assert np.isnan(jaccard(a, b, 5))
-
-
-def test_thinned_counts_are_binomial() -> None:
-    cells = cells_of(200)
-    cells = cells.with_counts((cells.counts * 10).tocsr())
-    found = thinned(cells, 0.7, np.random.default_rng(0))
-    assert found.counts.sum() / cells.counts.sum() == pytest.approx(0.7, abs=0.01)
-    assert (found.counts.toarray() <= cells.counts.toarray()).all()
-    assert found.counts.data.min() > 0
-    assert cells.counts.data.min() >= 10  # the given ones stay
-    ten = cells.counts.toarray() == 40
-    assert found.counts.toarray()[ten].var() == pytest.approx(40 * 0.7 * 0.3, rel=0.2)
 
 
 @pytest.mark.parametrize("kind", ["gpt_neox", "scgpt"])

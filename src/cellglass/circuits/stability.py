@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from cellglass.cells.cells import Cells
+from cellglass.cells.thinning import thinned
 from cellglass.circuits.answers import Target
 from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.choice import strengths, units
@@ -114,7 +114,7 @@ def stability_of(
         own.append(strengths_of(ask(model, cell, transcoders, target, against)))
         for _ in range(draws):
             try:
-                other = ask(model, thinned(cell, kept, rng), transcoders, target, against)
+                other = ask(model, cell.with_counts(thinned(cell.counts, kept, rng)), transcoders, target, against)
             except InputError:
                 continue
             pairs["dropout"].append((own[-1], strengths_of(other)))
@@ -141,14 +141,6 @@ def _table(pairs: dict[str, list[tuple[Strengths, Strengths]]], top: Sequence[in
     index = pd.MultiIndex.from_tuples(list(rows), names=["over", "measure"])
     columns = ["mean", "sd", "low", "high", "pairs"]
     return pd.DataFrame(list(rows.values()), index=index, columns=columns).astype({"pairs": int})
-
-
-def thinned(cell: Cells, kept: float, rng: np.random.Generator) -> Cells:
-    """Return cells of which each molecule stays with probability `kept`; counts are drawn anew."""
-    counts = sp.csr_matrix(cell.counts, copy=True)
-    counts.data = rng.binomial(counts.data.astype(np.int64), kept).astype(np.float32)
-    counts.eliminate_zeros()
-    return cell.with_counts(counts)
 
 
 def spearman(a: pd.Series[Any], b: pd.Series[Any]) -> float:

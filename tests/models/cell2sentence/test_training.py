@@ -174,7 +174,11 @@ def test_the_learning_rate_rises_and_falls():
     [(700, None, (8, 700)), (3874, None, (2, 3874)), (50_000, None, (1, 8000)), (50_000, 3, (3, 50_000))],
 )
 def test_small_data_are_read_often_and_large_ones_in_part(n_cells, epochs, wanted):
-    assert training.plan(n_cells, epochs) == wanted
+    assert training.plan(n_cells, epochs, training.READ_CELLS) == wanted
+
+
+def test_with_labels_more_is_read():
+    assert training.plan(3874, None, training.READ_ANSWERED) == (5, 3874)
 
 
 def test_of_many_cells_some_are_drawn_anew_with_their_answers():
@@ -188,12 +192,71 @@ def test_of_many_cells_some_are_drawn_anew_with_their_answers():
     }
     drawn = []
     for seed in range(2):
-        texts = training._texts(model.writer, cells, answers, 9, np.random.default_rng(seed))
+        texts = training._texts(model.writer, cells, answers, 9, (1.0, 0.0), np.random.default_rng(seed))
         assert len(texts) == 9
-        found = [single.get(tuple(sorted(text.tolist()))) for text in texts]
+        found = [single.get(tuple(sorted(text.ids.tolist()))) for text in texts]
         drawn.append([i for i in found if i is not None])
         assert len(set(drawn[-1])) == len(drawn[-1]) >= 6
     assert drawn[0] != drawn[1]
+
+
+def test_thinned_texts_lose_genes_and_keep_their_answers():
+    cells = cells_of()
+    model = Cell2SentenceModel.fit(cells, labels="side", **{**SMALL, "epochs": 0})
+    answers = ["left cell"] * cells.n_cells
+
+    def lengths(keep: float, dropped: float = 0.0) -> tuple[int, int]:
+        rng = np.random.default_rng(0)
+        texts = training._texts(model.writer, cells, answers, cells.n_cells, (keep, dropped), rng)
+        assert {tuple(text.ids[-text.answer :].tolist()) for text in texts} == {
+            (*model.writer.answer(" left cell."), 0)
+        }
+        return sum(len(text.ids) for text in texts), len(texts)
+
+    whole, thin, few = lengths(1.0), lengths(0.2), lengths(1.0, 0.9)
+    assert few[1] == thin[1] == whole[1] == cells.n_cells
+    assert max(thin[0], few[0]) < whole[0]
+
+
+def test_the_loss_is_what_it_says(monkeypatch):
+    """By hand from transformers' logits: one share for a mean over text, the other for a mean over cells' answers."""
+    model = Cell2SentenceModel.fit(cells_of(), labels="side", **{**SMALL, "epochs": 0})
+    rng = np.random.default_rng(0)
+    texts = [
+        training._Text(torch.from_numpy(rng.integers(0, 200, n)), answer) for n, answer in ((9, 3), (12, 0), (6, 2))
+    ]
+    of_text, of_answers = [], []
+    for text in texts:
+        with torch.no_grad():
+            logs = model.net(input_ids=text.ids[None]).logits[0].log_softmax(1)
+        losses = [-float(logs[i - 1, text.ids[i]]) for i in range(1, len(text.ids))]
+        of_text += losses[: len(losses) - text.answer]
+        of_answers += [sum(losses[len(losses) - text.answer :])] if text.answer else []
+    monkeypatch.setattr(training, "TEXT_TOKENS", 1.0)
+    found = training._loss(model.net, texts, 0.3, rng)
+    assert float(found) == pytest.approx(0.7 * np.mean(of_text) + 0.3 * np.mean(of_answers), rel=1e-5)
+    unanswered = training._loss(model.net, texts[1:2], 0.3, rng)
+    assert float(unanswered) == pytest.approx(np.mean(of_text[5:16]), rel=1e-5)
+    monkeypatch.setattr(training, "TEXT_TOKENS", 0.5)
+    draws = [float(training._loss(model.net, texts, 0.3, rng)) for _ in range(300)]
+    assert np.std(draws) > 0
+    assert np.mean(draws) == pytest.approx(float(found), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"answer_share": 0}, "answer_share is 0"),
+        ({"answer_share": 1}, "between 0 and 1"),
+        ({"thinning": 1.5}, "thinning is 1.5"),
+        ({"dropped": 1}, "dropped is 1"),
+        ({"rate": 0}, "learning rate is 0"),
+        ({"weight_decay": -1}, "weight_decay is -1"),
+    ],
+)
+def test_ways_to_learn_that_make_no_sense_are_named(wrong, message):
+    with pytest.raises(InputError, match=message):
+        training.Learning(**wrong)
 
 
 @pytest.mark.parametrize(

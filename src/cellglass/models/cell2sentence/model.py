@@ -41,6 +41,7 @@ from cellglass.models.cell2sentence.files import Architecture, Checkpoint
 from cellglass.models.cell2sentence.likelihood import head, log_probabilities, tries
 from cellglass.models.cell2sentence.sites import cell_sites, last_of_genes, means_of_genes, moved_genes, points_of
 from cellglass.models.cell2sentence.text import SentenceSettings, Writer, words_of
+from cellglass.models.cell2sentence.training import Learning, fit_checkpoint
 from cellglass.models.coverage import GeneCoverage, coverage_of
 from cellglass.models.folder import CFG, digest, read_cfg
 from cellglass.models.transformer.model import TransformerModel
@@ -143,13 +144,12 @@ class Cell2SentenceModel(TransformerModel):
         labels: str | None = None,
         n_genes: int = 100,
         vocabulary: int = 1500,
+        learning: Learning = Learning(),  # noqa: B008 (frozen)
         seed: int = 0,
         checkpoint: Path | None = None,
         progress: Progress = silent,
     ) -> Cell2SentenceModel:
         """Train a small model on `cells`; see `cellglass.models.cell2sentence.training.fit_checkpoint`."""
-        from cellglass.models.cell2sentence.training import fit_checkpoint
-
         cells = as_cells(cells)
         trained, settings = fit_checkpoint(
             cells,
@@ -161,6 +161,7 @@ class Cell2SentenceModel(TransformerModel):
             labels=labels,
             n_genes=n_genes,
             vocabulary=vocabulary,
+            learning=learning,
             seed=seed,
             checkpoint=checkpoint,
             progress=progress,
