@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellglass.cli.explorer import Json, Quiet
+from cellglass.cli.features import features
+from cellglass.cli.opening import model_of
 from cellglass.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from cellglass.circuits.answers import Target
     from cellglass.circuits.build import Cost
     from cellglass.circuits.graph import Graph
-    from cellglass.models.base import CellModel
 
 circuits_app = typer.Typer(
     help="Transcoders in the place of a transformer's MLPs: what circuits are traced through.", no_args_is_help=True
@@ -32,6 +33,7 @@ circuits_app = typer.Typer(
 
 def add(app: typer.Typer) -> None:
     """Put the commands of circuits on `app`."""
+    circuits_app.command()(features)
     app.add_typer(circuits_app, name="circuits")
     app.command()(trace)
 
@@ -82,7 +84,7 @@ def train(
     from cellglass.cli.console import listening
 
     held = read_cells(cells, columns=[] if labels is None else [labels])
-    opened = ready(_model_of(model), held)
+    opened = ready(model_of(model), held)
     with listening(quiet=quiet or as_json) as progress:
         made = train_transcoders(
             opened, held, out, kind=kind, latents=latents, k=k, skip=skip, crosslayer=cross_layer, labels=labels,
@@ -161,7 +163,7 @@ def trace(
         raise InputError(f"{model} is a model and no atlas; say with --out where the graph is to go")
     made = load_transcoders(transcoders)
     held = _cells_of(model, cells, made.labels)
-    opened = ready(_model_of(model), held)
+    opened = ready(model_of(model), held)
     asked = asked_of(
         opened, held, cell, made, _asked(model, target, site, at),
         None if against is None else _asked(model, against, site, at), patterns=patterns,
@@ -295,19 +297,6 @@ def _show_circuit(graph: Graph) -> None:
         "much that hides.",
     ):
         console.print(note, style="dim", highlight=False)
-
-
-def _model_of(folder: Path) -> CellModel:
-    """Return the model in `folder`, or the one that the atlas in it keeps."""
-    from cellglass import models
-    from cellglass.atlas.circuits import kept_model
-
-    if not (folder / "manifest.json").is_file():
-        return models.load(folder)
-    from cellglass.atlas.manifest import read_manifest
-
-    read_manifest(folder)
-    return kept_model(folder)
 
 
 _TITLES = {
