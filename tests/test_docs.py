@@ -97,7 +97,13 @@ def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
 
 def test_every_option_that_the_pages_name_exists() -> None:
     known: set[str] = set()
-    for command in ([], *([name] for name in COMMANDS), *(["notes", name] for name in NOTES), ["circuits", "train"]):
+    for command in (
+        [],
+        *([name] for name in COMMANDS),
+        *(["notes", name] for name in NOTES),
+        ["circuits", "train"],
+        ["circuits", "features"],
+    ):
         shown = subprocess.run(
             [sys.executable, "-m", "cellglass", *command, "--help"], capture_output=True, text=True, check=True
         )

@@ -40,10 +40,10 @@ def read_features(folder: Path | str) -> pd.DataFrame:
         raise InputError(f"{path}: features have not been explained; {_AGAIN}")
     try:
         # A gene may be called NA: of texts nothing is missing.
-        table = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(TEXTS, str))
-        numbers = [name for name in table.columns if name not in TEXTS and table[name].dtype == object]
-        for name in numbers:
-            table[name] = pd.to_numeric(table[name].replace("", "nan"))
+        blank = {name: [""] for name in pd.read_csv(path, nrows=0).columns if name not in TEXTS}
+        table = pd.read_csv(
+            path, keep_default_na=False, na_values=blank, dtype=dict.fromkeys(TEXTS, str), float_precision="round_trip"
+        )
         table = table.astype({"layer": "int64", "feature": "int64"})
         missing = {"name", "interpretable"} - set(table.columns)
     except (OSError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""`cellglass circuits features`: what every feature of transcoders fires on. Parses, calls, prints; computes nothing."""
+"""`cellglass circuits features`: what every feature fires on. Parses, calls, prints; computes nothing."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _show_rates(console: Console, rates: pd.DataFrame) -> None:
     console.print("Gene-level interpretable:", style="bold", highlight=False)
     console.print(shown)
     for note in (
-        "Rate: at least half of the activation mass on gene tokens, and there half of it on five genes or a gene set at "
+        "Rate: at least half of the activation mass on gene tokens, and half of that on five genes, or a gene set at "
         "null_q < 0.05; chosen on half of the cells, scored on the other. docs/circuits.md has the rule.",
         "Identity: median share of the variance over gene tokens that the gene explains, held out.",
         *(() if len(rates) > 1 else ("A rate means nothing alone: --controls puts three others beside it.",)),

@@ -31,7 +31,7 @@ What a rate of such units means is said by controls alone: see ``feature_rate.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -216,7 +216,7 @@ def _facts(one: UnitSums, symbols: Sequence[str], rule: Rule) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         table["top_mass"] = _row_sums(score.total.multiply(is_top)) / _row_sums(score.total)
         table["top_lift"] = table["top_mass"] / (is_top @ read)
-    table["genes"] = [";".join(symbols[gene] for gene in genes) for genes, _ in top]
+    table["genes"] = [";".join(symbols[gene] for gene in genes.tolist()) for genes, _ in top]
     table["named_genes"] = [
         ", ".join(symbols[gene] for gene in genes[:NAMED_GENES][parts[:NAMED_GENES] >= _PART]) for genes, parts in top
     ]
@@ -248,7 +248,7 @@ def _top_genes(one: UnitSums, symbols: Sequence[str], layer: int) -> pd.DataFram
         "feature": table["concept"].to_numpy(),
         "gene": np.asarray(symbols, dtype=object)[table["gene"]],
         "mean": table["mean"].to_numpy(),
-        "cells": np.rint(table["active"] * table["n"]).to_numpy().astype(np.int32),
+        "cells": np.rint(table["active"].to_numpy() * table["n"].to_numpy()).astype(np.int32),
         "read": table["n"].to_numpy(),
         "part": table["part"].to_numpy(),
     })  # fmt: skip
@@ -272,9 +272,9 @@ def _gene_sets(
         return table
     for name in ("source", "term", "null_q"):
         table.loc[best.index, name] = best[name]
-    again = _tested(one.genes[SCORE], np.sort(best.index.to_numpy()), symbols, sources, rule, derive(seed, "score"))
+    again = _tested(one.genes[SCORE], np.sort(np.asarray(best.index)), symbols, sources, rule, derive(seed, "score"))
     both = best.reset_index()[["concept", "source", "term"]].merge(again, on=["concept", "source", "term"])
-    table.loc[both["concept"], "held_out_null_q"] = both["null_q"].to_numpy()
+    table.loc[both["concept"], "held_out_null_q"] = np.asarray(both["null_q"])
     return table
 
 
@@ -283,7 +283,7 @@ def _tested(
 ) -> pd.DataFrame:
     """Return the sets below the rule's q, one row for each unit and set."""
     read = np.flatnonzero(sums.tokens)
-    names = [symbols[gene] for gene in read]
+    names = [symbols[gene] for gene in read.tolist()]
     fitting = [source for source in sources if _fits(source, set(names))]
     if not fitting:
         return pd.DataFrame({"concept": [], "source": [], "term": [], "null_q": [], "p": []})
@@ -319,7 +319,7 @@ def _labels(sums: Sequence[UnitSums], labels: pd.DataFrame | None, seed: int) ->
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def _name(row: dict[str, Any]) -> str:
+def _name(row: Mapping[Any, Any]) -> str:
     """Return what a machine calls a unit: by its genes, its gene set or its kind of token, and by its cells."""
     if not row["cells"] and not row["frequency"]:
         return ""
@@ -334,7 +334,7 @@ def _name(row: dict[str, Any]) -> str:
     elif row["named_genes"]:
         said = f"many genes, most {row['named_genes']}"
     else:
-        said = "many tokens"
+        said = "many genes" if kind == "gene" else "many tokens"
     cells = f" in {row['label']}" if row["label"] and row["f1"] >= LABEL_F1 else ""
     room = _LONGEST - len(cells)
     return (said if len(said) <= room else said[: max(8, room - 1)].rstrip() + "…") + cells
