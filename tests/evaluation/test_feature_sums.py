@@ -22,11 +22,12 @@ def test_sums_are_those_of_plain_loops() -> None:
     cell = np.repeat(np.arange(6), 9)
     part = rng.integers(0, 5, len(cell))
     gene = np.where(part == GENE, rng.integers(0, GENES, len(cell)), -1)
+    piece = rng.integers(2, 9, len(cell))
     codes = np.maximum(rng.normal(size=(len(cell), UNITS)), 0)
     half = np.array([0, 1, 1, 0, 1, 0])
     one = UnitSums(UNITS, GENES)
     for some in (cell < 2, cell >= 2):
-        one.add(sp.csr_matrix(codes[some]), cell[some], gene[some], part[some], half)
+        one.add(sp.csr_matrix(codes[some]), cell[some], gene[some], piece[some], part[some], half)
     for h in (0, 1):
         for kind in range(5):
             here = (half[cell] == h) & (part == kind)
@@ -44,6 +45,8 @@ def test_sums_are_those_of_plain_loops() -> None:
         np.testing.assert_allclose(one.genes[h].total.toarray(), total, rtol=1e-6)
         np.testing.assert_array_equal(one.genes[h].active.toarray(), active)
         np.testing.assert_array_equal(one.genes[h].tokens, read)
+        on_piece = [codes[(half[cell] == h) & (part == GENE) & (piece == i)].sum(0) for i in range(9)]
+        np.testing.assert_allclose(one.pieces[h].toarray(), np.transpose(on_piece), rtol=1e-6)
     np.testing.assert_allclose(one.frequency, (codes > 0).mean(0))
 
 
@@ -73,6 +76,7 @@ def test_a_killed_call_goes_on_to_the_same_sums(tmp_path: Path, monkeypatch: pyt
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one.mass, other.mass)
         np.testing.assert_array_equal(one.tokens, other.tokens)
+        assert all((mine != theirs).nnz == 0 for mine, theirs in zip(one.pieces, other.pieces, strict=True))
         assert (one.by_cell != other.by_cell).nnz == 0
         for mine, theirs in zip(one.genes, other.genes, strict=True):
             assert (mine.total != theirs.total).nnz == 0

@@ -43,6 +43,7 @@ def test_all_tokens_are_read_and_each_is_told_apart() -> None:
         for cell in np.unique(tokens.cell):
             own = slice(shown.tokens.start[cell], shown.tokens.start[cell + 1])
             np.testing.assert_array_equal(tokens.gene[tokens.cell == cell], shown.tokens.gene[own])
+            np.testing.assert_array_equal(tokens.piece[tokens.cell == cell], shown.tokens.ids[own])
 
 
 def test_neurons_are_active_as_often_as_asked() -> None:

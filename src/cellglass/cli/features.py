@@ -85,16 +85,17 @@ def features(
 def _show_rates(console: Console, rates: pd.DataFrame) -> None:
     from rich.table import Table
 
-    heads = ("", "units", "firing", "rate", "layers 1+", "few genes", "gene set", "identity")
+    heads = ("", "units", "firing", "rate", "layers 1+", "few genes", "gene set", "spelling", "identity")
     shown = Table(*heads, box=None, pad_edge=False, header_style="dim")
     for row in rates.to_dict(orient="records"):
-        shares = [_percent(row[name]) for name in ("rate", "rate_later", "by_genes", "by_gene_set")]
+        shares = [_percent(row[name]) for name in ("rate", "rate_later", "by_genes", "by_gene_set", "spelling")]
         shown.add_row(row["of"], str(row["units"]), str(row["firing"]), *shares, _number(row["identity"]))
     console.print("Gene-level interpretable:", style="bold", highlight=False)
     console.print(shown)
     for note in (
         "Rate: at least half of the activation mass on gene tokens, and half of that on five genes, or a gene set at "
         "null_q < 0.05; chosen on half of the cells, scored on the other. docs/circuits.md has the rule.",
+        "Spelling: left out, for a piece of text that several genes share carries half of it, and no one gene does.",
         "Identity: median share of the variance over gene tokens that the gene explains, held out.",
         *(() if len(rates) > 1 else ("A rate means nothing alone: --controls puts three others beside it.",)),
     ):
@@ -108,15 +109,20 @@ def _show_features(console: Console, drawn: pd.DataFrame) -> None:
     from cellglass.circuits.names import feature_name
 
     console.print(f"\n{len(drawn)} features, drawn at random; named by machine:", style="bold", highlight=False)
-    heads = ("feature", "name", "passes by", "on genes", "top genes carry", "identity", "tokens")
+    heads = ("feature", "passes by", "on genes", "top genes", "identity", "tokens", "name")
     shown = Table(*heads, box=None, pad_edge=False, header_style="dim")
     for row in drawn.to_dict(orient="records"):
         shown.add_row(
-            feature_name(row["layer"], row["feature"]), escape(row["name"]) or "never fires", row["why"] or "-",
-            _percent(row["on_gene"]), _percent(row["top_mass"]), _number(row["gene_identity"]),
-            f"{row['frequency']:.2%}",
+            feature_name(row["layer"], row["feature"]), row["why"] or "-", _percent(row["on_gene"]),
+            _percent(row["top_mass"]), _number(row["gene_identity"]), f"{row['frequency']:.2%}",
+            escape(row["name"]) or "never fires",
         )  # fmt: skip
     console.print(shown)
+    console.print(
+        "On genes: share of the activation mass. Top genes: what the five chosen genes carry of that, held out. "
+        "Tokens: share at which it is active.",
+        style="dim", highlight=False,
+    )  # fmt: skip
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

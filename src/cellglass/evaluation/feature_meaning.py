@@ -10,7 +10,12 @@ Cells are in two halves (``feature_sums.py``): everything that is chosen is chos
    least `Rule.mass` (half) of its mass over genes on the scoring half, and at least `Rule.lift` (2) times the share
    that they have of all genes read there;
 3. or **a gene set**: the set with the least null_q on the choosing half, below `Rule.q` (0.05), has a null_q below it
-   on the scoring half too.
+   on the scoring half too;
+4. and it is no matter of **spelling**: it is not so that one piece of text carries at least `Rule.mass` of its mass on
+   tokens of genes (the piece is chosen on one half, its share is that of the other) while no one gene does.
+
+A language model reads a symbol in pieces, so that a feature of the piece "CD" fires on the genes CD3D, CD37 and CD74,
+and then on sets of T cells, for no other reason than their names. Where each gene is a token, 4 holds always.
 
 Its mass over genes is the sum over cells and genes of the largest activation on the gene's tokens. The gene sets are
 tested by over-representation (ORA) among the genes of highest mean activation, a fifth of the genes that are read at
@@ -95,13 +100,14 @@ class Meanings(NamedTuple):
     ----------
     features : pandas.DataFrame
         One row a unit: ``layer``, ``feature``; ``name``, made by machine, and ``named_by``, which says so;
-        ``interpretable`` and ``why``: ``genes``, ``gene set`` or nothing; ``enough``, whether it fires often enough to
-        be judged; ``frequency``, share of tokens at which it is
-        active; ``on_prompt``, ``on_gene``, ``on_question``, ``on_hidden``, ``on_answer``, shares of its activation mass
-        on kinds of tokens; ``cells``, in which it fires; ``gene_identity``; ``genes``, its top genes; ``top_mass`` and
-        ``top_lift``, what they carry on the scoring half; ``source``, ``term``, ``null_q``, ``held_out_null_q``, its
-        gene set; ``label_column``, ``label``, ``f1``, ``f1_null``, ``label_q``, the label that its cells have, held
-        out. NaN where there is nothing to tell.
+        ``interpretable`` and ``why``: ``genes``, ``gene set``, ``spelling`` or nothing; ``enough``, whether it fires
+        often enough to be judged; ``frequency``, share of tokens at which it is active; ``on_prompt``, ``on_gene``,
+        ``on_question`` (and special tokens), ``on_hidden``, ``on_answer``, shares of its activation mass on kinds of
+        tokens; ``cells``, in which it fires; ``gene_identity``; ``genes``, its top genes; ``top_mass`` and
+        ``top_lift``, what they carry on the scoring half, ``first_mass``, what the first does, and ``piece_mass``, what
+        one piece of text does; ``source``, ``term``, ``null_q``, ``held_out_null_q``, its gene set; ``label_column``,
+        ``label``, ``f1``, ``f1_null``, ``label_q``, the label that its cells have, held out. NaN where there is nothing
+        to tell.
     genes : pandas.DataFrame
         ``layer``, ``feature``, ``gene``, ``mean`` (activation over the cells that read the gene), ``cells`` (in which
         it fires on the gene), ``read`` (cells that read it), ``part`` (the gene's share of its mass over genes): at
@@ -148,8 +154,9 @@ def meanings_of(
     fires = features["enough"] & (features["scored_on_gene"] >= rule.on_genes)
     few = fires & (features["top_mass"] >= rule.mass) & (features["top_lift"] >= rule.lift)
     in_set = fires & (features["null_q"] < rule.q) & (features["held_out_null_q"] < rule.q)
-    features["why"] = np.where(few, "genes", np.where(in_set, "gene set", ""))
-    features["interpretable"] = few | in_set
+    spelling = (few | in_set) & (features["piece_mass"] >= rule.mass) & ~(features["first_mass"] >= rule.mass)
+    features["why"] = np.select([spelling, few, in_set], ["spelling", "genes", "gene set"], "")
+    features["interpretable"] = (few | in_set) & ~spelling
     features["named_by"] = MACHINE
     features["name"] = [_name(row) for row in features.to_dict(orient="records")]
     return Meanings(features[list(COLUMNS)], pd.concat(genes, ignore_index=True))
@@ -158,7 +165,19 @@ def meanings_of(
 COLUMNS = (
     *("layer", "feature", "name", "named_by", "interpretable", "why", "enough", "frequency"),
     *(f"on_{kind}" for kind in KINDS),
-    *("cells", "gene_identity", "genes", "top_mass", "top_lift", "source", "term", "null_q", "held_out_null_q"),
+    *(
+        "cells",
+        "gene_identity",
+        "genes",
+        "top_mass",
+        "top_lift",
+        "first_mass",
+        "piece_mass",
+        "source",
+        "term",
+        "null_q",
+        "held_out_null_q",
+    ),
     *("label_column", "label", "f1", "f1_null", "label_q"),
 )
 """Of the table of features."""
@@ -209,13 +228,16 @@ def _facts(one: UnitSums, symbols: Sequence[str], rule: Rule) -> pd.DataFrame:
     fired = [np.asarray(sums.active.sum(axis=1)).ravel() for sums in one.genes]
     table["enough"] = (fired[CHOOSE] >= rule.fewest) & (fired[SCORE] >= rule.fewest)
     top = _largest(choose.total, rule.most_genes)
-    unit = np.repeat(np.arange(one.n_units), [len(genes) for genes, _ in top])
-    gene = np.concatenate([np.empty(0, np.int64), *(genes for genes, _ in top)])
-    is_top = sp.csr_matrix((np.ones(len(gene)), (unit, gene)), shape=score.total.shape)
+    is_top = _marked(top, score.total.shape)
     read = score.tokens / max(1, score.tokens.sum())
+    pieces = [matrix.copy() for matrix in one.pieces]
+    for matrix in pieces:
+        matrix.resize(one.n_units, max(each.shape[1] for each in one.pieces))
     with np.errstate(divide="ignore", invalid="ignore"):
-        table["top_mass"] = _row_sums(score.total.multiply(is_top)) / _row_sums(score.total)
+        table["top_mass"] = _carried(score.total, top)
         table["top_lift"] = table["top_mass"] / (is_top @ read)
+        table["first_mass"] = _carried(score.total, _largest(choose.total, 1))
+        table["piece_mass"] = _carried(pieces[SCORE], _largest(pieces[CHOOSE], 1))
     table["genes"] = [";".join(symbols[gene] for gene in genes.tolist()) for genes, _ in top]
     table["named_genes"] = [
         ", ".join(symbols[gene] for gene in genes[:NAMED_GENES][parts[:NAMED_GENES] >= _PART]) for genes, parts in top
@@ -223,18 +245,28 @@ def _facts(one: UnitSums, symbols: Sequence[str], rule: Rule) -> pd.DataFrame:
     return table
 
 
-def _row_sums(matrix: sp.spmatrix) -> Array:
-    return np.asarray(matrix.sum(axis=1)).ravel()
+def _carried(total: sp.csr_matrix, columns: Sequence[tuple[Array, Array]]) -> Array:
+    """Return the share of each row's sum that lies in some columns of it; NaN of a row of zeros."""
+    chosen = total.multiply(_marked(columns, total.shape))
+    part, whole = (np.asarray(matrix.sum(axis=1)).ravel() for matrix in (chosen, total))
+    return np.asarray(part / whole)
+
+
+def _marked(columns: Sequence[tuple[Array, Array]], shape: tuple[int, int]) -> sp.csr_matrix:
+    """Return 1 at some columns of each row."""
+    row = np.repeat(np.arange(len(columns)), [len(some) for some, _ in columns])
+    column = np.concatenate([np.empty(0, np.int64), *(some for some, _ in columns)])
+    return sp.csr_matrix((np.ones(len(row)), (row, column)), shape=shape)
 
 
 def _largest(total: sp.csr_matrix, most: int) -> list[tuple[Array, Array]]:
-    """Return, for each unit, the genes of most mass, falling, and their shares of all; of equal ones the first."""
+    """Return, for each unit, the columns of most mass, falling, and their shares of all; of equal ones the first."""
     total = sp.csr_matrix(total)
     found = []
     for first, last in pairwise(total.indptr.tolist()):
-        genes, mass = total.indices[first:last], total.data[first:last]
-        order = np.lexsort((genes, -mass))[:most]
-        found.append((genes[order], mass[order] / max(mass.sum(), 1e-300)))
+        column, mass = total.indices[first:last], total.data[first:last]
+        order = np.lexsort((column, -mass))[:most]
+        found.append((column[order], mass[order] / max(mass.sum(), 1e-300)))
     return found
 
 
@@ -327,14 +359,16 @@ def _name(row: Mapping[Any, Any]) -> str:
     kind = max(kinds, key=lambda name: kinds[name])
     if row["why"] == "genes":
         said = f"fires on {row['named_genes']}"
+    elif row["why"] == "spelling":
+        said = f"spelling of {row['named_genes']}" if row["named_genes"] else "spelling of many genes"
     elif row["why"] == "gene set":
         said = f"genes of {row['term']}"
-    elif kind != "gene" and kinds[kind] >= _ALONE:
-        said = f"{kind} tokens"
+    elif kind != "gene":
+        said = f"{kind} tokens" if kinds[kind] >= _ALONE else f"mostly {kind} tokens"
     elif row["named_genes"]:
         said = f"many genes, most {row['named_genes']}"
     else:
-        said = "many genes" if kind == "gene" else "many tokens"
+        said = "many genes"
     cells = f" in {row['label']}" if row["label"] and row["f1"] >= LABEL_F1 else ""
     room = _LONGEST - len(cells)
     return (said if len(said) <= room else said[: max(8, room - 1)].rstrip() + "…") + cells

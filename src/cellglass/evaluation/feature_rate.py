@@ -69,7 +69,18 @@ N_CELLS = 2000
 FEWEST_CELLS = 10
 ROWS = ("features", "random directions", "neurons", "untrained model")
 """Of the table of rates."""
-RATE_COLUMNS = ("of", "units", "firing", "interpretable", "rate", "rate_later", "by_genes", "by_gene_set", "identity")
+RATE_COLUMNS = (
+    "of",
+    "units",
+    "firing",
+    "interpretable",
+    "rate",
+    "rate_later",
+    "by_genes",
+    "by_gene_set",
+    "spelling",
+    "identity",
+)
 _SAMPLE = 32  # cells on which thresholds are set
 
 
@@ -164,8 +175,8 @@ def interpretable_rate(
     pandas.DataFrame
         Four rows, ``of`` in `ROWS`: ``units``, of all layers; ``firing``, those that fire often enough to be judged;
         ``interpretable``; ``rate``, of all units; ``rate_later``, of those of layers from 1 on (NaN of one layer);
-        ``by_genes`` and ``by_gene_set``, rates of all units by the part of the rule that they fulfil; ``identity``, the
-        median of `gene_identity`.
+        ``by_genes`` and ``by_gene_set``, rates of all units by the part of the rule that they fulfil; ``spelling``,
+        the rate of those that are left out for it; ``identity``, the median of `gene_identity`.
     """
     with tempfile.TemporaryDirectory() as place:
         work = _work(model, as_cells(cells), transcoders, [], gene_sets, rule, n_cells, seed, Path(place), progress)
@@ -316,6 +327,7 @@ def _rates(own: Meanings, controls: Sequence[Meanings]) -> pd.DataFrame:
                 "rate_later": float(later.mean()) if len(later) else math.nan,
                 "by_genes": float((table["why"] == "genes").mean()),
                 "by_gene_set": float((table["why"] == "gene set").mean()),
+                "spelling": float((table["why"] == "spelling").mean()),
                 "identity": float(table["gene_identity"].median()),
             }
         )

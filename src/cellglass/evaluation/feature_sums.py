@@ -2,8 +2,8 @@
 
 Cells are in two halves, drawn by the seed: what a unit is said to fire on is chosen on one and scored on the other. Of
 a gene that is several tokens of a cell the largest activation counts, so that a gene is counted once for each cell that
-reads it. Memory grows with units x genes on which they fire, and with units x cells in which they fire, whose number is
-bounded; it holds the activations of one batch of tokens. Nothing is judged here.
+reads it. Memory grows with units x genes, and units x pieces of text of genes, on which they fire, and with units x
+cells in which they fire, whose number is bounded; it holds the activations of one batch of tokens. It judges nothing.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class UnitSums:
     ----------
     genes : tuple of GeneSums
         Of each half, over pairs of a cell and a gene that it reads.
+    pieces : list of scipy.sparse.csr_matrix, each (units, pieces)
+        Of each half, over tokens of genes: sum of activations on each piece of text, by its number in the vocabulary.
     mass, active : numpy.ndarray of float64, (2, 5, units)
         Of each half and kind of token: sum of activations, and tokens at which they are above 0.
     tokens : numpy.ndarray of int64, (2, 5)
@@ -58,17 +60,18 @@ class UnitSums:
     def __init__(self, n_units: int, n_genes: int) -> None:
         self.n_units = n_units
         self.genes = (GeneSums(n_units, n_genes), GeneSums(n_units, n_genes))
+        self.pieces = [sp.csr_matrix((n_units, 1)) for _ in range(2)]
         self.mass, self.active = (np.zeros((2, len(KINDS), n_units)) for _ in range(2))
         self.tokens = np.zeros((2, len(KINDS)), dtype=np.int64)
         self.pooled: list[sp.csr_matrix] = []
 
-    def add(self, codes: sp.csr_matrix, cell: Ints, gene: Ints, part: Ints, half: Ints) -> None:
+    def add(self, codes: sp.csr_matrix, cell: Ints, gene: Ints, piece: Ints, part: Ints, half: Ints) -> None:
         """Add some tokens, all of each cell at once.
 
         Parameters
         ----------
         codes : csr_matrix, (tokens, units)
-        cell, gene, part : int arrays, (tokens,)
+        cell, gene, piece, part : int arrays, (tokens,)
             As of `cellglass.evaluation.feature_units.Tokens`.
         half : int array, (cells,)
             Of each cell of the block.
@@ -84,6 +87,13 @@ class UnitSums:
             pair, place = np.unique(cell[here] * len(sums.tokens) + gene[here], return_inverse=True)
             if len(pair):
                 sums.add(max_pooled(codes[here], place, len(pair)), pair % len(sums.tokens))
+                self._add_pieces(number, codes[here], piece[here])
+
+    def _add_pieces(self, half: int, codes: sp.csr_matrix, piece: Ints) -> None:
+        width = max(self.pieces[half].shape[1], int(piece.max()) + 1)
+        self.pieces[half].resize(self.n_units, width)
+        which = sp.csr_matrix((np.ones(len(piece)), (np.arange(len(piece)), piece)), shape=(len(piece), width))
+        self.pieces[half] = self.pieces[half] + codes.T.tocsr().astype(np.float64) @ which
 
     @property
     def frequency(self) -> Array:
@@ -100,6 +110,8 @@ class UnitSums:
         folder.mkdir()
         for number, sums in enumerate(self.genes):
             sums.save(folder / f"genes-{number}.npz")
+        for number, matrix in enumerate(self.pieces):
+            sp.save_npz(folder / f"pieces-{number}.npz", matrix)
         pooled = sp.csr_matrix(self.by_cell)
         with (folder / "units.npz").open("wb") as file:
             np.savez(
@@ -113,6 +125,7 @@ class UnitSums:
         found = (GeneSums.load(folder / "genes-0.npz"), GeneSums.load(folder / "genes-1.npz"))
         sums = cls(found[0].n_latents, found[0].n_genes)
         sums.genes = found
+        sums.pieces = [sp.load_npz(folder / f"pieces-{number}.npz") for number in range(2)]
         with np.load(folder / "units.npz", allow_pickle=False) as kept:
             sums.mass, sums.active, sums.tokens = kept["mass"], kept["active"], kept["tokens"]
             parts = kept["data"], kept["indices"], kept["indptr"]
@@ -171,7 +184,7 @@ def _add_block(objective: Objective, cells: Cells, units: Units, half: Ints, sum
         said = tokens.part != ANSWER
         for layer, (one, x) in enumerate(zip(sums, tokens.states, strict=True)):
             codes = units.encode(layer, x)
-            one.add(codes, tokens.cell, tokens.gene, tokens.part, half)
+            one.add(codes, tokens.cell, tokens.gene, tokens.piece, tokens.part, half)
             pooled[layer] = pooled[layer] + max_pooled(codes[said], tokens.cell[said], cells.n_cells)
     for one, block in zip(sums, pooled, strict=True):
         one.pooled.append(block)

@@ -69,6 +69,8 @@ class Tokens(NamedTuple):
         By position among the cells that were asked for.
     gene : int array, (tokens,)
         Position among the model's genes; -1 of no gene.
+    piece : int array, (tokens,)
+        Its number in the model's vocabulary.
     part : int array, (tokens,)
         As of `cellglass.circuits.objectives`: PROMPT, GENE, SPECIAL, HIDDEN or ANSWER.
     states : list of torch.Tensor, (tokens, width)
@@ -77,6 +79,7 @@ class Tokens(NamedTuple):
 
     cell: Ints
     gene: Ints
+    piece: Ints
     part: Ints
     states: list[torch.Tensor]
 
@@ -170,6 +173,7 @@ def read_tokens_at(objective: Objective, cells: Cells, points: Sequence[Point]) 
         yield Tokens(
             np.repeat(some, place.sum(1).cpu().numpy()),
             batch.gene[place].cpu().numpy(),
+            batch.ids[place].cpu().numpy(),
             part[place].cpu().numpy(),
             [torch.cat(values[name]) for name in where],
         )
