@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cellglass.circuits.draw import draw_graph
 from cellglass.circuits.json import read_graph, write_graph
 from cellglass.circuits.meanings import FEATURES, TEXTS, named, read_features, read_names
 from cellglass.circuits.neuronpedia import write_neuronpedia
@@ -56,6 +57,10 @@ def test_names_go_to_graphs_files_paths_and_neuronpedia(tmp_path: Path) -> None:
     write_graph(graph, tmp_path / "graph.json")
     assert read_graph(tmp_path / "graph.json").nodes["label"][0] == "fires on CD79A"
     assert any("-> L0/7 [fires on CD79A] ->" in line for line in path_lines(graph, strongest_paths(graph, 10)))
+    draw_graph(graph, tmp_path / "graph.svg")
+    picture = (tmp_path / "graph.svg").read_text()
+    assert "L0/7: fires on CD79A (named by machine), feature of layer 0" in picture
+    assert "L0/8: feature of layer 0" in picture
     held = json.loads(write_neuronpedia(graph, tmp_path, "b", node_share=1, edge_share=1).read_text())
     called = {node["node_id"]: node["clerp"] for node in held["nodes"]}
     assert called["0_7_0"] == "fires on CD79A (named by machine)"

@@ -32,6 +32,7 @@ def test_planted_features_are_interpretable_and_controls_less_often() -> None:
     assert (rates["rate"].drop("features") < rates.loc["features", "rate"]).all()
     assert rates["units"].tolist() == [2 * LATENTS, 2 * LATENTS, rates.loc["neurons", "units"], 2 * LATENTS]
     np.testing.assert_allclose(rates["rate"], rates["interpretable"] / rates["units"])
+    assert rates.loc["features", "labelled"] == (table["f1"] >= 0.5).mean()
     later = table[table["layer"] > 0]["interpretable"].mean()
     assert rates.loc["features", "rate_later"] == pytest.approx(later)
 

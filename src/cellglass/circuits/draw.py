@@ -144,7 +144,8 @@ def _box(box: Box) -> str:
 def _told(node: Fold) -> str:
     if node.kind == "feature":
         where = node.column if node.is_gene else "the prompt"
-        return f"{node.label}: feature of layer {node.layer}, active at {where}"
+        called = f" {node.called} (named by machine)," if node.called else ""
+        return f"{node.label}:{called} feature of layer {node.layer}, active at {where}"
     return node.label
 
 

@@ -40,6 +40,8 @@ class Fold:
     label : str
     members : tuple of int
         Nodes of the graph.
+    called : str
+        What a machine calls a feature; "" of one without a name, and of others.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Fold:
     is_gene: bool
     label: str
     members: tuple[int, ...]
+    called: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,4 +119,5 @@ def _fold(graph: Graph, key: Sequence[Any], members: list[int]) -> Fold:
         prompt = f"{PROMPT}: {len(members)} token" + "s" * (len(members) > 1)
         return Fold(kind, -1, column, is_gene, column if is_gene else prompt, tuple(members))
     many = f" ×{len(members)}" if len(members) > 1 else ""
-    return Fold(kind, int(key[1]), column, is_gene, feature_name(int(key[1]), int(key[2])) + many, tuple(members))
+    name, called = feature_name(int(key[1]), int(key[2])) + many, str(graph.nodes["label"].iloc[members[0]])
+    return Fold(kind, int(key[1]), column, is_gene, name, tuple(members), called)

@@ -85,17 +85,20 @@ def features(
 def _show_rates(console: Console, rates: pd.DataFrame) -> None:
     from rich.table import Table
 
-    heads = ("", "units", "firing", "rate", "layers 1+", "few genes", "gene set", "spelling", "identity")
+    heads = ("", "firing", "rate", "layers 1+", "genes", "set", "spelling", "label", "identity")
     shown = Table(*heads, box=None, pad_edge=False, header_style="dim")
     for row in rates.to_dict(orient="records"):
-        shares = [_percent(row[name]) for name in ("rate", "rate_later", "by_genes", "by_gene_set", "spelling")]
-        shown.add_row(row["of"], str(row["units"]), str(row["firing"]), *shares, _number(row["identity"]))
+        shares = [
+            _percent(row[name]) for name in ("rate", "rate_later", "by_genes", "by_gene_set", "spelling", "labelled")
+        ]
+        shown.add_row(row["of"], f"{row['firing']} of {row['units']}", *shares, _number(row["identity"]))
     console.print("Gene-level interpretable:", style="bold", highlight=False)
     console.print(shown)
     for note in (
         "Rate: at least half of the activation mass on gene tokens, and half of that on five genes, or a gene set at "
         "null_q < 0.05; chosen on half of the cells, scored on the other. docs/circuits.md has the rule.",
         "Spelling: left out, for a piece of text that several genes share carries half of it, and no one gene does.",
+        "Label: units whose cells have a label with a held-out F1 of 0.5 or more; no part of the rule.",
         "Identity: median share of the variance over gene tokens that the gene explains, held out.",
         *(() if len(rates) > 1 else ("A rate means nothing alone: --controls puts three others beside it.",)),
     ):

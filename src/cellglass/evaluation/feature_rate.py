@@ -43,6 +43,7 @@ from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.enrichment.choose import choose
 from cellglass.enrichment.config import EnrichmentConfig
 from cellglass.enrichment.genesets import GeneSets
+from cellglass.enrichment.names import LABEL_F1
 from cellglass.errors import InputError
 from cellglass.evaluation.feature_meaning import Meanings, Rule, meanings_of
 from cellglass.evaluation.feature_sums import UnitSums, halves, sum_units
@@ -81,6 +82,8 @@ RATE_COLUMNS = (
     "spelling",
     "identity",
 )
+REVISION = 1
+"""Of what the tables hold; a higher one makes them anew."""
 _SAMPLE = 32  # cells on which thresholds are set
 
 
@@ -160,6 +163,7 @@ def interpretable_rate(
     cells: CellsLike,
     transcoders: Transcoders,
     *,
+    labels: Sequence[str] | None = None,
     gene_sets: Sequence[str] | None = None,
     rule: Rule = Rule(),  # noqa: B008  # frozen
     n_cells: int = N_CELLS,
@@ -176,10 +180,12 @@ def interpretable_rate(
         Four rows, ``of`` in `ROWS`: ``units``, of all layers; ``firing``, those that fire often enough to be judged;
         ``interpretable``; ``rate``, of all units; ``rate_later``, of those of layers from 1 on (NaN of one layer);
         ``by_genes`` and ``by_gene_set``, rates of all units by the part of the rule that they fulfil; ``spelling``,
-        the rate of those that are left out for it; ``identity``, the median of `gene_identity`.
+        the rate of those that are left out for it; ``labelled``, the rate of units whose cells have a label with a
+        held-out F1 of at least 0.5 and q < 0.05 (NaN without labels), which is no part of the rule; ``identity``, the
+        median of `gene_identity`.
     """
     with tempfile.TemporaryDirectory() as place:
-        work = _work(model, as_cells(cells), transcoders, [], gene_sets, rule, n_cells, seed, Path(place), progress)
+        work = _work(model, as_cells(cells), transcoders, labels, gene_sets, rule, n_cells, seed, Path(place), progress)
         own, sums = _meanings(work, features_of(transcoders.check(model), transcoders))
         return _rates(own, _controls(work, transcoders, as_cells(cells), sums))
 
@@ -272,12 +278,11 @@ def _work(
     )  # fmt: skip
 
 
-def _meanings(work: _Work, units: Units, *, labels: bool = True) -> tuple[Meanings, list[UnitSums]]:
+def _meanings(work: _Work, units: Units) -> tuple[Meanings, list[UnitSums]]:
     """Return what units fire on, and their sums."""
     folder = None if work.folder is None else work.folder / units.name.replace(" ", "-")
     sums = sum_units(work.objective, work.cells, units, work.half, folder=folder, progress=work.progress)
-    told = work.labels if labels else None
-    return meanings_of(sums, work.symbols, work.sources, told, rule=work.rule, seed=work.seed), sums
+    return meanings_of(sums, work.symbols, work.sources, work.labels, rule=work.rule, seed=work.seed), sums
 
 
 def _controls(work: _Work, transcoders: Transcoders, cells: Cells, own: Sequence[UnitSums]) -> list[Meanings]:
@@ -288,7 +293,7 @@ def _controls(work: _Work, transcoders: Transcoders, cells: Cells, own: Sequence
     hidden = hidden_points(network)
     density = [float(one.active.sum() / (one.n_units * max(1, one.tokens.sum()))) for one in own]
     neurons = neurons_of(hidden, _sample(work, hidden), density)
-    found = [_meanings(work, units, labels=False)[0] for units in (directions, neurons)]
+    found = [_meanings(work, units)[0] for units in (directions, neurons)]
     blank = control_of(network, "untrained", work.seed)
     assert work.folder is not None  # noqa: S101  controls are kept on disk while they are made
     training, captured = transcoders.training.get("training"), transcoders.training.get("cells")
@@ -303,7 +308,7 @@ def _controls(work: _Work, transcoders: Transcoders, cells: Cells, own: Sequence
     )  # fmt: skip
     known = work._replace(objective=objective_of(blank, objective.labels, transcoders.seed))
     units = features_of(made.check(blank), made, "features of the untrained model")
-    return [*found, _meanings(known, units, labels=False)[0]]
+    return [*found, _meanings(known, units)[0]]
 
 
 def _sample(work: _Work, points: Sequence[Point]) -> list[torch.Tensor]:
@@ -328,6 +333,7 @@ def _rates(own: Meanings, controls: Sequence[Meanings]) -> pd.DataFrame:
                 "by_genes": float((table["why"] == "genes").mean()),
                 "by_gene_set": float((table["why"] == "gene set").mean()),
                 "spelling": float((table["why"] == "spelling").mean()),
+                "labelled": float((table["f1"] >= LABEL_F1).mean()) if table["f1"].notna().any() else math.nan,
                 "identity": float(table["gene_identity"].median()),
             }
         )
@@ -337,7 +343,7 @@ def _rates(own: Meanings, controls: Sequence[Meanings]) -> pd.DataFrame:
 def _job_of(work: _Work, transcoders: Transcoders, controls: bool) -> str:
     """Return the sha256 of everything that the tables depend on."""
     settings = [
-        transcoders.training.get("job"), fingerprint_of(work.objective.model), work.objective.model.fingerprint(),
+        REVISION, transcoders.training.get("job"), fingerprint_of(work.objective.model), work.objective.model.fingerprint(),
         asdict(work.rule), work.seed, controls, work.objective.labels,
         {source.name: sorted(source.sets.items()) for source in work.sources},
         None if work.labels is None else work.labels.astype(str).to_dict("list"),
