@@ -71,16 +71,8 @@ FEWEST_CELLS = 10
 ROWS = ("features", "random directions", "neurons", "untrained model")
 """Of the table of rates."""
 RATE_COLUMNS = (
-    "of",
-    "units",
-    "firing",
-    "interpretable",
-    "rate",
-    "rate_later",
-    "by_genes",
-    "by_gene_set",
-    "spelling",
-    "identity",
+    *("of", "units", "firing", "interpretable", "rate", "rate_later", "by_genes", "by_gene_set", "spelling"),
+    *("labelled", "identity"),
 )
 REVISION = 1
 """Of what the tables hold; a higher one makes them anew."""
@@ -343,8 +335,8 @@ def _rates(own: Meanings, controls: Sequence[Meanings]) -> pd.DataFrame:
 def _job_of(work: _Work, transcoders: Transcoders, controls: bool) -> str:
     """Return the sha256 of everything that the tables depend on."""
     settings = [
-        REVISION, transcoders.training.get("job"), fingerprint_of(work.objective.model), work.objective.model.fingerprint(),
-        asdict(work.rule), work.seed, controls, work.objective.labels,
+        REVISION, transcoders.training.get("job"), fingerprint_of(work.objective.model),
+        work.objective.model.fingerprint(), asdict(work.rule), work.seed, controls, work.objective.labels,
         {source.name: sorted(source.sets.items()) for source in work.sources},
         None if work.labels is None else work.labels.astype(str).to_dict("list"),
     ]  # fmt: skip
