@@ -29,7 +29,7 @@ def features(
         list[str] | None,
         typer.Option(
             help="obs column of labels that features are held against; may be repeated.",
-            show_default="that of the transcoders",
+            show_default="that of the transcoders, where it is there",
         ),
     ] = None,
     gene_sets: Annotated[
@@ -62,7 +62,7 @@ def features(
     from cellglass.evaluation.feature_rate import drawn_features
 
     made = load_transcoders(transcoders)
-    held = read_cells(cells, columns=labels or ([] if made.labels is None else [made.labels]))
+    held = read_cells(cells, columns=labels or [])
     opened = ready(model_of(model), held)
     with listening(quiet=quiet or as_json) as progress:
         found = explain_features(
@@ -91,7 +91,7 @@ def _show_rates(console: Console, rates: pd.DataFrame) -> None:
         shares = [
             _percent(row[name]) for name in ("rate", "rate_later", "by_genes", "by_gene_set", "spelling", "labelled")
         ]
-        shown.add_row(row["of"], f"{row['firing']} of {row['units']}", *shares, _number(row["identity"]))
+        shown.add_row(row["of"], _percent(row["firing"] / row["units"]), *shares, _number(row["identity"]))
     console.print("Gene-level interpretable:", style="bold", highlight=False)
     console.print(shown)
     for note in (
