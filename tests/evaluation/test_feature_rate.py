@@ -10,10 +10,14 @@ import pandas as pd
 import pytest
 
 from cellglass.circuits import load_transcoders, trace
+from cellglass.circuits.transcoders import Transcoders, fingerprint_of
+from cellglass.dictionaries import CrossLayerConfig, CrossLayerTranscoder
+from cellglass.dictionaries.sparse import SparseDictionary
 from cellglass.errors import InputError
 from cellglass.evaluation import explain_features, feature_meanings, interpretable_rate
 from cellglass.evaluation.feature_rate import ROWS, drawn_features
-from circuits.models import LATENTS, cells_of, model_of
+from cellglass.evaluation.feature_sums import KINDS
+from circuits.models import LATENTS, NAMES, WIDTH, K, cells_of, model_of, transcoders_of
 from evaluation.features import RULE, planted, some_cells
 
 
@@ -35,6 +39,32 @@ def test_planted_features_are_interpretable_and_controls_less_often() -> None:
     assert rates.loc["features", "labelled"] == (table["f1"] >= 0.5).mean()
     later = table[table["layer"] > 0]["interpretable"].mean()
     assert rates.loc["features", "rate_later"] == pytest.approx(later)
+
+
+@pytest.mark.parametrize("kind", ["scgpt", "geneformer", "scgpt, cross-layer"])
+def test_encoders_and_cross_layer_transcoders_are_explained_too(kind: str) -> None:
+    name, model = kind.split(",")[0], model_of(kind.split(",")[0])
+    made: tuple[SparseDictionary, ...] = tuple(transcoders_of(name))
+    if "cross" in kind:
+        one = CrossLayerTranscoder(CrossLayerConfig(2 * WIDTH, 2 * LATENTS, k=K, d_out=2 * WIDTH, n_layers=2))
+        for layer, own in enumerate(made):
+            rows, columns = slice(layer * LATENTS, (layer + 1) * LATENTS), slice(layer * WIDTH, (layer + 1) * WIDTH)
+            one.encoder.data[rows], one.encoder_bias.data[rows] = own.encoder, own.encoder_bias
+            one.centre[columns], one.scale[columns] = own.centre, own.scale
+        made = (one.freeze(),)
+    found = feature_meanings(model, some_cells(), Transcoders(name, fingerprint_of(model), 2, made), rule=RULE)
+    table = found.features
+    assert len(table) == 2 * LATENTS
+    shares = table[table["frequency"] > 0][[f"on_{kind}" for kind in KINDS]]
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert shares["on_hidden"].max() > 0
+    assert shares["on_answer"].max() == 0
+    assert set(found.genes["gene"]) <= set(NAMES)
+    assert not (table["why"] == "spelling").any()
+    if "cross" in kind:
+        plain = Transcoders(name, fingerprint_of(model), 2, tuple(transcoders_of(name)))
+        other = feature_meanings(model, some_cells(), plain, rule=RULE).features
+        np.testing.assert_allclose(table["frequency"], other["frequency"], atol=1e-3)
 
 
 class KilledError(Exception):
