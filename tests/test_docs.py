@@ -79,13 +79,13 @@ def test_the_commands_of_the_page_on_the_explorer_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
     lines = [line for block in _blocks(ROOT / "docs" / "circuits.md", "sh") for line in block.splitlines()]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         done = subprocess.run(
             [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-        assert "Strongest paths" in done.stdout
+        assert ("20 features, drawn at random" if " features " in line else "Strongest paths") in done.stdout
     for name in ("demo-circuits/graph", "dendritic"):
         graph = read_graph(tmp_path / f"{name}.json")
         assert graph.about["scores"]["completeness"] > graph.about["bare"]["completeness"]
@@ -102,7 +102,13 @@ def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
 
 def test_every_option_that_the_pages_name_exists() -> None:
     known: set[str] = set()
-    for command in ([], *([name] for name in COMMANDS), *(["notes", name] for name in NOTES), ["circuits", "train"]):
+    for command in (
+        [],
+        *([name] for name in COMMANDS),
+        *(["notes", name] for name in NOTES),
+        ["circuits", "train"],
+        ["circuits", "features"],
+    ):
         shown = subprocess.run(
             [sys.executable, "-m", "cellglass", *command, "--help"], capture_output=True, text=True, check=True
         )

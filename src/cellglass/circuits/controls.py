@@ -50,7 +50,6 @@ _ROUNDS = 30
 # -- random transcoders ----------------------------------------------------------------------------------------------
 
 
-@torch.no_grad()
 def random_transcoders(transcoders: StandIns, frozen: Frozen, seed: int = 0) -> StandIns:
     """Return transcoders like the given ones whose features read and write at random; see the module.
 
@@ -62,6 +61,12 @@ def random_transcoders(transcoders: StandIns, frozen: Frozen, seed: int = 0) -> 
         The model on the cell on which as many features are to be active.
     seed
     """
+    return random_like(transcoders, frozen.mlp_in, seed)
+
+
+@torch.no_grad()
+def random_like(transcoders: StandIns, inputs: Sequence[Tensor], seed: int = 0) -> StandIns:
+    """Return such transcoders, of which as many features are active at `inputs`, what each MLP reads at some tokens."""
     if isinstance(transcoders, CrossLayerTranscoder):
         return cast(CrossLayerTranscoder, _redrawn(transcoders, derive(seed, "random transcoder")))
     found: list[Dictionary] = []
@@ -70,7 +75,7 @@ def random_transcoders(transcoders: StandIns, frozen: Frozen, seed: int = 0) -> 
             raise InputError(f"the transcoder of layer {layer} is of kind {one.kind!r}; circuits take no such")
         made = _redrawn(one, derive(seed, "random transcoder", layer))
         if isinstance(one, Thresholded) and isinstance(made, Thresholded):
-            x = frozen.mlp_in[layer].float()
+            x = inputs[layer].float()
             active = one.encode(x).to_csr().nnz / len(x)
             made.threshold.copy_(threshold_for(made, made.normalise(x), active).expand_as(made.threshold))
         found.append(made)

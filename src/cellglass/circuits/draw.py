@@ -146,7 +146,8 @@ def _told(node: Fold, *, merged: bool) -> str:
     if node.kind == "feature":
         where = node.column if node.is_gene else "the prompt"
         what = "group of features, the most influential one" if node.is_group else "feature"
-        return f"{node.label}: {what} of layer {node.layer}, {'most ' * merged}active at {where}"
+        called = f" {node.called} (named by machine)," if node.called else ""
+        return f"{node.label}:{called} {what} of layer {node.layer}, {'most ' * merged}active at {where}"
     return node.label
 
 

@@ -44,6 +44,8 @@ class Fold:
         Nodes of the graph.
     is_group : bool
         Whether it is a group of features.
+    called : str
+        What a machine calls a feature; "" of one without a name, and of others.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Fold:
     label: str
     members: tuple[int, ...]
     is_group: bool = False
+    called: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,5 +144,7 @@ def _fold(graph: Graph, key: Sequence[Any], members: list[int]) -> Fold:
         prompt = PROMPT if graph.is_merged else PROMPT + count
         return Fold(kind, -1, column, is_gene, column if is_gene else prompt, tuple(members))
     many = f" ×{len(members)}" if len(members) > 1 else ""
-    is_group = feature_name(int(key[1]), int(graph.nodes["feature"].iloc[members[0]])) != key[2]
-    return Fold(kind, int(key[1]), column, is_gene, f"{key[2]}{many}", tuple(members), is_group)
+    first = graph.nodes.iloc[members[0]]
+    is_group = feature_name(int(key[1]), int(first["feature"])) != key[2]
+    called = "" if is_group else str(first["label"])
+    return Fold(kind, int(key[1]), column, is_gene, f"{key[2]}{many}", tuple(members), is_group, called)

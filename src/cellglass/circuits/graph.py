@@ -43,7 +43,8 @@ class Graph:
         ``value``
             Activation of a feature, value of an answer; NaN of others.
         ``label``
-            What a person reads: a token's text, a bias's place, an answer's words.
+            What a person reads: a token's text, a bias's place, an answer's words; of a feature what a machine calls
+            it by what it fires on, or nothing.
     weights : scipy.sparse.csr_matrix, (n_nodes, n_nodes)
         Direct effects, ``weights[target, source]``.
     answer_weights : numpy.ndarray, (n_answers,)

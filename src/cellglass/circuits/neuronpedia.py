@@ -170,7 +170,7 @@ def _nodes(graph: Graph, chosen: Array, tokens: Sequence[int], answers: Sequence
         if one["kind"] == "feature":
             f = int(one["feature"])
             number, kind = feature_number(layer, f), "cross layer transcoder"
-            made = _node(f"{layer}_{f}_{place}", number, layer, place, kind, f"{layer}_{f}-0", "")
+            made = _node(f"{layer}_{f}_{place}", number, layer, place, kind, f"{layer}_{f}-0", _machine(one["label"]))
             made["activation"] = float(one["value"])
         elif one["kind"] == "error":
             said, kind = f"error of layer {layer}", "mlp reconstruction error"
@@ -198,6 +198,11 @@ def _node(
         "token_prob": 0.0, "is_target_logit": False, "run_idx": 0, "reverse_ctx_idx": 0, "jsNodeId": js,
         "clerp": clerp, "influence": None, "activation": None,
     }  # fmt: skip
+
+
+def _machine(name: object) -> str:
+    """Return what a feature is called, marked as the machine's; nothing where it has no name."""
+    return f"{name} (named by machine)" if name else ""
 
 
 def _called(graph: Graph, place: int) -> str:

@@ -136,7 +136,8 @@ def path_lines(graph: Graph, paths: Sequence[Path]) -> list[str]:
     """Return each path in words: ``CD79A -> L1/153 -> B cell: +0.42 (12 % of the answer)``.
 
     Where a feature sits at another token than the path comes from, that token is named: ``L2/7 at CD3D``. Not so in
-    the graph of a class of cells, where a feature is that at all tokens.
+    the graph of a class of cells, where a feature is that at all tokens. What a machine calls a feature stands in
+    brackets: ``L2/7 [fires on CD3D]``.
     """
     names = token_names(graph)
     return [_line(graph, path, names) for path in paths]
@@ -148,6 +149,8 @@ def _line(graph: Graph, path: Path, names: Sequence[str]) -> str:
     for node in path.features:
         place = int(nodes["position"].iloc[node])
         name = feature_name(int(nodes["layer"].iloc[node]), int(nodes["feature"].iloc[node]))
+        called = str(nodes["label"].iloc[node])
+        name = f"{name} [{called}]" if called else name
         stops.append(name if here == {place} or graph.is_merged else f"{name} at {names[place]}")
         here = {place}
     stops.append(str(nodes["label"].iloc[path.answer]))

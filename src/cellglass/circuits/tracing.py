@@ -25,6 +25,7 @@ from cellglass.circuits.genes import COLUMNS, rank_genes
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import write_graph
 from cellglass.circuits.linear_map import check_patterns
+from cellglass.circuits.meanings import named
 from cellglass.circuits.pruning import prune
 from cellglass.circuits.transcoders import Transcoders
 from cellglass.errors import InputError
@@ -126,7 +127,7 @@ def trace_asked(
         {"gene": gene, **{name: None if pd.isna(value) else float(value) for name, value in row.items()}}
         for gene, row in ranking.effects.to_dict(orient="index").items()
     ]
-    return graph
+    return named(graph, transcoders.names)
 
 
 def asked_of(

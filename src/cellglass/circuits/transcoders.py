@@ -3,6 +3,7 @@
     transcoders.json     what they are and which model they belong to
     layer-0/ ...         one dictionary each, as `cellglass.dictionaries` writes them; or
     crosslayer/          the one of all layers
+    features.csv         what each feature fires on, where that was asked; see ``meanings.py``
 
 They belong to a *network*: the sha256 of its weights, whatever genes and prompt it is used with. This file computes
 nothing with them.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cellglass.circuits.features import StandIns
+from cellglass.circuits.meanings import Names, read_names
 from cellglass.dictionaries.fitting import load
 from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
 from cellglass.dictionaries.sparse import SparseDictionary
@@ -64,6 +66,8 @@ class Transcoders:
         Names of the cells that none of them has seen.
     training : dict
         What else the training says of itself, as JSON can hold it.
+    names : mapping of (int, int) to str
+        Layer and feature -> what it is called by machine, of a folder in which features are explained.
     """
 
     model_kind: str
@@ -74,6 +78,7 @@ class Transcoders:
     labels: str | None = None
     held_out: tuple[str, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
+    names: Names = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = len(self.dictionaries)
@@ -248,7 +253,7 @@ def load_transcoders(folder: Path | str) -> Transcoders:
     trained = [one for one in found if isinstance(one, SparseDictionary)]
     if len(trained) < len(found):
         raise InputError(f"{folder}: holds dictionaries that are no transcoders; {_AGAIN}")
-    return Transcoders(*about, layers, tuple(trained), seed, labels, held_out, training)
+    return Transcoders(*about, layers, tuple(trained), seed, labels, held_out, training, read_names(folder))
 
 
 def read_index(folder: Path) -> dict[str, Any]:
