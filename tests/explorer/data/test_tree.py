@@ -88,7 +88,7 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         *(f"data/gene-concepts/{i}.json" for i in range(-(-124 // GENE_SHARD))),
         "data/term-concepts/0.json",
         *(f"data/neurons/{i}.bin" for i in tree.neurons.shown),
-        *(f"data/{name}/{i}.json" for name in ("circuits", "circuit-files", "neuronpedia") for i in (0, 1)),
+        *(f"data/{name}/{i}.json" for name in ("circuits", "circuit-files", "neuronpedia") for i in (0, 1, 3)),
         *(f"data/circuit-features/{i}.json" for i in tree.circuits.features),
     }
     assert set(tree.paths()) == expected
