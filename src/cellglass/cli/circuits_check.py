@@ -72,8 +72,14 @@ def check(
     check.csv
     """
     from cellglass.circuits import (
-        against_knockouts, against_regulation, bundled_regulation, coexpression, gene_edges, load_transcoders,
-        read_regulation, some_cells,
+        against_knockouts,
+        against_regulation,
+        bundled_regulation,
+        coexpression,
+        gene_edges,
+        load_transcoders,
+        read_regulation,
+        some_cells,
     )  # fmt: skip
     from cellglass.circuits.answers import model_symbols
     from cellglass.circuits.objectives import ready
@@ -89,7 +95,8 @@ def check(
     labels = made.labels if labels is None else labels
     held = cells_of(model, cells, [labels if label is not None or target is not None else None, perturbation])
     opened = made.check(ready(model_of(model), held))
-    symbols = [gene for gene in model_symbols(opened) if gene in set(held.symbols.tolist())]
+    counted = set(held.symbols.tolist())
+    symbols = [gene for gene in model_symbols(opened) if gene in counted]
     if genes is not None:
         wanted = {gene.strip().upper() for gene in genes.split(",")}
         symbols = [gene for gene in symbols if gene.upper() in wanted]
@@ -145,8 +152,8 @@ def _show(match: Match, within: Within, n_cells: int) -> None:
 
     console, row = Console(), match.table.iloc[0]
     console.print(
-        f"\n{escape(within.pairs.origin)}: {row['pairs']:.0f} known pairs beside {row['others']:.0f} others of the same "
-        f"genes, over {n_cells} cells",
+        f"\n{escape(within.pairs.origin)}: {row['pairs']:.0f} known pairs beside {row['others']:.0f} others of the "
+        f"same genes, over {n_cells} cells",
         style="bold",
         highlight=False,
     )
