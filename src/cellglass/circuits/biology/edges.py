@@ -5,8 +5,8 @@ r"""What genes do to genes in a model: the total effect of gene A's tokens on wh
     Cell2Sentence    gene:B          the logit of B as the next word, behind the sentence
 
 logits less the mean of all genes, or of all tokens. The effect is the mean over the cells in which the model reads A
-and can be asked for B. One walk back gives all effects on a target; targets that are asked of the same tokens share it. A
-gene's effect on itself is left out. Running means are kept, so that memory grows with genes and not with cells.
+and can be asked for B. One walk back gives all effects on a target; targets that are asked of the same tokens share it.
+A gene's effect on itself is left out. Running means are kept, so that memory grows with genes and not with cells.
 """
 
 from __future__ import annotations

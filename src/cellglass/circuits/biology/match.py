@@ -14,6 +14,7 @@ effect's size without co-expression is the residual of its rank, fitted by a lin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,23 +110,35 @@ def against_regulation(
         signed[RIVAL] = np.nan_to_num(rival.reindex(index=sources, columns=targets).to_numpy(dtype=np.float64))
         sizes[RIVAL] = np.abs(signed[RIVAL])
         sizes[REST] = _rest(sizes[EFFECT], sizes[RIVAL], allowed)
-    drawn = list(rewired(at, allowed, draws, generator(seed, "rewired pairs")))
+    scored = {name: (_ranks(size, allowed), _places(size, allowed)) for name, size in sizes.items()}
+    null, moved = _null(scored, at, others, rewired(at, allowed, draws, generator(seed, "rewired pairs")))
     rows = {}
-    for name, size in sizes.items():
-        ranks, places = _ranks(size, allowed), _places(size, allowed)
-        row: dict[str, float] = {"pairs": len(at), "others": others}
-        null = np.array([_auroc(ranks, one, others) for one in drawn])
-        row["auroc"] = _auroc(ranks, at, others)
-        row |= {"auroc_null": null.mean(), "auroc_null_sd": null.std(), "auroc_p": above(row["auroc"], null)}
-        null = np.array([places[one[:, 0], one[:, 1]].mean() for one in drawn])
-        row["rank"] = float(places[at[:, 0], at[:, 1]].mean())
-        row |= {"rank_null": null.mean(), "rank_p": above(-row["rank"], -null)}
-        rows[name] = row | _signs(signed.get(name), at, sign, draws, generator(seed, "signs"))
+    for name, (ranks, places) in scored.items():
+        area, rank = _auroc(ranks, at, others), float(places[at[:, 0], at[:, 1]].mean())
+        areas, means = null[name]
+        rows[name] = {
+            "pairs": len(at), "others": others,
+            "auroc": area, "auroc_null": areas.mean(), "auroc_null_sd": areas.std(), "auroc_p": above(area, areas),
+            "rank": rank, "rank_null": means.mean(), "rank_p": above(-rank, -means),
+            **_signs(signed.get(name), at, sign, draws, generator(seed, "signs")),
+        }  # fmt: skip
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("of")
-    table = table.astype({"pairs": int, "others": int, "signed": int})
-    own = set(map(tuple, at.tolist()))
-    moved = float(np.mean([1 - len(own & set(map(tuple, one.tolist()))) / len(at) for one in drawn]))
-    return Match(table, moved, int((~measured).sum()))
+    return Match(table.astype({"pairs": int, "others": int, "signed": int}), moved, int((~measured).sum()))
+
+
+def _null(
+    scored: dict[str, tuple[Array, Array]], at: Array, others: int, drawn: Iterable[Array]
+) -> tuple[dict[str, Array], float]:
+    """Return AUROC and mean place of rewired pairs, (2, draws) of each score, and the share of pairs that moved."""
+    known = np.zeros(next(iter(scored.values()))[0].shape, dtype=bool)
+    known[at[:, 0], at[:, 1]] = True
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in scored}
+    moved = []
+    for one in drawn:
+        for name, (ranks, places) in scored.items():
+            found[name].append((_auroc(ranks, one, others), float(places[one[:, 0], one[:, 1]].mean())))
+        moved.append(1 - known[one[:, 0], one[:, 1]].mean())
+    return {name: np.array(values).T for name, values in found.items()}, float(np.mean(moved))
 
 
 def _rest(size: Array, rival: Array, allowed: Array) -> Array:
