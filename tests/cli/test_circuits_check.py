@@ -45,6 +45,7 @@ def test_pairs_become_a_table_of_scores_and_one_of_edges(command, place, tmp_pat
     assert f"4 known pairs beside {table['others'].iloc[0]} others of the same genes, over 4 cells" in flat
     assert "Left out: 1 pairs of 2 genes that model and cells do not both have, 0 that no cell reads together." in flat
     line = next(line.split() for line in text.splitlines() if line.startswith("effect "))
+    assert f"{table.loc['effect', 'signs']:.3f} of 3" in flat
     assert line[1:3] == [f"{table.loc['effect', name]:.3f}" for name in ("auroc", "auroc_null")]
     assert "Knock-outs, B cell: Spearman's correlation of effect and deletion" in flat
     edges = pd.read_csv(tmp_path / "check.edges.csv")
@@ -73,6 +74,7 @@ def test_json_is_for_machines_and_genes_and_cells_may_be_named(command, place, t
         (("--out", "check.csv", "--pairs", "none.tsv"), "none.tsv cannot be read"),
         (("--out", "check.csv", "--genes", NAMES[0]), "none of its"),
         (("--out", "check.csv", "--class", "C cell"), "no cell has 'C cell'"),
+        (("--out", "check.csv", "--target", "C cell"), "no cell has 'C cell'"),
     ],
 )
 def test_wrong_use_is_one_line_and_writes_nothing(more, named, command, place, tmp_path, monkeypatch) -> None:

@@ -43,6 +43,7 @@ def check(
         str | None, typer.Option(help="Genes to keep to, between commas.", show_default="all of the pairs")
     ] = None,
     n_cells: Annotated[int, typer.Option("--n-cells", help="Cells that effects are means of.")] = 20,
+    fewest: Annotated[int, typer.Option(help="Leave out effects that fewer cells show.")] = 1,
     label: Annotated[str | None, typer.Option("--class", help="Cells of this label alone.")] = None,
     labels: Annotated[
         str | None, typer.Option(help="obs column of the label.", show_default="that of the transcoders")
@@ -83,6 +84,7 @@ def check(
     )  # fmt: skip
     from cellglass.circuits.answers import model_symbols
     from cellglass.circuits.objectives import ready
+    from cellglass.circuits.tracing import check_labels
     from cellglass.cli.console import listening
 
     if out.suffix != ".csv":
@@ -93,7 +95,9 @@ def check(
     known = bundled_regulation() if pairs is None else read_regulation(pairs)
     made = load_transcoders(transcoders)
     labels = made.labels if labels is None else labels
-    held = cells_of(model, cells, [labels if label is not None or target is not None else None, perturbation])
+    columns = [None if label is None else labels, None if target is None else made.labels, perturbation]
+    held = cells_of(model, cells, columns)
+    check_labels(held, made.labels, target, against)
     opened = made.check(ready(model_of(model), held))
     counted = set(held.symbols.tolist())
     symbols = [gene for gene in model_symbols(opened) if gene in counted]
@@ -108,7 +112,7 @@ def check(
     with listening(quiet=quiet or as_json) as progress:
         edges = gene_edges(opened, chosen, made.stand_ins, within.pairs.genes, folder=work, progress=progress)
         rival = coexpression(chosen, within.pairs.genes)
-        match = against_regulation(edges, within.pairs, rival=rival, draws=draws, seed=seed)
+        match = against_regulation(edges, within.pairs, rival=rival, fewest=fewest, draws=draws, seed=seed)
         tables = {"": match.table, "edges": edges.set_index("source")}
         if target is not None:
             knocked = against_knockouts(
@@ -126,7 +130,7 @@ def check(
                 "cells": chosen.n_cells}  # fmt: skip
         typer.echo(json.dumps({**told, **({"knockouts": scores["knockouts.scores"]} if scores else {})}, indent=1))
         return
-    _show(match, within, chosen.n_cells)
+    _show(match, within, chosen.n_cells, fewest)
     if target is not None:
         _show_knockouts(tables["knockouts.scores"], target)
     typer.echo(f"\nWrote {', '.join(str(path) for path in files.values())}")
@@ -145,7 +149,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
 
 
-def _show(match: Match, within: Within, n_cells: int) -> None:
+def _show(match: Match, within: Within, n_cells: int, fewest: int) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -159,14 +163,18 @@ def _show(match: Match, within: Within, n_cells: int) -> None:
     )
     console.print(
         f"Left out: {within.left_out} pairs of {len(within.missing)} genes that model and cells do not both have, "
-        f"{match.unmeasured} that no cell reads together.",
+        f"{match.unmeasured} that "
+        f"{'no cell reads' if fewest < 2 else f'fewer than {fewest} cells read'} together.",
         highlight=False,
     )
     shown = Table("", "AUROC", "null", "p", "rank", "null", "p", "signs", "null", "p", box=None, pad_edge=False,
                   header_style="dim")  # fmt: skip
     names = ("auroc", "auroc_null", "auroc_p", "rank", "rank_null", "rank_p", "signs", "signs_null", "signs_p")
     for of, values in match.table.iterrows():
-        shown.add_row(str(of), *(_number(values[name]) for name in names))
+        told = {name: _number(values[name]) for name in names}
+        if values["signed"]:
+            told["signs"] += f" of {values['signed']:.0f}"
+        shown.add_row(str(of), *told.values())
     console.print(shown)
     if match.moved < _FEW:
         console.print("These pairs leave next to nothing to rewire, so the null says nothing: give more of them.")

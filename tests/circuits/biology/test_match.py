@@ -109,6 +109,9 @@ def test_pairs_that_were_not_measured_are_counted_and_others_refused() -> None:
     edges = table_of(planted(pairs))
     match = against_regulation(edges[edges["source"] != "S0"], pairs, draws=5)
     assert match.unmeasured == (pairs.table["source"] == "S0").sum() > 0
+    few = edges.assign(n=np.where(edges["source"] == "S0", 2, 3))
+    assert against_regulation(few, pairs, fewest=3, draws=5).unmeasured == match.unmeasured
+    assert against_regulation(few, pairs, fewest=2, draws=5).unmeasured == 0
     with pytest.raises(InputError, match="planted: no known pair was measured"):
         against_regulation(edges.iloc[:0], pairs)
     with pytest.raises(InputError, match="no pair of the same genes that is not known"):

@@ -65,6 +65,7 @@ def against_regulation(
     pairs: Regulation,
     *,
     rival: pd.DataFrame | None = None,
+    fewest: int = 1,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Match:
@@ -80,6 +81,8 @@ def against_regulation(
         Spelled as the genes of `edges`; see `Regulation.within`.
     rival
         Genes by genes, such as from `coexpression`; where it is NaN it counts as 0.
+    fewest
+        Edges that are means of fewer cells, by the column ``n`` of `edges`, are left out.
     draws
         Of the nulls.
     seed
@@ -92,6 +95,8 @@ def against_regulation(
     check_draws(draws)
     known = pairs.table
     sources, targets = (list(dict.fromkeys(known[name])) for name in ("source", "target"))
+    if fewest > 1:
+        edges = edges[edges["n"] >= fewest]
     wide = edges.pivot_table(index="source", columns="target", values="effect", aggfunc="sum")  # an edge has one row
     effect = wide.reindex(index=sources, columns=targets).to_numpy(dtype=np.float64)
     allowed = np.isfinite(effect)
