@@ -79,18 +79,20 @@ def test_the_commands_of_the_page_on_the_explorer_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
     lines = [line for block in _blocks(ROOT / "docs" / "circuits.md", "sh") for line in block.splitlines()]
-    assert len(lines) == 4
+    assert len(lines) == 5
+    said = {"circuits features": "20 features, drawn at random", "circuits check": "known pairs beside"}
     for line in lines:
         done = subprocess.run(
             [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-        assert ("20 features, drawn at random" if " features " in line else "Strongest paths") in done.stdout
+        assert next((words for name, words in said.items() if name in line), "Strongest paths") in done.stdout
     for name in ("demo-circuits/graph", "dendritic"):
         graph = read_graph(tmp_path / f"{name}.json")
         assert graph.about["scores"]["completeness"] > graph.about["bare"]["completeness"]
         assert len(graph.of_kind("feature")) == 1000
         assert (tmp_path / f"{name}.svg").stat().st_size > 5000
+    assert {path.name for path in tmp_path.glob("check*")} == {"check.csv", "check.edges.csv"}
     found = read_class(tmp_path / "class.json")
     assert found.about["units"] == [6, 6]
     assert {row["of"]: row["mean"] > row["null"] for row in found.about["stability"]} == dict.fromkeys(
@@ -102,13 +104,8 @@ def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
 
 def test_every_option_that_the_pages_name_exists() -> None:
     known: set[str] = set()
-    for command in (
-        [],
-        *([name] for name in COMMANDS),
-        *(["notes", name] for name in NOTES),
-        ["circuits", "train"],
-        ["circuits", "features"],
-    ):
+    circuits = (["circuits", name] for name in ("train", "features", "check"))
+    for command in ([], *([name] for name in COMMANDS), *(["notes", name] for name in NOTES), *circuits):
         shown = subprocess.run(
             [sys.executable, "-m", "cellglass", *command, "--help"], capture_output=True, text=True, check=True
         )

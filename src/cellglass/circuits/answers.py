@@ -368,13 +368,14 @@ def _said(names: Sequence[str | None]) -> str:
 
 def gene_of(model: Any, name: str) -> int:
     """Return the position of a gene among the model's, by symbol or id."""
-    for names in (_model_symbols(model), [str(gene) for gene in model.genes]):
+    for names in (model_symbols(model), [str(gene) for gene in model.genes]):
         if name in names:
             return names.index(name)
     raise InputError(f"the {model.kind} model has no gene {name!r}; give a symbol or an id as it has them")
 
 
-def _model_symbols(model: Any) -> list[str]:
+def model_symbols(model: Any) -> list[str]:
+    """Return the symbols of a model's genes, in the order of its genes."""
     if model.kind == "cell2sentence":
         return [str(symbol) for symbol in model.gene_table["symbol"]]
     names = getattr(model, "symbols", None)
@@ -391,7 +392,7 @@ def _place(model: Any, tokens: TokenLists, name: str, cell: Cells) -> int:
 
 
 def _symbols(model: Any, gene: Any) -> list[str]:
-    names = _model_symbols(model)
+    names = model_symbols(model)
     return [names[i] if i >= 0 else "" for i in gene]
 
 

@@ -112,7 +112,12 @@ def token_effects(asked: Asked, *, total: bool = True, patterns: str = "frozen")
 
 def of_tokens(found: Effects, frozen: Frozen) -> Array:
     """Return the effect of each token on the first target, float64 (t,); parts that are the same in all cells not."""
-    parts = [part[:, 0] for name, part in found.parts.items() if name not in frozen.constant]
+    return np.asarray(of_targets(found, frozen)[:, 0])
+
+
+def of_targets(found: Effects, frozen: Frozen) -> Array:
+    """Return the effect of each token on every target, float64 (t, B); parts that are the same in all cells not."""
+    parts = [part for name, part in found.parts.items() if name not in frozen.constant]
     return np.asarray(torch.stack(parts).sum(0).cpu().numpy(), dtype=np.float64)
 
 

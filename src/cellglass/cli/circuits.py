@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cellglass.cli.circuits_check import check
 from cellglass.cli.explorer import Json, Quiet
 from cellglass.cli.features import features
 from cellglass.cli.opening import cells_of, circuits_of, model_of, target_of_words
@@ -32,6 +33,7 @@ circuits_app = typer.Typer(
 def add(app: typer.Typer) -> None:
     """Put the commands of circuits on `app`."""
     circuits_app.command()(features)
+    circuits_app.command()(check)
     app.add_typer(circuits_app, name="circuits")
     app.command()(trace)
 
