@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def test_the_commands_and_the_python_of_readme_and_guide_run(tmp_path: Path) -> 
         assert done.returncode == 0, f"{page.name}\n{script}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_the_python_of_the_page_on_dictionaries_runs(tmp_path: Path) -> None:
     script = "\n".join(_blocks(ROOT / "docs" / "dictionaries.md", "python"))
     assert script.count("dictionaries.fit(") >= 4
@@ -53,6 +55,7 @@ def test_the_python_of_the_page_on_dictionaries_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_python_of_the_page_on_models_runs(tmp_path: Path) -> None:
     script = "\n".join(_blocks(ROOT / "docs" / "models.md", "python"))
     assert "ModuleModel(" in script
@@ -102,14 +105,13 @@ def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
     assert {"PPIB", "IGJ", "MZB1", "CD52", "CD74", "CD79A"} & set(effects.index[:10])
 
 
-def test_every_option_that_the_pages_name_exists() -> None:
+def test_every_option_that_the_pages_name_exists(command: Callable[..., tuple[int, str, str]]) -> None:
     known: set[str] = set()
     circuits = (["circuits", name] for name in ("train", "features", "check"))
-    for command in ([], *([name] for name in COMMANDS), *(["notes", name] for name in NOTES), *circuits):
-        shown = subprocess.run(
-            [sys.executable, "-m", "cellglass", *command, "--help"], capture_output=True, text=True, check=True
-        )
-        known |= set(re.findall(r"--[a-z][a-z-]+", shown.stdout))
+    for names in ([], *([name] for name in COMMANDS), *(["notes", name] for name in NOTES), *circuits):
+        status, shown, _ = command(*names, "--help")
+        assert status == 0
+        known |= set(re.findall(r"--[a-z][a-z-]+", shown))
     for page in PAGES:
         for line in page.read_text(encoding="utf-8").splitlines():
             if line.startswith("cellglass "):

@@ -36,7 +36,11 @@ def there(small_run: Run) -> Cards:
     return cards(small_run.folder)
 
 
-@pytest.mark.parametrize("part", schema.OPTIONAL)
+QUICK = (schema.EXPRESSION, "work")
+MADE = [part for part in schema.OPTIONAL if part != schema.CIRCUITS]  # no run makes these
+
+
+@pytest.mark.parametrize("part", [p if p in QUICK else pytest.param(p, marks=pytest.mark.slow) for p in MADE])
 def test_an_atlas_is_read_without_what_it_may_lack(part: str, small_run: Run, there: Cards, tmp_path: Path) -> None:
     whole, folder = small_run.folder, tmp_path / "atlas"
     shutil.copytree(whole, folder)

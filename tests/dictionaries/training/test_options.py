@@ -19,7 +19,7 @@ X = torch.zeros(20, 8)
     ],
 )
 def test_an_option_that_is_not_there_is_refused(call) -> None:
-    known = r"no option 'taget'; there are: checkpoint, (groups, )?progress, rows_train, rows_valid"
+    known = r"no option 'taget'; there are: checkpoint, columns, (groups, )?progress, rows_train, rows_valid"
     with pytest.raises(TypeError, match=known):
         call(taget=X)
 

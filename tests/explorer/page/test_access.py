@@ -34,7 +34,7 @@ CHECK = """async () => (await axe.run(document, {resultTypes: ["violations"]})).
     .map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`)"""
 
 
-@pytest.mark.parametrize("kind", ["live", "report"])
+@pytest.mark.parametrize("kind", ["live", pytest.param("report", marks=pytest.mark.slow)])
 def test_no_view_has_a_serious_violation(kind: str, request: pytest.FixtureRequest, visit: Any) -> None:
     if not AXE.exists():
         pytest.skip(f"axe-core is not installed ({AXE}): run npm ci in web/")

@@ -44,8 +44,9 @@ def test_from_the_list_to_a_circuit_with_its_scores_and_what_is_left_out(site: S
     page.get_by_role("link", name="Circuits").click()
     rows = page.locator("main tbody tr")
     rows.first.wait_for()
-    assert rows.count() == 3
+    assert rows.count() == 4
     assert "cannot be shown" in rows.nth(2).inner_text()
+    assert "cells of B cell" in rows.nth(3).inner_text()
     assert all(word in rows.nth(0).inner_text() for word in ("cell-0", "B cell", "T cell", "cell2sentence"))
     rows.nth(0).get_by_role("link").click()
     page.locator(".circuit canvas[data-edges]").wait_for()

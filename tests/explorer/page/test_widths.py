@@ -36,7 +36,8 @@ SMALL = """() => [...document.querySelectorAll("main *")].filter((one) => one.ch
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(360, 740), (1280, 860), pytest.param(2560, 1400, marks=pytest.mark.slow)]
+    ("width", "height"),
+    [(360, 740), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((1280, 860), (2560, 1400)))],
 )
 def test_every_view_fits(live: Any, visit: Any, keep: Any, width: int, height: int) -> None:
     page = visit(live, width=width, height=height)

@@ -139,8 +139,8 @@ PARTS = {
         ),
         "in the search, the concepts of {:,} gene sets",
     ),
-    "circuits": Part(6 << 20, (), "{:,} circuits"),
-    "circuit-files": Part(3 << 20, (), "the files of {:,} circuits to be saved"),
-    "neuronpedia": Part(3 << 20, (), "the files of {:,} circuits for Neuronpedia"),
-    "circuit-features": Part(2 << 20, (), "what {:,} features of circuits fire on"),
+    "circuits": Part(3 << 20, (), "{:,} circuits"),
+    "circuit-files": Part(1 << 20, (), "the files of {:,} circuits to be saved"),
+    "neuronpedia": Part(1 << 20, (), "the files of {:,} circuits for Neuronpedia"),
+    "circuit-features": Part(1 << 20, (), "what {:,} features of circuits fire on"),
 }
