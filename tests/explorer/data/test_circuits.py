@@ -56,6 +56,9 @@ def test_of_a_class_the_graph_of_the_means_is_there(read: Any, tree: Tree, full_
     view, graph = json.loads(tree.get("data/circuits/3.json")), circuit.graph()
     assert view == {**json.loads(json.dumps(graph_view(graph))), "details": view["details"]}
     assert view["about"]["title"] == circuit.about["title"]
+    value = circuit.nodes.set_index("kind").loc["answer", "value"]
+    assert listed["answer"] == view["about"]["answer"] == pytest.approx(value, rel=1e-4)
+    assert [one["of"] for one in listed["scores"]] == ["graph", "bare"]
     assert set(view["genes"]) - {""} >= set(circuit.genes().index)
     assert json.loads(tree.get("data/neuronpedia/3.json"))["metadata"]["slug"] == "classes-B-cell"
 

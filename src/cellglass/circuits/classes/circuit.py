@@ -137,7 +137,8 @@ class ClassCircuit:
         )
         genes = [str(gene) for gene in tokens["gene"]]
         texts = [gene or PROMPT for gene in genes]
-        return Graph(table, weights, np.ones(1), texts, genes, {**self.about, "merged": True})
+        answer = table.loc[table["kind"] == "answer", "value"].sum()
+        return Graph(table, weights, np.ones(1), texts, genes, {**self.about, "answer": float(answer), "merged": True})
 
 
 _ORDER = ("feature", "error", "token", "bias", "rest", "answer")

@@ -66,7 +66,7 @@ class Circuits:
             try:
                 if path.stat().st_size > LARGEST:
                     raise InputError(f"{path}: the file has more than {LARGEST >> 20} MiB; trace fewer features")
-                about = read_class(path).about if _of_class(name) else read_about(path)
+                about = _about_class(path) if _of_class(name) else read_about(path)
             except (InputError, OSError) as error:
                 wrong = str(error)
             found.append({"name": name, **asked(about), "scores": scores(about), "wrong": wrong})
@@ -116,6 +116,13 @@ class Circuits:
 
 def _of_class(name: str) -> bool:
     return name.startswith(f"{CLASSES}/")
+
+
+def _about_class(path: Path) -> dict[str, Any]:
+    """Return what the graph of a class's means is about, with the scores that it has as a graph."""
+    graph = read_class(path).graph()
+    both = {"scores": graph.scores()._asdict(), "bare": graph.bare().scores()._asdict()}
+    return {**both, **graph.about}
 
 
 def _files(folder: Path) -> list[Path]:
