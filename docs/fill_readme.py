@@ -1,10 +1,11 @@
-"""Writes the tables of the README and of docs/dictionaries.md from the files of results: python docs/fill_readme.py.
+"""Writes the tables of the README and of pages of docs from the files of results: python docs/fill_readme.py.
 
 Each table stands between its marks, ``<!-- name -->`` and ``<!-- /name -->``.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ FLOORS = {"the encoder's product alone", "bare forward pass"}
 DICTIONARIES = ROOT / "docs" / "dictionaries.md"
 MODELS = ROOT / "docs" / "models.md"
 EXPLORER = ROOT / "docs" / "explorer.md"
+CIRCUITS = ROOT / "docs" / "circuits.md"
 CAPTURED = (
     "a site of cells to disk",
     "64 gene tokens a cell to disk",
@@ -38,6 +40,13 @@ TRAINING = {
     "peak_memory": "peak memory, MiB",
 }
 
+RATES = {
+    "rate": "pass the rule",
+    "by_genes": "by few genes",
+    "by_gene_set": "by a gene set",
+    "spelling": "left out as spelling",
+    "labelled": "mark a label (F1 of 0.5 or more)",
+}
 RETURNING = {
     "concepts": "concepts",
     "clusters": "clusters, number by stability",
@@ -66,6 +75,7 @@ def main() -> None:
     fill(DICTIONARIES, {"training": training(), "memory": memory()})
     fill(MODELS, {"capture": capture()})
     fill(EXPLORER, {"speed": explorer()})
+    fill(CIRCUITS, {"features": features()})
 
 
 def fill(page: Path, tables: dict[str, str]) -> None:
@@ -190,6 +200,17 @@ def explorer() -> str:
         "them, and the browser draws with them. `benchmarks/explorer.py` says where each time begins and ends."
     )
     return "\n".join([*lines, "", end]) + "\n"
+
+
+def features() -> str:
+    """Return how many units have a meaning of genes: what ``circuits features --controls`` wrote for the demo."""
+    with (ROOT / "benchmarks/results/circuit_features.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = ["| in the demo (700 cells, one seed) | units | " + " | ".join(RATES.values()) + " |", "|" + " --- |" * 7]
+    for row in rows:
+        shares = (f"{float(row[name]):.1%}" for name in RATES)
+        lines.append(f"| {row['of']} | {int(row['units']):,} | " + " | ".join(shares) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def memory() -> str:

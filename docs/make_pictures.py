@@ -68,7 +68,7 @@ def circuit(browser: Any, picture: Path, out: Path) -> None:
 
 def drawn(page: Any, link: str, out: Path) -> None:
     """Take a picture of a graph as the explorer draws it, with its strongest gene selected."""
-    page.goto(f"{link}#/graphs/circuit")
+    page.goto(f"{link}#/circuits/circuit")
     page.locator(".circuit canvas[data-edges]").wait_for()
     page.get_by_text("nodes as a table").click()
     page.locator("tbody tr").filter(has_text="token").filter(has_not_text="prompt").first.get_by_role("button").click()

@@ -33,7 +33,7 @@ T = TypeVar("T")
 FORMAT, VERSION = "cellglass-circuit", 1
 _TYPES = ("float32", "float64")
 _INTEGERS = ("layer", "position", "feature")
-_HEAD, _FIRST = re.compile(rf'\s*{{"format":"{FORMAT}","version":{VERSION},"about":'), 1 << 20
+_FIRST = 1 << 20
 _AGAIN = "trace the cell again, or take the file anew from where it came"
 
 
@@ -95,19 +95,27 @@ def read_as(path: Path | str, form: str, newest: int, make: Callable[[dict[str, 
         raise InputError(f"{path}: the circuit is damaged ({reason}); {again}") from error
 
 
-def read_about(path: Path | str) -> dict[str, Any]:
+def read_about(
+    path: Path | str, form: str = FORMAT, version: int = VERSION, read: Callable[[Path], Any] = read_graph
+) -> dict[str, Any]:
     """Return what a graph is about; of a file of `write_graph`, which may be large, only the beginning is read.
+
+    Parameters
+    ----------
+    path
+    form, version, read
+        Of another sort of circuit, whose ``about`` stands as early in its file: the format, and what reads it whole.
 
     Raises
     ------
     InputError
-        As `read_graph`.
+        As `read` does.
     """
     path = Path(path)
     if path.is_file():
         with path.open(encoding="utf-8", errors="replace") as file:
             text = file.read(_FIRST)
-        head = _HEAD.match(text)
+        head = re.match(rf'\s*{{"format":"{form}","version":{version},"about":', text)
         if head:
             try:
                 about, _ = json.JSONDecoder().raw_decode(text, head.end())
@@ -115,7 +123,8 @@ def read_about(path: Path | str) -> dict[str, Any]:
                 about = None
             if isinstance(about, dict):
                 return about
-    return read_graph(path).about
+    found: dict[str, Any] = read(path).about
+    return found
 
 
 def plain(value: Any, place: str = "about") -> Any:

@@ -54,6 +54,7 @@ def test_of_a_class_the_graph_of_the_means_is_there(read: Any, tree: Tree, full_
     listed, circuit = read("data/circuits.json")[3], read_class(full_folder / "circuits" / f"{CLASS_CIRCUIT}.json")
     assert (listed["cell"], listed["against"]) == ("cells of B cell", "T cell")
     view, graph = json.loads(tree.get("data/circuits/3.json")), circuit.graph()
+    assert circuit.about["scores"] == pytest.approx(graph.scores()._asdict())
     assert view == {**json.loads(json.dumps(graph_view(graph))), "details": view["details"]}
     assert view["about"]["title"] == circuit.about["title"]
     value = circuit.nodes.set_index("kind").loc["answer", "value"]

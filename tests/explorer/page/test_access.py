@@ -24,9 +24,9 @@ VIEWS = (
     "#/search?term=0",
     "#/help",
     "#/review",
-    "#/graphs",
-    f"#/graphs/{CIRCUIT}?heads=1&open=h0.0&on=t2&pin=t5",
-    f"#/graphs/{CIRCUIT}?each=1&path=2",
+    "#/circuits",
+    f"#/circuits/{CIRCUIT}?heads=1&open=h0.0&on=t2&pin=t5",
+    f"#/circuits/{CIRCUIT}?each=1&path=2",
     "#/no-such-view",
 )
 CHECK = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations

@@ -91,11 +91,11 @@ def test_no_view_takes_a_name_for_markup(hostile: dict[str, Site], kind: str, vi
         ("#/cells?colour=label:cell%20type", "onerror=window.pwned=1>"),
         (f"#/cells?colour=label:{urllib.parse.quote(LABEL)}", "onerror=window.pwned=1>"),
         (f"#/c/{urllib.parse.quote(EVIL)}", "There is no concept"),
-        ("#/graphs", "onerror=window.pwned=1>"),
-        (f"#/graphs/{urllib.parse.quote(CIRCUIT)}", "<script>"),
-        (f"#/graphs/{urllib.parse.quote(CIRCUIT)}?each=1&on=a0&path=0", "onerror=window.pwned=1>"),
-        (f"#/graphs/{urllib.parse.quote(CIRCUIT)}?on=g0", "group, 2 together"),
-        (f"#/graphs/{urllib.parse.quote(EVIL)}", "has no circuit"),
+        ("#/circuits", "onerror=window.pwned=1>"),
+        (f"#/circuits/{urllib.parse.quote(CIRCUIT)}", "<script>"),
+        (f"#/circuits/{urllib.parse.quote(CIRCUIT)}?each=1&on=a0&path=0", "onerror=window.pwned=1>"),
+        (f"#/circuits/{urllib.parse.quote(CIRCUIT)}?on=g0", "group, 2 together"),
+        (f"#/circuits/{urllib.parse.quote(EVIL)}", "has no circuit"),
         (f"#/{urllib.parse.quote(EVIL)}", ""),
     ):
         page.goto(site.url + route)

@@ -13,7 +13,7 @@ from cellglass.circuits.json import read_graph
 from explorer.conftest import CIRCUIT
 from explorer.page.conftest import Site, frames, settle
 
-PLACE = f"#/graphs/{CIRCUIT}"
+PLACE = f"#/circuits/{CIRCUIT}"
 FOCUS = "() => document.querySelector('.circuit canvas.over').dataset.focus"
 
 
@@ -68,7 +68,7 @@ def test_from_the_list_to_a_circuit_with_its_scores_and_what_is_left_out(site: S
 
 
 def test_what_is_listed_at_an_answer_adds_up_to_it(live: Site, visit: Any) -> None:
-    page = opened(visit, live, "#/graphs/by-hand?on=a0&each=1")
+    page = opened(visit, live, "#/circuits/by-hand?on=a0&each=1")
     assert "+10.000" in panel(page).locator("dl").inner_text()
     parts = [number(text) for text in panel(page).locator(".links-list .num").all_inner_texts()]
     assert parts[-1] == pytest.approx(sum(parts[:-1])) == 10
@@ -162,9 +162,9 @@ def test_heads_open_paths_light_up_and_a_feature_shows_what_it_fires_on(live: Si
     page.goto(f'{live.url}{PLACE}?groups=[["x"],["y",3],"z"]&pin=../x,t99&on=<b>&open=q&path=999&features=-1&answer=77')
     settle(page)
     assert page.locator(".circuit canvas[data-edges]").count() == 1, "a damaged link is a plain view"
-    page.goto(f'{live.url}#/graphs/by-hand?groups=[["both","f0.7","f0.8"]]&on=g0')
+    page.goto(f'{live.url}#/circuits/by-hand?groups=[["both","f0.7","f0.8"]]&on=g0')
     assert "L0/7 at CD79A, L0/8 at :" in panel(page).locator("dl").inner_text()
-    page.goto(f"{live.url}#/graphs/no-such")
+    page.goto(f"{live.url}#/circuits/no-such")
     page.get_by_role("alert").get_by_text("no circuit").wait_for()
 
 

@@ -21,8 +21,8 @@ VIEWS = {
     "gene": "#/search?gene=CD79A",
     "help": "#/help",
     "review": "#/review",
-    "circuits": "#/graphs",
-    "circuit": f"#/graphs/{CIRCUIT}?heads=1&on=t2&pin=t5",
+    "circuits": "#/circuits",
+    "circuit": f"#/circuits/{CIRCUIT}?heads=1&on=t2&pin=t5",
 }
 OUT = """() => [...document.querySelectorAll("main *")].filter((one) => {
     const box = one.getBoundingClientRect();

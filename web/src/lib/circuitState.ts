@@ -1,6 +1,6 @@
 // What a reader did to a circuit, as it stands in the link: which are shown, pinned, grouped, open, selected.
 //
-//   #/graphs/NAME?on=f0.77.12&features=40&genes=12&edges=150&each=1&pin=t3,f1.5.8&groups=[["name","t3","t4"]]&answer=1&path=2&heads=1&open=h0.1
+//   #/circuits/NAME?on=f0.77.12&features=40&genes=12&edges=150&each=1&pin=t3,f1.5.8&groups=[["name","t3","t4"]]&answer=1&path=2&heads=1&open=h0.1
 
 import type { Group } from "./circuit";
 

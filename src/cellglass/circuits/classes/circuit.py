@@ -61,8 +61,8 @@ class ClassCircuit:
         ``difference``, ``difference_se``
             Of the weight.
     about : dict
-        What was asked of which cells, with scores, stability, faithfulness and groups where they were made. Plain
-        values.
+        What was asked of which cells, with the mean answer and the scores of the graph of the means (``bare``: without
+        features), and with stability, faithfulness and groups where they were made. Plain values.
     """
 
     nodes: pd.DataFrame
@@ -137,11 +137,13 @@ class ClassCircuit:
         )
         genes = [str(gene) for gene in tokens["gene"]]
         texts = [gene or PROMPT for gene in genes]
-        answer = table.loc[table["kind"] == "answer", "value"].sum()
-        return Graph(table, weights, np.ones(1), texts, genes, {**self.about, "answer": float(answer), "merged": True})
+        about = {name: value for name, value in self.about.items() if not (other and name in _OF_CLASS)}
+        return Graph(table, weights, np.ones(1), texts, genes, {**about, "merged": True})
 
 
 _ORDER = ("feature", "error", "token", "bias", "rest", "answer")
+_OF_CLASS = ("answer", "scores", "bare")
+"""What `about` tells of the graph of the class alone, and not of the other label's."""
 _OF_GENES = (
     *("share", "influence", "influence_sd", "effect", "effect_sd", "other_share", "other_effect", "difference"),
     "difference_se",

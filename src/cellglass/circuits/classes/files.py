@@ -20,7 +20,7 @@ import pandas as pd
 from cellglass.circuits.classes.circuit import ClassCircuit
 from cellglass.circuits.classes.merging import KINDS
 from cellglass.circuits.draw import draw_graph
-from cellglass.circuits.json import plain, read_as, shortest, write_document
+from cellglass.circuits.json import plain, read_about, read_as, shortest, write_document
 from cellglass.circuits.pruning import prune
 from cellglass.errors import InputError
 from cellglass.files import atomic_path
@@ -54,6 +54,11 @@ def write_class(circuit: ClassCircuit, path: Path | str) -> list[Path]:
             content.to_csv(temporary, index=False)
     draw_graph(prune(circuit.graph()), picture)
     return [path, nodes, edges, picture]
+
+
+def read_class_about(path: Path | str) -> dict[str, Any]:
+    """Return what a class circuit is about, as `cellglass.circuits.json.read_about`."""
+    return read_about(path, FORMAT, VERSION, read_class)
 
 
 def read_class(path: Path | str) -> ClassCircuit:

@@ -188,6 +188,11 @@ def _circuit(
         "title": f"{about['answer_label']} in {told[0]} cells of {about['class']}",
     }
     circuit = ClassCircuit(node_table(found, chosen), edge_table(found, chosen), about)
+    graph, answers = circuit.graph(), circuit.nodes["kind"] == "answer"
+    circuit = circuit.told(
+        answer=float(circuit.nodes.loc[answers, "value"].iloc[0]),
+        scores=graph.scores()._asdict(), bare=graph.bare().scores()._asdict(),
+    )  # fmt: skip
     units, others = (
         sorted({one.unit for one in plan if one.side == side and one.position not in reasons}) for side in (0, 1)
     )

@@ -13,7 +13,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cellglass.circuits.classes.files import read_class
+from cellglass.atlas import schema
+from cellglass.circuits.classes.files import read_class, read_class_about
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import graph_bytes, read_about, read_graph
 from cellglass.circuits.neuronpedia import feature_number, neuronpedia_document
@@ -23,7 +24,7 @@ from cellglass.explorer.data.circuit_view import asked, graph_view, numbers, sco
 from cellglass.explorer.data.json import dumps, short
 from cellglass.files import read_json
 
-FEATURES, CLASSES = "features", "classes"
+FEATURES, CLASSES = "features", Path(schema.CLASS_CIRCUITS).name
 LARGEST = 100 << 20
 """Bytes of a graph's file; more is also more than Neuronpedia takes."""
 MOST_PRUNED = 5000
@@ -66,7 +67,7 @@ class Circuits:
             try:
                 if path.stat().st_size > LARGEST:
                     raise InputError(f"{path}: the file has more than {LARGEST >> 20} MiB; trace fewer features")
-                about = _about_class(path) if _of_class(name) else read_about(path)
+                about = read_class_about(path) if _of_class(name) else read_about(path)
             except (InputError, OSError) as error:
                 wrong = str(error)
             found.append({"name": name, **asked(about), "scores": scores(about), "wrong": wrong})
@@ -116,13 +117,6 @@ class Circuits:
 
 def _of_class(name: str) -> bool:
     return name.startswith(f"{CLASSES}/")
-
-
-def _about_class(path: Path) -> dict[str, Any]:
-    """Return what the graph of a class's means is about, with the scores that it has as a graph."""
-    graph = read_class(path).graph()
-    both = {"scores": graph.scores()._asdict(), "bare": graph.bare().scores()._asdict()}
-    return {**both, **graph.about}
 
 
 def _files(folder: Path) -> list[Path]:
