@@ -32,9 +32,11 @@ def test_values_of_tokens_are_added_up_by_gene() -> None:
 def test_every_way_has_every_gene_that_is_read(kind: str) -> None:
     one = asked_of(kind)
     found = rank_genes(one)
-    assert list(found.effects.columns) == ["total", "direct", "integrated", "occlusion", "deletion"]
+    assert list(found.effects.columns) == ["total", "direct", "removal", "integrated", "occlusion", "deletion"]
     assert set(found.effects.index) == {gene for gene in one.question.genes if gene}
-    assert found.effects.drop(columns="deletion").notna().all(axis=None)
+    assert found.effects.drop(columns=["removal", "deletion"]).notna().all(axis=None)
+    without = found.effects["removal"].isna() & found.effects["deletion"].notna()
+    assert list(found.effects.index[without]) == (one.question.genes[-1:] if kind == "gemma2" else [])  # asked there
     assert (np.diff(found.effects["total"].abs()) <= 0).all()
     assert found.answer == pytest.approx(float(one.answers.found[0]), rel=1e-3, abs=1e-4)
     agreement = found.agreement()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,6 +75,22 @@ def test_one_head_at_one_token_is_a_row_of_all(one: QueryKey) -> None:
         for side, every in (("query", one.queries), ("key", one.keys)):
             part = one.one(one.read[token][None], head, token, side)[0] + one.bias(head, token, side)
             torch.testing.assert_close(part, every(one.read)[head, token])
+
+
+@pytest.mark.parametrize("one", KINDS)
+def test_tokens_at_other_places_are_turned_there_and_gone_ones_are_not_seen(one: QueryKey) -> None:
+    """Places behind the last one too; a shift of all is none."""
+    place, gone = torch.tensor([0, 1, 3, 4, 8, 9]), torch.tensor([False, False, True, False, False, False])
+    found = one.moved(place, gone)
+    seen = torch.ones(T, T, dtype=torch.bool) if one.seen is None else one.seen.clone()
+    seen[:, 2] = False
+    expected = replace(one, seen=seen)
+    if one.cos is not None:
+        angle = torch.atan2(one.sin[1], one.cos[1]) * place[:, None]
+        expected = replace(expected, cos=angle.cos(), sin=angle.sin())
+    torch.testing.assert_close(found.pattern(one.read), by_loop(expected, one.read).softmax(-1))
+    shifted = one.moved(torch.arange(T) + 5, torch.zeros(T, dtype=torch.bool))
+    torch.testing.assert_close(shifted.pattern(one.read), one.pattern(one.read))
 
 
 def test_the_first_tokens_stand_alone() -> None:

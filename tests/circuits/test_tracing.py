@@ -38,7 +38,7 @@ def test_a_graph_says_what_was_asked_and_adds_up(kind: str) -> None:
     assert about["scores"]["completeness"] == pytest.approx(graph.scores().completeness)
     assert about["bare"]["replacement"] == pytest.approx(graph.bare().scores().replacement)
     table = gene_table(graph)
-    assert list(table.columns) == ["total", "direct", "integrated", "occlusion", "deletion"]
+    assert list(table.columns) == ["total", "direct", "removal", "integrated", "occlusion", "deletion"]
     assert table["total"].abs().is_monotonic_decreasing
     direct = graph.gene_effects().iloc[:, 0]
     np.testing.assert_allclose(table["direct"][direct.index], direct, rtol=1e-3, atol=1e-4)

@@ -1,7 +1,9 @@
-r"""Ranks the genes of a cell by what they do to an answer, in five ways that stand side by side.
+r"""Ranks the genes of a cell by what they do to an answer, in six ways that stand side by side.
 
     total        effect of the gene's tokens through features and attention, patterns and norms frozen: one walk back
     direct       the same without passing a feature
+    removal      what deletion would take, to first order, by the same walk through linear patterns: the gene is out of
+                 every pattern, which is shared out anew, and tokens behind it move up; see ``removal.py``
     integrated   integrated gradients of the real model along the states that the first layer is given,
                      (x - r) . mean over a in (0, 1) of d answer(r + a (x - r)) / dx
                  from a reference r, the mean state of the cell's gene tokens; other tokens stay (Sundararajan et al.
@@ -9,9 +11,10 @@ r"""Ranks the genes of a cell by what they do to an answer, in five ways that st
     occlusion    answer(x) - answer(x with the gene's states at r): the real model, every other token in its place
     deletion     answer(cell) - answer(cell whose count of the gene is 0): tokens are made anew, the real model runs
 
-All are positive where the gene speaks for the answer. A gene's tokens are added up. Deletion moves what stands behind
-the gene, and of a longer list lets another gene in: it is a check of the others, and not the truth. Where it agrees no
-better with occlusion than the effects do with either, the model has no finer ranking than that.
+All are positive where the gene speaks for the answer. A gene's tokens are added up. Total and direct effects are parts
+of the answer, which add up to it; the others are differences. The part that a gene has is not what goes without it:
+attention is then shared out among the others, what stands behind moves, and of a longer list another gene comes in.
+Removal follows the first two of these.
 """
 
 from __future__ import annotations
@@ -22,18 +25,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cellglass.circuits.answers import Question, question, real_values, run_copies
+from cellglass.circuits.answers import Question, real_values, run_copies
 from cellglass.circuits.asked import Asked
 from cellglass.circuits.linear_map import Frozen
 from cellglass.circuits.propagation import Effects, effects
+from cellglass.circuits.removal import deleted, removals
 from cellglass.errors import InputError
-from cellglass.models.edits import edited_cells
 from cellglass.models.transformer.model import TransformerModel
 
 Tensor = torch.Tensor
 Array = np.ndarray[Any, Any]
 
-COLUMNS = ("total", "direct", "integrated", "occlusion", "deletion")
+COLUMNS = ("total", "direct", "removal", "integrated", "occlusion", "deletion")
 STEPS = 32
 
 
@@ -43,9 +46,9 @@ class GeneRanking(NamedTuple):
     Attributes
     ----------
     effects : pandas.DataFrame
-        Index: gene symbols by falling size of the first column; columns ``total``, ``direct``, ``integrated``,
-        ``occlusion`` and ``deletion``, those that were asked for. NaN of a deletion after which the question cannot be
-        asked.
+        Index: gene symbols by falling size of the first column; columns ``total``, ``direct``, ``removal``,
+        ``integrated``, ``occlusion`` and ``deletion``, those that were asked for. NaN of a deletion after which the
+        question cannot be asked.
     answer : float
         What the real model answers.
     gap : float
@@ -75,8 +78,8 @@ def rank_genes(
     asked
         The cell, and what is asked.
     columns
-        Which ways; the first two cost one walk back each, ``integrated`` `steps` passes there and back, the others one
-        pass for each gene.
+        Which ways; the first three cost one walk back each, ``removal`` also every pattern anew for each gene,
+        ``integrated`` `steps` passes there and back, the others one pass for each gene.
     steps
         Of integrated gradients.
     patterns
@@ -91,6 +94,8 @@ def rank_genes(
     for name in columns:
         if name in ("total", "direct"):
             found[name] = by_gene(token_effects(asked, total=name == "total", patterns=patterns), genes)
+        elif name == "removal":
+            found[name] = removals(asked)
         elif name == "integrated":
             values, gap = integrated_gradients(asked.model, asked.question, steps)
             found[name] = by_gene(values, genes)
@@ -186,20 +191,9 @@ def _from(model: TransformerModel, question: Question, first: Tensor) -> Tensor:
 
 def deletions(asked: Asked) -> pd.Series[Any]:
     """Return by gene what the real model's answer loses without it; NaN where the question cannot be asked then."""
-    symbols = dict(zip(asked.question.tokens.gene.tolist(), asked.question.genes, strict=True))
-    genes = np.array([gene for gene in symbols if gene >= 0], dtype=np.int64)
-    zeros = np.zeros(len(genes), dtype=np.int64)
-    cells = edited_cells(asked.cell, zeros, genes, zeros.astype(np.float32))
-    asked_of: list[Question] = [asked.question]
-    place = np.full(len(genes), -1)
-    for i in range(len(genes)):
-        try:
-            one = question(asked.model, cells[i : i + 1], asked.target, asked.against)
-        except InputError:  # the gene that is asked about is the one that went
-            continue
-        place[i] = len(asked_of)
-        asked_of.append(one)
+    symbols, questions = deleted(asked)
+    asked_of = [asked.question, *(one for one in questions if one is not None)]
     values = real_values(asked.model, asked_of)
-    lost = np.where(place >= 0, values[0] - values[place], np.nan)
-    found = pd.Series(lost, index=[symbols[int(gene)] for gene in genes])
-    return found.groupby(level=0, sort=False).sum(min_count=1)
+    lost = np.full(len(symbols), np.nan)
+    lost[[one is not None for one in questions]] = values[0] - values[1:]
+    return pd.Series(lost, index=symbols).groupby(level=0, sort=False).sum(min_count=1)

@@ -68,6 +68,25 @@ class QueryKey:
             seen=None if self.seen is None else self.seen[:n, :n],
         )
 
+    def moved(self, place: Tensor, gone: Tensor) -> QueryKey:
+        """Return those of the same tokens at other places, some of which no token sees any more.
+
+        Parameters
+        ----------
+        place : torch.Tensor of int64, (t,)
+            Where each token stands then, which may be behind the last one now: angles grow evenly.
+        gone : torch.Tensor of bool, (t,)
+        """
+        cos, sin = self.cos, self.sin
+        if cos is not None and sin is not None and len(cos) > 1:
+            more = max(0, int(place.max()) + 1 - len(cos))
+            beyond = len(cos) + torch.arange(more, device=place.device)[:, None]
+            angle, size = beyond * torch.atan2(sin[1], cos[1]), torch.hypot(sin[0], cos[0])
+            cos = torch.cat([cos, (size * angle.cos()).to(cos)])[place]
+            sin = torch.cat([sin, (size * angle.sin()).to(sin)])[place]
+        seen = gone.new_ones(len(gone), len(gone)) if self.seen is None else self.seen
+        return replace(self, cos=cos, sin=sin, seen=seen & ~gone)
+
     def queries(self, y: Tensor) -> Tensor:
         """Return the queries of normalised states `y`, (t, d), with their biases: (h, t, c)."""
         return self._turned(y @ self.query, self.query_bias)

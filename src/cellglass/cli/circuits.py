@@ -278,7 +278,7 @@ def _json_of(graph: Graph) -> dict[str, Any]:
     return about
 
 
-_COLUMNS = {"occlusion": "hidden", "deletion": "count 0"}
+_COLUMNS = {"removal": "count 0, first order", "occlusion": "hidden", "deletion": "count 0"}
 
 
 def _show_circuit(graph: Graph) -> None:
@@ -307,7 +307,8 @@ def _show_circuit(graph: Graph) -> None:
     linear = about.get("patterns") == "linear"
     for note in (
         f"Total: through features, {'patterns linearised, norms' if linear else 'patterns and norms'} frozen. Direct: "
-        "without passing a feature. Of the real model: integrated gradients, and what the answer loses if the gene is "
+        "without passing a feature. First order: what the circuit says that the answer loses if the gene's count is 0, "
+        "attention shared out anew. Of the real model: integrated gradients, and what the answer loses if the gene is "
         "hidden in its place, or its count set to 0.",
         "Attention patterns are linearised: edges through queries and keys are first-order, and what of patterns is "
         "constant stands in nodes of its own."
