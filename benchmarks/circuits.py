@@ -2,22 +2,27 @@
 
 A Cell2Sentence is fitted to six sevenths of the cells, its transcoders are trained on the same cells, and circuits are
 traced in cells that neither has seen: what tells their own type from another one. The cells are the bundled ones, or
-those of a file, for which the network is larger. What is finished is kept under --work and not done again. The page is
-written by ``circuits_report.py``.
+those of a file. What is finished is kept under --work and not done again: model, transcoders and the figures of each
+part, of one study and one state of the code; a call that was stopped comes to the same page. The page is written by
+``circuits_report.py``.
 
     python benchmarks/circuits.py --quick
     python benchmarks/circuits.py --json benchmarks/results/circuits.json --markdown docs/results/circuits.md
     python benchmarks/circuits.py --cells ../shared/data/cells/zheng_facs_pbmc.h5ad --labels celltype \
         --json benchmarks/results/circuits_zheng.json --markdown docs/results/circuits_zheng.md
+
+With --layers, --width, --genes and --dropped another network is fitted.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,9 +32,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
-from circuits_report import CHECKS, COLUMNS, FILLED, FIRST, SIZES, WAYS, page_of
+from circuits_report import CHECKS, COLUMNS, FILLED, FIRST, MATTER, SIZES, WAYS, page_of
 from common import Row, machine
 
+import cellglass.circuits
 from cellglass import demo_cells, models
 from cellglass.cells import Cells, read_cells
 from cellglass.cells.read import as_cells
@@ -49,7 +55,10 @@ from cellglass.circuits.propagation import effects
 from cellglass.circuits.stability import stability_of
 from cellglass.circuits.training import read_losses
 from cellglass.dictionaries import default_training
+from cellglass.files import atomic_path
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
+from cellglass.models.cell2sentence.training import Learning
+from cellglass.models.checkpoint import digest_of
 from cellglass.seeds import generator
 from cellglass.threads import threads
 
@@ -61,6 +70,10 @@ TYPES = {"CD19+ B": "CD14+ Monocyte", "CD14+ Monocyte": "CD19+ B", "CD56+ NK": "
 """Types whose cells are traced, and what each is told from, unless told otherwise."""
 MEAN_CELLS = 10
 """Of each of two types, over which the means of features are taken."""
+OWN_NETWORK: dict[str, Any] = {"layers": int, "width": int, "genes": int, "dropped": float}
+"""What can be asked of the network, by option."""
+STEPS = (0.5, 1, 2)
+"""Times the steps of the size, for which transcoders are trained."""
 PLAIN = "per layer"
 KINDS: dict[str, dict[str, bool]] = {
     PLAIN: {},
@@ -73,8 +86,9 @@ KINDS: dict[str, dict[str, bool]] = {
 class Size(NamedTuple):
     """How large the study is: the network, the transcoders (`k` active, trained for `steps` on `rows` of tokens).
 
-    Every kind of transcoder takes all `steps`, so that they can be compared. Of each type `cells` are traced, of which
-    `scored` have their graphs scored beside controls.
+    Every kind of transcoder takes all `steps`, so that they can be compared; and half of them, and twice as many, which
+    says whether they suffice. Of each type `cells` are traced, of which `scored` have their graphs scored beside
+    controls. `dropped` is the share of genes that fitting drops; see `Learning`.
     """
 
     layers: int
@@ -88,6 +102,7 @@ class Size(NamedTuple):
     scored: int
     features: int
     draws: int
+    dropped: float = 0.0
 
 
 FULL = Size(3, 64, 60, None, k=8, rows=40_000, steps=1500, cells=5, scored=5, features=1000, draws=3)
@@ -115,6 +130,8 @@ def main() -> None:
     parser.add_argument(
         "--types", nargs=2, action="append", metavar=("TYPE", "OTHER"), help="a type that is traced, told from another"
     )
+    for name, kind in OWN_NETWORK.items():
+        parser.add_argument(f"--{name}", type=kind, metavar="N", help="of the network that is fitted")
     parser.add_argument(
         "--work", type=Path, default=WORK, metavar="FOLDER", help="where model and transcoders are kept"
     )
@@ -125,7 +142,7 @@ def main() -> None:
     name = "full" if options.cells is None else options.cells.stem
     with threads(1):
         rows = []
-        for row in measure(options.work / ("quick" if options.quick else name), study):
+        for row in measured(options.work / ("quick" if options.quick else name), study):
             print(f"{row.metric:<42} {row.name:<36} {row.value:.3f}", flush=True)
             rows.append(row)
     if options.json is not None:
@@ -149,46 +166,87 @@ def study_of(options: argparse.Namespace) -> Study:
     unknown = sorted({*types, *types.values()} - {*cells.obs[label].astype(str)})
     if unknown:
         raise SystemExit(f"no cell's {label} is {', '.join(unknown)}; say with --types which types are traced")
-    return Study(cells, label, types, QUICK if options.quick else size)
+    asked = {name: value for name in OWN_NETWORK if (value := getattr(options, name)) is not None}
+    return Study(cells, label, types, (QUICK if options.quick else size)._replace(**asked))
 
 
 def told(options: argparse.Namespace) -> tuple[str, str]:
     """Return the options that the page's command has, and what its cells are called."""
+    network = "".join(f"--{name} {value:g} " for name in OWN_NETWORK if (value := getattr(options, name)) is not None)
     if options.cells is None:
-        return "", "bundled cells"
-    return f"--cells {options.cells.name} --labels {options.labels} ", f"cells of {options.cells.name}"
+        return network, "bundled cells"
+    return f"--cells {options.cells.name} --labels {options.labels} {network}", f"cells of {options.cells.name}"
 
 
-def measure(work: Path, study: Study) -> Iterator[Row]:
-    """Yield every figure."""
+def measured(work: Path, study: Study) -> Iterator[Row]:
+    """Yield every figure; those of parts that this code has finished before are read, and the others kept."""
+    held, belongs = work / "study.txt", study_key(study)
+    if held.exists() and held.read_text(encoding="utf-8") != belongs:
+        raise SystemExit(f"{work} is of other cells or sizes; give another --work, or remove it")
+    work.mkdir(parents=True, exist_ok=True)
+    held.write_text(belongs, encoding="utf-8")
+    code = code_key()
+    for name, part in parts(work, study):
+        file = work / f"{name}.json"
+        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if found.get("code") != code:
+            found = {"code": code, "rows": [asdict(row) for row in part()]}
+            with atomic_path(file) as temporary:
+                temporary.write_text(json.dumps(found), encoding="utf-8")
+        yield from (Row(**row) for row in found["rows"])
+
+
+def study_key(study: Study) -> str:
+    """Return what models, transcoders and figures belong to: cells, types and sizes."""
+    return digest_of(study.cells.counts, study.cells.symbols, [study.size._asdict(), study.label, study.types])
+
+
+def code_key() -> str:
+    """Return what figures belong to besides: the code of circuits, and this."""
+    package = Path(cellglass.circuits.__file__).parent
+    files = sorted([*package.glob("*.py"), Path(__file__)])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def parts(work: Path, study: Study) -> Iterator[tuple[str, Callable[[], Iterator[Row]]]]:
+    """Yield the name of each part of the study, and what measures it; what they share is made when it is needed."""
     cells, size, label = study.cells, study.size, study.label
     order = generator(0, "circuits").permutation(cells.n_cells)
     learnt, left = cells[np.sort(order[cells.n_cells // 7 :])], cells[np.sort(order[: cells.n_cells // 7])]
-    yield Row("cells", "all", float(cells.n_cells), "")
     model, transcoders = fitted(work, learnt, study)
-    yield from accuracy(model, learnt, left, label)
-    losses = read_losses(folder_of(work, PLAIN)).set_index(["loss", "layers"])
-    for loss in losses.index.unique("loss"):
-        yield from number("share kept of layers from 1 on", str(loss), float(losses.loc[(loss, "1+"), "kept"]))
     given = transcoders.stand_ins
     some = {
         own: left[np.flatnonzero((left.obs[label].astype(str) == own).to_numpy())[: size.cells]] for own in study.types
     }
-    asked = [
-        ask(model, some[own][i : i + 1], given, own, other)
-        for own, other in study.types.items()
-        for i in range(some[own].n_cells)
-    ]
-    yield Row("cells", "traced", float(len(asked)), "")
-    graphs = [graph_of(one, size) for one in asked]
-    yield from scores(asked, graphs, given, study)
-    yield from kept(asked, graphs, given, learnt, study)
-    yield from genes(asked, learnt, study)
+
+    @cache
+    def asked() -> list[Asked]:
+        return [
+            ask(model, some[own][i : i + 1], given, own, other)
+            for own, other in study.types.items()
+            for i in range(some[own].n_cells)
+        ]
+
+    @cache
+    def graphs() -> list[Graph]:
+        return [graph_of(one, size) for one in asked()]
+
+    yield "accuracy", lambda: accuracy(model, learnt, left, study, work)
+    yield "genes", lambda: genes(asked(), learnt, study)
+    yield "scores", lambda: scores(asked(), graphs(), given, study)
+    yield "kept", lambda: kept(asked(), graphs(), given, learnt, study)
     for own, other in study.types.items():
-        found = stability_of(model, some[own], given, own, other, draws=2, top=(10,))
-        for (over, measured), row in found.iterrows():
-            yield from number(f"stability, {over}: {measured}", own, float(row["mean"]))
-    yield from kinds(model, learnt, work, study)
+        yield f"stability of {own}", lambda own=own, other=other: stable(model, some[own], given, own, other)
+    for kind in KINDS:
+        for times in STEPS:
+            yield f"{kind}, {times:g}", lambda kind=kind, times=times: kinds(model, learnt, work, study, kind, times)
+
+
+def stable(model: Cell2SentenceModel, cells: Cells, given: StandIns, own: str, other: str) -> Iterator[Row]:
+    """Yield how stable the genes and features of a type's circuits are."""
+    found = stability_of(model, cells, given, own, other, draws=2, top=(10,))
+    for (over, name), row in found.iterrows():
+        yield from number(f"stability, {over}: {name}", own, float(row["mean"]))
 
 
 def fitted(work: Path, learnt: Cells, study: Study) -> tuple[Cell2SentenceModel, Any]:
@@ -198,19 +256,22 @@ def fitted(work: Path, learnt: Cells, study: Study) -> tuple[Cell2SentenceModel,
         work.mkdir(parents=True, exist_ok=True)
         made = Cell2SentenceModel.fit(
             learnt, layers=size.layers, width=size.width, n_genes=size.genes, epochs=size.epochs,
-            labels=study.label, checkpoint=work / "state",
+            labels=study.label, learning=Learning(dropped=size.dropped), checkpoint=work / "state",
         )  # fmt: skip
         made.save(work / "model")
     model = models.load(work / "model")
     assert isinstance(model, Cell2SentenceModel)  # noqa: S101  it was saved as one
-    trained(model, learnt, work, study, PLAIN)
+    trained(model, learnt, work, study, PLAIN, 1)
     return model, load_transcoders(folder_of(work, PLAIN))
 
 
-def accuracy(model: Cell2SentenceModel, learnt: Cells, left: Cells, label: str) -> Iterator[Row]:
-    """Yield how many unseen cells' labels the model names, and logistic regressions do."""
+def accuracy(model: Cell2SentenceModel, learnt: Cells, left: Cells, study: Study, work: Path) -> Iterator[Row]:
+    """Yield how many unseen cells' labels the model names, and logistic regressions do; then what transcoders keep."""
     from sklearn.linear_model import LogisticRegression
 
+    label = study.label
+    yield Row("cells", "all", float(study.cells.n_cells), "")
+    yield Row("cells", "unseen", float(left.n_cells), "")
     y, truth = (one.obs[label].astype(str).to_numpy() for one in (learnt, left))
     names = sorted(set(y))
     said = np.array(names)[model.label_probabilities(left, names).numpy().argmax(1)]
@@ -223,6 +284,9 @@ def accuracy(model: Cell2SentenceModel, learnt: Cells, left: Cells, label: str) 
     }.items():
         plain = LogisticRegression(max_iter=500, C=0.01).fit(x, y)
         yield Row(metric, f"logistic regression, {what}", float((plain.predict(unseen) == truth).mean()), "")
+    losses = read_losses(folder_of(work, PLAIN)).set_index(["loss", "layers"])
+    for loss in losses.index.unique("loss"):
+        yield from number("share kept of layers from 1 on", str(loss), float(losses.loc[(loss, "1+"), "kept"]))
 
 
 def logs(counts: sp.csr_matrix) -> sp.csr_matrix:
@@ -280,10 +344,12 @@ def kept(asked: list[Asked], graphs: list[Graph], given: StandIns, learnt: Cells
         }
         for way, strength in chosen.items():
             order = ranked_units(made, strength)
-            curves[way].append(faithfulness_curve(one, made, order, sizes=sizes, draws=size.draws))
+            curves[way].append(faithfulness_curve(one, made, order, sizes=sizes, draws=size.draws, apart=True))
         order = ranked_units(made, chosen[FILLED[0]])
         filling = means[one.target]
-        curves[FILLED[1]].append(faithfulness_curve(one, made, order, sizes=sizes, draws=size.draws, filling=filling))
+        curves[FILLED[1]].append(
+            faithfulness_curve(one, made, order, sizes=sizes, draws=size.draws, apart=True, filling=filling)
+        )
     yield from number("active nodes of a cell", "", [float(len(units(one.replacement))) for one in asked])
     for own in dict.fromkeys(one.target for one in asked):
         for way in FILLED:
@@ -298,7 +364,11 @@ def kept(asked: list[Asked], graphs: list[Graph], given: StandIns, learnt: Cells
         for n in sizes:
             for run in ("live", "frozen"):
                 yield Row(f"share kept, {run}", f"{way}, {n}", float(mean.loc[("kept", run, n), "share"]), "")
-            yield Row("share kept, live", f"random like {way}, {n}", float(mean.loc[("kept", "live", n), "random"]), "")
+            row = mean.loc[("kept", "live", n)]
+            yield Row("share kept, live", f"random like {way}, {n}", float(row["random"]), "")
+            yield Row("share kept, live", f"random apart from {way}, {n}", float(row["apart"]), "")
+            for what in ("shared", "norm", "norm_apart"):
+                yield Row(f"random circuits: {what}", f"{way}, {n}", float(row[what]), "")
             yield Row("share lost, live", f"{way}, {n}", float(mean.loc[("lost", "live", n), "share"]), "")
 
 
@@ -315,6 +385,8 @@ def genes(asked: list[Asked], learnt: Cells, study: Study) -> Iterator[Row]:
         .sum()  # of genes of one symbol, as their tokens are
         for value in {*study.types, *study.types.values()}
     }
+    yield Row("cells", "traced", float(len(asked)), "")
+    yield from number("genes of a cell", "", [float(len({*one.question.genes} - {""})) for one in asked])
     pairs: dict[tuple[str, str, str], list[float]] = {}
     gaps, totals = [], {own: [] for own in study.types}
     for one in asked:
@@ -330,6 +402,9 @@ def genes(asked: list[Asked], learnt: Cells, study: Study) -> Iterator[Row]:
                 for method in ("spearman", "pearson"):
                     value = float(effect[name].corr(effect[check], method=method))
                     pairs.setdefault((check, name, method), []).append(value)
+                first = effect[[name, check]].abs().rank(ascending=False).min(axis=1) <= MATTER  # by either
+                value = float(effect.loc[first, name].corr(effect.loc[first, check], method="spearman"))
+                pairs.setdefault((check, name, f"spearman of {MATTER}"), []).append(value)
     for (check, name, method), values in pairs.items():
         yield from number(f"genes against {check}, {method}", name, values)
     yield from number("gap of integrated gradients, of the change", "", gaps)
@@ -370,27 +445,31 @@ def linear_effects(one: Asked) -> pd.Series[Any]:
     return by_gene(np.asarray(tokens, dtype=float), one.question.genes)
 
 
-def kinds(model: Cell2SentenceModel, learnt: Cells, work: Path, study: Study) -> Iterator[Row]:
-    """Yield what each kind of transcoder keeps, at equal L0 and steps."""
-    for kind in KINDS:
-        for _, row in trained(model, learnt, work, study, kind).iterrows():
-            for column in COLUMNS:
-                yield from number(f"{column} of {row['loss']}, {kind}", str(row["layers"]), float(row[column]))
+def kinds(model: Cell2SentenceModel, learnt: Cells, work: Path, study: Study, kind: str, times: float) -> Iterator[Row]:
+    """Yield what a kind of transcoder keeps, at equal L0 and steps, and the steps."""
+    yield Row("steps", f"{kind}, {times:g}", float(round(times * study.size.steps)), "")
+    for _, row in trained(model, learnt, work, study, kind, times).iterrows():
+        for column in COLUMNS:
+            what = f"{column} of {row['loss']}, {kind}"
+            metric = what if times == 1 else f"steps {times:g}: {what}"
+            yield from number(metric, str(row["layers"]), float(row[column]))
 
 
-def trained(model: Cell2SentenceModel, learnt: Cells, work: Path, study: Study, kind: str) -> pd.DataFrame:
+def trained(
+    model: Cell2SentenceModel, learnt: Cells, work: Path, study: Study, kind: str, times: float
+) -> pd.DataFrame:
     """Train transcoders of a kind where they are not there yet, and return their table of losses."""
-    size, folder = study.size, folder_of(work, kind)
-    how = replace(default_training(8 * size.width), steps=size.steps, patience=size.steps, threads=1)
+    size, folder, steps = study.size, folder_of(work, kind, times), round(times * study.size.steps)
+    how = replace(default_training(8 * size.width), steps=steps, patience=steps, threads=1)
     train_transcoders(
         model, learnt, folder, k=size.k, labels=study.label, n_rows=size.rows, training=how, **KINDS[kind]
     )  # type: ignore[arg-type]  # switches by name
     return read_losses(folder)
 
 
-def folder_of(work: Path, kind: str) -> Path:
+def folder_of(work: Path, kind: str, times: float = 1) -> Path:
     """Return where transcoders of a kind are kept."""
-    return work / f"transcoders, {kind}"
+    return work / (f"transcoders, {kind}" if times == 1 else f"transcoders, {kind}, {times:g}")
 
 
 def number(metric: str, name: str, values: float | list[float]) -> Iterator[Row]:

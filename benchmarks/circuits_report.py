@@ -19,6 +19,8 @@ CHECKS = ("deletion", "deletion in place", "occlusion")
 """What rankings of genes are held against."""
 FIRST = 10
 """Genes of a circuit, and markers, that are named."""
+MATTER = 20
+"""Genes of a cell, the largest by either of two rankings, whose agreement is also told by itself."""
 COLUMNS = ("original", "replaced", "zeroed", "kept", "l0", "error")
 """Of the table of losses, those that the page has."""
 
@@ -27,12 +29,12 @@ HEAD = """# How good are circuits? On {source}
 Written by `python benchmarks/circuits.py {options}--json FILE --markdown FILE` on {cores} cores ({cpu}); one thread.
 
 A Cell2Sentence of {layers} layers of {width} (GPT-NeoX, {genes} genes a cell) fitted to six sevenths of the {n}
-{source} with their labels; TopK transcoders with {latents} latents, {k} of them active, of the same cells; one
+{source} with their labels{dropped}; TopK transcoders with {latents} latents, {k} of them active, of the same cells; one
 seed. Circuits are of {cells} of the cells that neither has seen: {asked}. Mean ±
 standard deviation over cells.
 
-The model names {own} of the unseen cells' labels, a logistic regression on the genes that it reads of each cell (those
-among its first {genes}) {read}, one on all counts {plain}.
+The model names {own} of the {unseen} unseen cells' labels, a logistic regression on the genes that it reads of each
+cell (those among its first {genes}) {read}, one on all counts {plain}.
 
 ## What transcoders keep
 
@@ -50,7 +52,8 @@ kind of source, or across kinds.
 
 Share of the answer (the difference of two labels' logits) that is left in the real model when all features are off but
 n nodes (layer, token, feature) of some {nodes}; the errors of transcoders stay. Cells count by what features do in
-them. Random circuits have as many nodes of each layer and of like norm, and may share nodes with the circuit.
+them. Random circuits have as many nodes of each layer and of like norm, and may share nodes with the circuit: {shared}
+of {largest} nodes. Those that share none with it have norms as near as there are: {norms} of the circuit's.
 
 {faithful}
 
@@ -64,8 +67,11 @@ largest of {draws}:
 
 How rankings of a cell's genes agree with what the real model's answer loses when the gene's count is 0 (*deletion*:
 tokens are made anew, those behind move up, and the next gene comes in), when no token looks at the gene's and all keep
-their places (*in place*), and when its states are hidden in their place (*occlusion*). Differential expression, between
-the two types in the cells that the model was fitted to, knows no model.
+their places (*in place*), and when its states are hidden in their place (*occlusion*). Over all genes of a cell, some
+{genes_read}; *of {matter}*: over the {matter} largest by either. *Removal* is what the circuit says that deletion
+takes, to first order, by one walk back for all genes: every pattern is shared out anew without the gene, at the new
+places of tokens. Differential expression, between the two types in the cells that the model was fitted to, knows no
+model.
 
 {ranked}
 
@@ -89,6 +95,10 @@ is of the layers from 1 on together, with their loss as it is, with transcoders 
 over these layers.
 
 {kinds}
+
+Trained for half as many steps, and for twice as many, they keep, with the error in brackets:
+
+{steps_table}
 """
 
 SIZES = (10, 30, 100, 300, 1000)
@@ -135,11 +145,18 @@ def page_of(
     """
     found = Found(rows)
     unseen, share = "accuracy on unseen cells", "share kept of layers from 1 on"
+    largest = max(n for n in SIZES if ("share kept, live", f"{WAYS[0]}, {n}") in found.values)
     own, read, plain = (f"{found.values[unseen, name]:.0%}" for name in found.names(unseen))
     page = HEAD.format(
-        **size | {
+        **{name: value for name, value in size.items() if name != "dropped"} | {
             "cells": f"{found.values['cells', 'traced']:.0f}", "scored": f"{found.values['cells', 'scored']:.0f}",
         },
+        dropped=", of which it lost up to {:.0%} of the genes anew in each epoch".format(size["dropped"])
+        if size["dropped"] else "",
+        unseen=f"{found.values['cells', 'unseen']:,.0f}", matter=MATTER, largest=f"{largest:,}",
+        genes_read=f"{found.values['genes of a cell', '']:.0f}", steps_table=by_steps(found, size["steps"]),
+        shared=f"{found.values['random circuits: shared', f'{WAYS[0]}, {largest}']:.0%}",
+        norms=f"{found.values['random circuits: norm_apart', f'{WAYS[0]}, {largest}']:.2f}",
         options=asked[0], source=asked[1], cores=about["cores"], cpu=about["cpu"], latents=8 * size["width"],
         n=f"{found.values['cells', 'all']:,.0f}", own=own, read=read, plain=plain, first=FIRST,
         asked=", ".join(f"{one} told from {other}" for one, other in types.items()),
@@ -175,6 +192,7 @@ def faithful(found: Found) -> str:
             (way, "share kept, live", way),
             (f"{way}, patterns frozen", "share kept, frozen", way),
             (f"random, like that by {way}", "share kept, live", f"random like {way}"),
+            (f"random, none of that by {way}", "share kept, live", f"random apart from {way}"),
             (f"{way}: lost when it alone is taken out", "share lost, live", way),
         ):
             curves.append([label, *(found.told(metric, f"{prefix}, {n}") for n in sizes)])
@@ -198,7 +216,8 @@ def by_type(found: Found, types: dict[str, str]) -> str:
 
 def ranked(found: Found) -> str:
     """Return the table of how rankings of genes agree."""
-    checks = [(check, how) for check in CHECKS for how in ("spearman", "pearson")]
+    methods = ("spearman", "pearson", f"spearman of {MATTER}")
+    checks = [(check, how) for check in CHECKS for how in methods[: 3 if check == CHECKS[0] else 2]]
     ways = ["occlusion", *(name for name in found.names("genes against deletion, spearman") if name != "occlusion")]
     return table(
         ["", *(f"{check}, {how.capitalize()}" for check, how in checks)],
@@ -225,3 +244,18 @@ def kinds(found: Found) -> str:
         told = [found.told(f"{column} of {what}", "1+", 3) for column in COLUMNS]
         rows.append([kind, loss, *told])
     return table(["transcoders", "loss", "as is", "replaced", "zeros", "kept", "L0", "error"], rows)
+
+
+def by_steps(found: Found, steps: int) -> str:
+    """Return the table of what kinds of transcoders keep by the steps of their training."""
+    times = sorted({float(name.rsplit(", ", 1)[1]) for name in found.names("steps")})
+    rows = []
+    for what in found.starting("kept of "):
+        loss, kind = what.split(", ", 1)
+        cells = []
+        for one in times:
+            start = "" if one == 1 else f"steps {one:g}: "
+            kept, error = (found.told(f"{start}{column} of {what}", "1+", 3) for column in ("kept", "error"))
+            cells.append(f"{kept} ({error})")
+        rows.append([kind, loss, *cells])
+    return table(["transcoders", "loss", *(f"{round(one * steps):,} steps" for one in times)], rows)

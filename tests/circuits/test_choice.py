@@ -97,6 +97,21 @@ def test_random_circuits_have_the_same_layers_and_like_norms(level: str) -> None
     assert len(random_like(made, chosen[:0], rng)) == 0
 
 
+def test_random_circuits_apart_share_nothing_and_have_as_many_of_each_layer() -> None:
+    made = units(REPLACEMENT)
+    chosen = np.argsort(-made.norm)[: len(made) // 4]
+    rng = np.random.default_rng(0)
+    drawn = random_like(made, chosen, rng, apart=True)
+    assert len(set(drawn) | set(chosen)) == 2 * len(chosen)
+    assert (np.bincount(made.layer[drawn], minlength=LAYERS) == np.bincount(made.layer[chosen])).all()
+    largest = 0.0
+    for layer in range(LAYERS):  # the circuit has the largest norms, so that nothing but the next ones is like them
+        rest = np.setdiff1d(np.flatnonzero(made.layer == layer), chosen)
+        largest += np.sort(made.norm[rest])[::-1][: (made.layer[chosen] == layer).sum()].sum()
+    assert 0.9 * largest < made.norm[drawn].sum() <= largest * (1 + 1e-6)
+    assert len(random_like(made, np.arange(len(made) - 3), rng, apart=True)) == 3
+
+
 def test_masks_say_which_entries_and_features_are_in() -> None:
     nodes, whole = units(REPLACEMENT), units(REPLACEMENT, "whole")
     entries, features = on_masks(nodes, REPLACEMENT, [np.array([0, 5]), np.arange(len(nodes))])

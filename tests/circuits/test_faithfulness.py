@@ -71,6 +71,20 @@ def test_the_same_seed_draws_the_same_and_random_circuits_of_everything_are_the_
     assert "random" not in faithfulness_curve(one, made, order, sizes=[10], draws=0)
 
 
+def test_random_circuits_apart_from_the_circuit_stand_beside_the_others() -> None:
+    one = asked_of("scgpt")
+    made = units(one.replacement)
+    order = np.argsort(-made.norm)
+    plain, both = (
+        faithfulness_curve(one, made, order, sizes=[10, 30], draws=2, apart=apart) for apart in (False, True)
+    )
+    pd.testing.assert_frame_equal(both[plain.columns], plain, rtol=1e-3, atol=1e-4)  # batches differ in size
+    assert list(both.columns.difference(plain.columns)) == ["apart", "norm_apart"]
+    assert (both["norm_apart"] < both["norm"]).all()  # the largest are all in the circuit
+    assert both["apart"].notna().all()
+    assert not np.allclose(both["apart"], both["random"])
+
+
 def test_layers_that_stay_are_no_part_of_any_circuit() -> None:
     one = asked_of("gpt_neox")
     made = units(one.replacement)

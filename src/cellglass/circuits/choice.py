@@ -2,7 +2,8 @@
 
 A unit is one (layer, token, feature), or one (layer, feature) at all tokens. A random circuit has as many units of each
 layer and of like norm as the circuit that it stands beside: units are parted by layer, within it by the norm of what
-they write into classes of equal number, and from each class as many are drawn, among them the circuit's own.
+they write into classes of equal number, and from each class as many are drawn, among them the circuit's own. Circuits
+that are large share much with such ones; so random circuits can also be drawn apart from the circuit.
 """
 
 from __future__ import annotations
@@ -128,12 +129,35 @@ def ranked_units(made: Units, strength: Array) -> Array:
     return np.argsort(-np.abs(made.fold(strength)), kind="stable")
 
 
-def random_like(made: Units, chosen: Array, rng: np.random.Generator) -> Array:
-    """Return as many units as `chosen`, with the same number in each layer and class of norm."""
+def random_like(made: Units, chosen: Array, rng: np.random.Generator, *, apart: bool = False) -> Array:
+    """Return as many units as `chosen`, with the same number in each layer and class of norm.
+
+    With `apart` none of `chosen` is among them: where a class has too few others, the largest others of the layer that
+    are left stand in, and of a layer of which more than half is chosen all others, which are fewer.
+    """
     group = _classes(made)
     wanted = np.bincount(group[chosen], minlength=int(group.max(initial=-1)) + 1)
-    drawn = [rng.choice(np.flatnonzero(group == one), n, replace=False) for one, n in enumerate(wanted) if n]
-    return np.concatenate([np.empty(0, dtype=np.int64), *drawn])
+    free = np.ones(len(made), dtype=bool)
+    free[chosen] = not apart
+    drawn = [np.empty(0, dtype=np.int64)]
+    for one, n in enumerate(wanted):
+        pool = np.flatnonzero((group == one) & free)
+        drawn.append(rng.choice(pool, min(n, len(pool)), replace=False))
+    found = np.concatenate(drawn)
+    if not apart:
+        return found
+    free[found] = False
+    lacking = np.bincount(made.layer[chosen], minlength=_n_layers(made)) - np.bincount(
+        made.layer[found], minlength=_n_layers(made)
+    )
+    for layer, n in enumerate(lacking):
+        rest = np.flatnonzero(free & (made.layer == layer))
+        found = np.concatenate([found, rest[np.argsort(-made.norm[rest], kind="stable")][:n]])
+    return found
+
+
+def _n_layers(made: Units) -> int:
+    return int(made.layer.max(initial=-1)) + 1
 
 
 def _classes(made: Units) -> Array:

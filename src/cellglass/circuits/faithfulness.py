@@ -42,6 +42,7 @@ def faithfulness_curve(
     sizes: Sequence[int] = SIZES,
     filling: Filling = Filling(),  # noqa: B008 (frozen)
     draws: int = 5,
+    apart: bool = False,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return the curve of the circuits that `order` begins with, for one cell.
@@ -60,6 +61,8 @@ def faithfulness_curve(
         What stands for what is not kept.
     draws
         Random circuits for each size.
+    apart
+        Draw as many others that share nothing with the circuit; see `choice.random_like`.
     seed
 
     Returns
@@ -68,8 +71,9 @@ def faithfulness_curve(
         One row for each test (``kept``, ``lost``), run (``live``, ``frozen``) and size: ``share`` of the circuit;
         ``random``, ``random_sd``, ``random_low`` and ``random_high`` of the random ones (mean, sd, least and most);
         ``norm``, the norm of a random circuit over the circuit's own; ``shared``, the part of a random circuit that is
-        the circuit's: where that is large the random share is too, and says less; ``span``, answer(all) -
-        answer(nothing). In ``attrs``: ``answer`` (the model's own), and by run ``all`` and ``nothing``.
+        the circuit's: where that is large the random share is too, and says less; with `apart` also ``apart`` and
+        ``norm_apart``, of random circuits that share nothing with it; ``span``, answer(all) - answer(nothing). In
+        ``attrs``: ``answer`` (the model's own), and by run ``all`` and ``nothing``.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def faithfulness_curve(
     if not found:
         raise InputError(f"there are {len(order)} units on this cell; give a size of at most as many")
     circuits = {size: order[:size] for size in found}
-    return circuit_curve(asked, made, circuits, filling=filling, draws=draws, seed=seed)
+    return circuit_curve(asked, made, circuits, filling=filling, draws=draws, apart=apart, seed=seed)
 
 
 def circuit_curve(
@@ -94,6 +98,7 @@ def circuit_curve(
     *,
     filling: Filling = Filling(),  # noqa: B008 (frozen)
     draws: int = 5,
+    apart: bool = False,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return the curve of circuits that are given by the size that they are told under; see `faithfulness_curve`."""
@@ -102,7 +107,11 @@ def circuit_curve(
     drawn = [[random_like(made, one, rng) for _ in range(draws)] for one in chosen]
     like = pd.DataFrame({"norm": [_norm(made, one, some) for one, some in zip(chosen, drawn, strict=True)],
                          "shared": [_shared(one, some) for one, some in zip(chosen, drawn, strict=True)]})  # fmt: skip
-    both = [*chosen, *(one for some in drawn for one in some)]
+    others: list[list[Array]] = [[] for _ in chosen]
+    if apart:
+        others = [[random_like(made, one, rng, apart=True) for _ in range(draws)] for one in chosen]
+        like["norm_apart"] = [_norm(made, one, some) for one, some in zip(chosen, others, strict=True)]
+    both = [*chosen, *(one for some in (*drawn, *others) for one in some)]
     tables: list[pd.DataFrame] = []
     attrs: dict[Any, Any] = {"answer": float(asked.answers.found[0])}
     for run, answer in (("live", real_answers), ("frozen", frozen_answers)):
@@ -137,10 +146,14 @@ def _ends(
 def _table(test: str, run: str, sizes: Sequence[int], share: Array, like: pd.DataFrame) -> pd.DataFrame:
     own, random = share[: len(sizes)], share[len(sizes) :].reshape(len(sizes), -1)
     table = pd.DataFrame({"test": test, "run": run, "size": sizes, "share": own})
+    if "norm_apart" in like:
+        random, others = np.split(random.reshape(2 * len(sizes), -1), 2)
     if random.shape[1]:
         table["random"], table["random_sd"] = random.mean(1), random.std(1, ddof=min(1, random.shape[1] - 1))
         table["random_low"], table["random_high"] = random.min(1), random.max(1)
-        table[["norm", "shared"]] = like
+        table[list(like.columns)] = like
+        if "norm_apart" in like:
+            table["apart"] = others.mean(1)
     return table
 
 
