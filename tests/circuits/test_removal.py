@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from cellglass.circuits.answers import frozen_cell
+from cellglass.circuits.answers import LAST, frozen_cell
+from cellglass.circuits.architectures import plan_of
 from cellglass.circuits.asked import ask
-from cellglass.circuits.features import replace_mlps
+from cellglass.circuits.choice import on_masks, units
+from cellglass.circuits.editing import Filling, Written, edits_of
 from cellglass.circuits.freezing import freeze
-from cellglass.circuits.linear_map import Frozen
-from cellglass.circuits.propagation import Targets
-from cellglass.circuits.removal import deleted, losses, places, removals
+from cellglass.circuits.removal import deleted, losses, places, removals, slopes
+from cellglass.models.transformer.hooks import run
 from circuits.models import TARGETS, cells_of, model_of, transcoders_of
-from circuits.networks import NETS, TOKENS, WIDTH, drawn, frozen, ids_of, transcoders
-from circuits.test_propagation import forward
+from circuits.networks import TOKENS, drawn, ids_of
 
 GONE = [4, 5]
 PLACE = np.array([*range(4), -1, -1, *range(4, TOKENS - 2)])
@@ -48,51 +46,43 @@ def test_patterns_of_the_first_layer_are_those_of_the_input_without_the_tokens(n
     assert not found[:, kept][:, :, GONE].any()
 
 
-def along(made: Frozen, share: float) -> Frozen:
-    """Return the network with a share of the way gone to the patterns and places without the tokens."""
-    to = torch.from_numpy(PLACE)
-    gone, to = to < 0, to.clamp(min=0)
-    steps = []
-    for step in made.steps:
-        if hasattr(step, "heads"):
-            change = step.heads.looking().moved(to, gone).pattern(step.heads.looking().read) - step.heads.pattern
-            change = torch.where(gone[:, None], 0, change)
-            step = replace(step, heads=replace(step.heads, query_key=Between(step.heads.looking(), share * change)))
-        steps.append(step)
-    parts = dict(made.parts)
-    for part in made.constant:
-        parts[part] = parts[part] + share * (parts[part][to] - parts[part]) * (~gone)[:, None]
-    return replace(made, steps=steps, parts=parts)
+@pytest.mark.parametrize("kind", sorted(TARGETS))
+def test_what_is_lost_is_the_slope_of_the_circuits_answer_on_the_way(kind: str) -> None:
+    """By small steps of what heads read, towards the patterns without a gene, while features answer."""
+    one = ask(model_of(kind), cells_of()[:1], transcoders_of(kind, skip=True), *TARGETS[kind], scores=True)
+    made, genes = one.frozen, np.array(one.question.genes, dtype=object)
+    gone = genes == removals(one).abs().idxmax()
+    place = np.where(gone, -1, np.cumsum(~gone) - 1)
+    to = torch.from_numpy(place).clamp(min=0)
+    change = {}
+    for layer in range(made.n_layers):
+        looking, heads = made.attend(layer).heads.looking(), made.attend(layer).heads
+        fall = looking.moved(to, torch.from_numpy(gone)).pattern(looking.read) - heads.pattern
+        read = torch.where(torch.from_numpy(gone)[:, None], 0, fall) @ heads.values(looking.read)
+        change |= {f"layers.{layer}.attn.head.{h}": part for h, part in enumerate(read)}
+    plan = plan_of(one.model.net)
+    for name in plan.constant:
+        change[name] = (made.parts[name][to] - made.parts[name]) * torch.from_numpy(~gone)[:, None]
+    units_of = units(one.replacement)
+    masks = on_masks(units_of, one.replacement, [np.arange(len(units_of))])
+    batch = one.question.tokens.padded(np.arange(1), one.model.pad_id, one.model.pad_value)
 
+    def answer(share: float) -> float:
+        edits = edits_of(Written(made, one.replacement, Filling(answering=True), *masks))
+        edits |= {name: lambda x, part=part: x + share * part for name, part in change.items()}
+        points = {**one.model.points, LAST: plan.last, **{name: plan.parts[name] for name in plan.constant}}
+        with torch.no_grad():
+            seen, _ = run(one.model.net, lambda: one.model.forward(batch), points, [one.question.point], edits)
+            return float(one.question.reader(seen[one.question.point]).double().sum())
 
-class Between:
-    """Patterns that answer to what is read, and something added to them."""
-
-    def __init__(self, made, more) -> None:
-        self.made, self.more = made, more
-
-    def pattern(self, y: torch.Tensor) -> torch.Tensor:
-        return self.made.pattern(y) + self.more
-
-
-@pytest.mark.parametrize("name", sorted(NETS))
-def test_what_is_lost_is_the_slope_of_the_answer_on_the_way(name: str) -> None:
-    """By small steps through a network whose patterns answer, scales and choice of features frozen."""
-    made = frozen(name, scores=True)
-    replacement = replace_mlps(made, transcoders(made, skip=True))
-    torch.manual_seed(0)
-    gradient = torch.zeros(TOKENS, 1, WIDTH, dtype=torch.float64)
-    gradient[-1] = torch.randn(1, WIDTH, dtype=torch.float64)
-    targets = Targets(len(made.steps), gradient, torch.zeros(1, dtype=torch.float64))
-    found = losses(made, replacement, targets, np.stack([PLACE, np.arange(TOKENS)]))
-    answers = []
-    for share in (1e-3, -1e-3):
-        moved = along(made, share)
-        last = forward(moved, replacement, moved.first, replacement.error, soft=True)
-        answers.append(float((last * gradient[:, 0]).sum()))
-    assert found[0] == pytest.approx((answers[1] - answers[0]) / 2e-3, rel=1e-3, abs=1e-3)
-    assert found[1] == pytest.approx(0, abs=1e-5)
-    assert abs(found[0]) > 1e-2
+    found = slopes(one)
+    assert found.answer == pytest.approx(answer(0), rel=1e-4, abs=1e-4)
+    assert found.answer == pytest.approx(float(one.answers.found[0]), rel=1e-3, abs=1e-3)
+    lost, still = losses(made, found, np.stack([place, np.arange(len(place))]))
+    step = 1e-2
+    assert lost == pytest.approx((answer(-step) - answer(step)) / (2 * step), rel=0.02, abs=2e-3)
+    assert abs(lost) > 5e-3
+    assert still == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", sorted(TARGETS))
@@ -113,6 +103,6 @@ def test_every_gene_has_its_removal_unless_it_is_what_is_asked(kind: str) -> Non
         if place[-1] < 0 and kind == "gemma2":  # the next word is asked for at the last gene
             assert np.isnan(found[gene])
             continue
-        (expected,) = losses(made, one.replacement, one.answers.targets, place[None])
+        (expected,) = losses(made, slopes(one), place[None])
         assert found[gene] == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert found.abs().max() > 1e-3

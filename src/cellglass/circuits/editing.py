@@ -173,7 +173,14 @@ def real_answers(asked: Asked, written: Written) -> Array:
 
 
 def _real(model: TransformerModel, question: Question, written: Written) -> Array:
-    answer, read = question.reader, dict[int, Tensor]()
+    answer = question.reader
+    states = run_copies(model, question, len(written), question.point, edits_of(written))
+    return np.asarray(answer(states).cpu().numpy(), dtype=np.float64)
+
+
+def edits_of(written: Written) -> dict[str, Edit]:
+    """Return the edits, by site, that put what is written in the place of a model's MLPs, for one run."""
+    read = dict[int, Tensor]()
 
     def keep(layer: int, x: Tensor) -> Tensor:
         read[layer] = x
@@ -186,8 +193,7 @@ def _real(model: TransformerModel, question: Question, written: Written) -> Arra
     for layer in range(written.frozen.n_layers):
         edits[f"layers.{layer}.mlp.in"] = partial(keep, layer)
         edits[f"layers.{layer}.mlp.out"] = partial(write, layer)
-    states = run_copies(model, question, len(written), question.point, edits)
-    return np.asarray(answer(states).cpu().numpy(), dtype=np.float64)
+    return edits
 
 
 @torch.no_grad()

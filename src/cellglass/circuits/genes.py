@@ -2,8 +2,8 @@ r"""Ranks the genes of a cell by what they do to an answer, in six ways that sta
 
     total        effect of the gene's tokens through features and attention, patterns and norms frozen: one walk back
     direct       the same without passing a feature
-    removal      what deletion would take, to first order, by the same walk through linear patterns: the gene is out of
-                 every pattern, which is shared out anew, and tokens behind it move up; see ``removal.py``
+    removal      what deletion would take, to first order, by one pass there and back: the gene is out of every pattern,
+                 which is shared out anew, and tokens behind it move up; see ``removal.py``
     integrated   integrated gradients of the real model along the states that the first layer is given,
                      (x - r) . mean over a in (0, 1) of d answer(r + a (x - r)) / dx
                  from a reference r, the mean state of the cell's gene tokens; other tokens stay (Sundararajan et al.
@@ -78,8 +78,8 @@ def rank_genes(
     asked
         The cell, and what is asked.
     columns
-        Which ways; the first three cost one walk back each, ``removal`` also every pattern anew for each gene,
-        ``integrated`` `steps` passes there and back, the others one pass for each gene.
+        Which ways; the first two cost one walk back each, ``removal`` a pass there and back and every pattern anew for
+        each gene, ``integrated`` `steps` passes there and back, the others one pass for each gene.
     steps
         Of integrated gradients.
     patterns

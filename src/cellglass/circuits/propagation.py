@@ -123,28 +123,6 @@ def effects(
     return Effects(walk.features, walk.errors, parts, walk.biases, targets.constant)
 
 
-@torch.no_grad()
-def gradients(frozen: Frozen, replacement: Replacement, targets: Targets) -> tuple[dict[int, Tensor], Tensor]:
-    """Return the gradients of targets through features and linear patterns with respect to what is added on the way.
-
-    Parameters
-    ----------
-    frozen
-        With queries and keys.
-    replacement, targets
-
-    Returns
-    -------
-    dict of int to torch.Tensor, (t, B, d)
-        Layer -> with respect to what its attention adds; layers behind the targets are left out.
-    torch.Tensor, (t, B, d)
-        With respect to the first state.
-    """
-    walk = _Listening(frozen, replacement, targets.gradient.shape[1], True, "linear")
-    first = frozen.back(targets.gradient, targets.state, walk, "linear", added=targets.added)
-    return walk.heard, first
-
-
 def feature_targets(frozen: Frozen, replacement: Replacement, layer: int, position: Tensor, latent: Tensor) -> Targets:
     """Return the pre-activations of features of one layer as targets.
 
@@ -232,13 +210,3 @@ class _Walk:
 
     def _add(self, name: str, value: Tensor) -> None:
         self.biases[name] = self.biases[name] + value if name in self.biases else value
-
-
-@dataclass
-class _Listening(_Walk):
-    """Keeps what falls on what attention adds."""
-
-    heard: dict[int, Tensor] = field(init=False, default_factory=dict)
-
-    def attention(self, layer: int, g: Tensor) -> None:
-        self.heard[layer] = g
