@@ -4,7 +4,8 @@ For each seed: simulate cells of four types, which follow two rules at once, tra
 until it knows the type of cells that it has not seen, train transcoders for its MLPs, and ask of other cells why they
 are of their type and not of the one that differs in one rule alone. So the network attends to the markers of both
 rules, and only one rule's are the answer. A ranking is right in a cell where the genes of largest effect, as many as
-the cell counts of the rule's markers, are these. A study, not a measure of speed.
+the cell counts of the rule's markers, are these. The same is asked of networks whose heads cannot choose where they
+look, so that features alone can hold the rules. A study, not a measure of speed.
 
     python benchmarks/planted_circuit.py --quick
     python benchmarks/planted_circuit.py --raw /tmp/planted --markdown docs/results/planted_circuit.md \
@@ -21,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -40,6 +41,7 @@ from cellglass.circuits import (
     Graph,
     ask,
     build_graph,
+    counterfactuals,
     effects,
     frozen_cell,
     random_transcoders,
@@ -84,6 +86,8 @@ class Size:
     transcoder_steps: int = 400
     cells: int = 6
     graphs: int = 1
+    even: bool = False
+    """Whether queries and keys stay 0: heads look at all tokens before alike, and no pattern can hold a rule."""
 
 
 FULL = Size()
@@ -170,6 +174,7 @@ def train_network(size: Size, seed: int) -> tuple[Cell2SentenceModel, float, int
     )  # fmt: skip
     stop, test = (simulate(400, seed, part).cells for part in ("stop", "test"))
     net = model.net.requires_grad_(True).train()
+    held = looks_alike(net) if size.even else []
     rate = 2e-3
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     rng, step = generator(seed, "planted circuit", "ties"), 0
@@ -182,11 +187,24 @@ def train_network(size: Size, seed: int) -> tuple[Cell2SentenceModel, float, int
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
+        for weight, rows in held:
+            weight.data[rows] = 0
         step += 1
         if step % 50 == 0 and accuracy(model, stop) >= KNOWN:
             break
     model.net.requires_grad_(False).eval()
     return model, accuracy(model, test), step
+
+
+def looks_alike(net: Any) -> list[tuple[torch.nn.Parameter, Array]]:
+    """Set queries and keys of a GPT-NeoX to 0; return the weights and which of their rows are to stay so."""
+    found, size = [], net.config.hidden_size // net.config.num_attention_heads
+    rows = np.concatenate([np.arange(2 * size) + 3 * size * head for head in range(net.config.num_attention_heads)])
+    for name, weight in net.named_parameters():
+        if ".query_key_value." in name:
+            weight.data[rows] = 0
+            found.append((weight, rows))
+    return found
 
 
 def logits(model: Cell2SentenceModel, cells: Cells, rng: np.random.Generator | None = None) -> torch.Tensor:
@@ -214,7 +232,9 @@ def accuracy(model: Cell2SentenceModel, cells: Cells) -> float:
 # -- rankings ----------------------------------------------------------------------------------------------------------
 
 
-def rankings(asked: Asked, random: Asked, correlation: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
+def rankings(
+    asked: Asked, random: Asked, transcoders: Sequence[Any], drawn_ones: Any, correlation: pd.Series[Any]
+) -> dict[str, pd.Series[Any]]:
     """Return by method what each gene of a cell does to the answer."""
     own = rank_genes(asked).effects
     drawn = rank_genes(random, columns=("total", "direct")).effects
@@ -222,9 +242,12 @@ def rankings(asked: Asked, random: Asked, correlation: pd.Series[Any]) -> dict[s
         "total": own["total"],
         "features": own["total"] - own["direct"],
         "linear": with_patterns(asked),
+        "lost": counterfactuals(asked, transcoders)["features"],
+        "removal": own["removal"],
         "random total": drawn["total"],
         "random features": drawn["total"] - drawn["direct"],
         "random linear": with_patterns(random),
+        "random lost": counterfactuals(random, drawn_ones)["features"],
         "direct": own["direct"],
         "gradient": gradient_by_input(asked),
         "integrated": own["integrated"],
@@ -324,7 +347,7 @@ def explained(
         pivotal = symbols[held.pivotal[number, i]].tolist()
         asked = ask(model, cell, transcoders, *which)
         drawn = random_transcoders(transcoders, asked.frozen, derive(seed, "planted circuit", i))
-        ranked = rankings(asked, ask(model, cell, drawn, *which), correlation)
+        ranked = rankings(asked, ask(model, cell, drawn, *which), transcoders, drawn, correlation)
         found = {
             "pivotal": pivotal,
             "markers": symbols[own[held.cells.counts[i].toarray()[0, own] > 0]].tolist(),
@@ -388,7 +411,8 @@ def main() -> None:
     about = machine()
     size, seeds = (QUICK, 1) if options.quick else (FULL, options.seeds)
     found = run(size, seeds, options.raw)
-    text = markdown(found, asdict(size), about)
+    even = run(replace(size, even=True, graphs=0), seeds, None if options.raw is None else options.raw / "even")
+    text = markdown(found, even, asdict(size), about)
     print(text)
     if options.markdown is not None:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
@@ -398,6 +422,7 @@ def main() -> None:
             "machine": about,
             "size": asdict(size),
             "rows": [asdict(row) for row in rows_of(found)],
+            "rows_even": [asdict(row) for row in rows_of(even)],
         }
         options.json.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -11,10 +11,13 @@ METHODS = {
     "total": "**total effect**, patterns frozen (what `cellglass trace` ranks by)",
     "features": "the same through features alone: total less direct",
     "linear": "total effect, through what shapes patterns too",
+    "lost": "what deletion takes through features (`cellglass trace --without all`)",
     "random total": "random transcoders: total effect",
     "random features": "random transcoders: through features alone",
     "random linear": "random transcoders: through what shapes patterns too",
+    "random lost": "random transcoders: what deletion takes through features",
     "direct": "direct effect: through no feature, patterns frozen",
+    "removal": "removal: deletion to first order",
     "gradient": "gradient x input of the real model",
     "integrated": "integrated gradients of the real model",
     "occlusion": "occlusion in the real model",
@@ -90,12 +93,16 @@ def lengths(found: list[dict[str, Any]], rule: str) -> np.ndarray[Any, Any]:
     )
 
 
-def markdown(found: list[dict[str, Any]], size: dict[str, int], about: dict[str, Any]) -> str:
-    """Return the page."""
+def markdown(
+    found: list[dict[str, Any]], even: list[dict[str, Any]], size: dict[str, int], about: dict[str, Any]
+) -> str:
+    """Return the page, of networks as they learn and of those whose heads look everywhere alike."""
     known, steps = [one["accuracy"] for one in found], [one["steps"] for one in found]
     error = np.mean([cell["error"] for one in found for rule in RULES for cell in one[rule]["cells"]], axis=0)
     return _PAGE.format(
         rankings="\n".join(_rankings(seeds_right(found).set_index(["method", "cells"]))),
+        even="\n".join(_rankings(seeds_right(even).set_index(["method", "cells"]))),
+        even_known=f"{np.mean([one['accuracy'] for one in even]):.3f}",
         classes="\n".join(_classes(classes_right(found).set_index(["method", "cells"]))),
         paths="\n".join(_paths(found)),
         seeds=len(found),
@@ -103,7 +110,7 @@ def markdown(found: list[dict[str, Any]], size: dict[str, int], about: dict[str,
         known=f"{np.mean(known):.3f} on average, {min(known):.3f} at the lowest",
         taken=f"{min(steps)} to {max(steps)}",
         error=", ".join(f"{one:.4f}" for one in error),
-        minutes=f"{sum(one['seconds'] for one in found) / 60:.0f}",
+        minutes=f"{sum(one['seconds'] for one in [*found, *even]) / 60:.0f}",
         cpu=about["cpu"],
         **size,
     )
@@ -170,6 +177,13 @@ What `cellglass trace --class` ranks genes by: the mean effect over cells that h
 and {cells} of a seed), 0 where a gene is not counted. Seeds in which the markers lead:
 
 {classes}
+
+## Where heads cannot choose
+
+The same cells, rules and seeds, but queries and keys stay 0: every head looks at all tokens before it alike, and no
+pattern can hold a rule. Accuracy on unseen cells: {even_known} on average.
+
+{even}
 
 ## What it says
 

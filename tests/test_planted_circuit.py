@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 
+from cellglass.circuits.freezing import freeze
 from cellglass.circuits.graph import Graph
+from cellglass.models.cell2sentence.model import Cell2SentenceModel
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -94,3 +98,31 @@ def test_the_rules_gene_leads_where_the_answer_hangs_on_it_alone(planted: Any, r
     for rule in planted.RULES:
         for cell in found[rule]["cells"]:
             assert all(abs(sum(one) - 1) < 1e-9 for one in cell["lengths"])
+
+
+@pytest.mark.slow
+def test_what_deletion_takes_through_features_finds_the_rules_where_no_pattern_can_hold_them(
+    planted: Any, report: Any
+) -> None:
+    found = planted.one_seed(0, replace(planted.QUICK, even=True, graphs=0))
+    assert found["accuracy"] >= 0.95
+    table = report.seeds_right([found]).set_index(["method", "cells"])
+    for cells in report.GROUPS:
+        assert table.loc[("lost", cells), "pivotal_share"] > 0.5
+        assert table.loc[("random lost", cells), "pivotal_share"] <= 0.5
+    assert {*report.METHODS} == {*found["one hop"]["cells"][0]["effects"]}
+
+
+def test_heads_that_look_everywhere_alike_stay_so(planted: Any) -> None:
+    cells = planted.simulate(40, 0, "learn").cells
+    model = Cell2SentenceModel.fit(
+        cells, layers=1, width=16, heads=2, epochs=0, labels="type", n_genes=planted.GENES, vocabulary=600
+    )
+    held = planted.looks_alike(model.net)
+    assert len(held) == 2
+    for weight, rows in held:
+        assert not weight.data[rows].any()
+        assert len(rows) == 32
+    pattern = freeze(model.net, lambda: model.net(input_ids=torch.arange(9)[None])).attend(0).heads.pattern
+    alike = torch.ones(9, 9).tril() / torch.arange(1, 10)[:, None]
+    torch.testing.assert_close(pattern, alike.expand(2, 9, 9))

@@ -168,6 +168,24 @@ def test_a_cell_and_a_question_become_a_graph_a_picture_and_genes(command, place
 
 
 @pytest.mark.usefixtures("traced")
+def test_what_changes_without_a_gene_is_a_table_beside_the_graph(command, place, tmp_path) -> None:
+    to = ("--against", "T cell", "--no-delete", "--out", tmp_path / "g.json")
+    status, out, err = trace(command, place, *to, "--without", "all")
+    assert status == 0, err
+    genes = pd.read_csv(tmp_path / "g.without-all.csv", index_col="gene")
+    parts = genes[["features", "errors", "tokens", "rest"]].sum(axis=1)
+    np.testing.assert_allclose(parts, genes["deletion"], atol=1e-5)
+    status, out, err = trace(command, place, *to, "--without", genes.index[0])
+    assert status == 0, err
+    assert f"Without {genes.index[0]} the answer loses {genes['deletion'].iloc[0]:+.3f}" in out
+    features = pd.read_csv(tmp_path / f"g.without-{genes.index[0]}.csv")
+    assert features["effect"].sum() == pytest.approx(genes["features"].iloc[0], abs=1e-5)
+    status, _, err = trace(command, place, *to, "--without", "NOBODY")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "the model does not read NOBODY of this cell" in err
+
+
+@pytest.mark.usefixtures("traced")
 def test_json_is_for_machines_and_an_atlas_keeps_its_graphs(command, place) -> None:
     status, out, err = trace(command, place, "--no-delete", "--json", model="atlas", target="gene:GENE1")
     assert status == 0, err

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.classes.making import class_circuit
     from cellglass.circuits.controls import control_scores, random_transcoders, rewired
     from cellglass.circuits.credit import live_strengths
+    from cellglass.circuits.deletion import Counterfactual, counterfactual, counterfactuals
     from cellglass.circuits.details import Example, feature_details, write_feature_details
     from cellglass.circuits.directions import Direction, read_vector
     from cellglass.circuits.draw import draw_graph
@@ -51,6 +52,7 @@ __all__ = [
     "Answers",
     "Asked",
     "ClassCircuit",
+    "Counterfactual",
     "Direction",
     "Effects",
     "Example",
@@ -85,6 +87,8 @@ __all__ = [
     "control_scores",
     "cost",
     "cost_of",
+    "counterfactual",
+    "counterfactuals",
     "draw_graph",
     "effects",
     "faithfulness_curve",
@@ -139,6 +143,7 @@ _WHERE = {
     "Answers": "cellglass.circuits.build",
     "Asked": "cellglass.circuits.asked",
     "ClassCircuit": "cellglass.circuits.classes.circuit",
+    "Counterfactual": "cellglass.circuits.deletion",
     "Direction": "cellglass.circuits.directions",
     "Effects": "cellglass.circuits.propagation",
     "Example": "cellglass.circuits.details",
@@ -173,6 +178,8 @@ _WHERE = {
     "control_scores": "cellglass.circuits.controls",
     "cost": "cellglass.circuits.build",
     "cost_of": "cellglass.circuits.tracing",
+    "counterfactual": "cellglass.circuits.deletion",
+    "counterfactuals": "cellglass.circuits.deletion",
     "draw_graph": "cellglass.circuits.draw",
     "effects": "cellglass.circuits.propagation",
     "faithfulness_curve": "cellglass.circuits.faithfulness",

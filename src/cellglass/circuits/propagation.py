@@ -123,6 +123,23 @@ def effects(
     return Effects(walk.features, walk.errors, parts, walk.biases, targets.constant)
 
 
+@torch.no_grad()
+def direct_gradients(frozen: Frozen, replacement: Replacement, targets: Targets) -> tuple[list[Tensor], Tensor]:
+    """Return the gradients of targets through no feature, patterns frozen, with respect to what is added on the way.
+
+    Returns
+    -------
+    list of torch.Tensor, (t, B, d)
+        By layer, with respect to what its MLP writes; 0 of layers behind the targets.
+    torch.Tensor, (t, B, d)
+        With respect to the first state.
+    """
+    walk = _AtMlps(frozen, replacement, targets.gradient.shape[1], False, "frozen")
+    first = frozen.back(targets.gradient, targets.state, walk, added=targets.added)
+    nothing = torch.zeros_like(first)
+    return [walk.heard.get(layer, nothing) for layer in range(frozen.n_layers)], first
+
+
 def feature_targets(frozen: Frozen, replacement: Replacement, layer: int, position: Tensor, latent: Tensor) -> Targets:
     """Return the pre-activations of features of one layer as targets.
 
@@ -210,3 +227,14 @@ class _Walk:
 
     def _add(self, name: str, value: Tensor) -> None:
         self.biases[name] = self.biases[name] + value if name in self.biases else value
+
+
+@dataclass
+class _AtMlps(_Walk):
+    """Keeps what falls on what MLPs write."""
+
+    heard: dict[int, Tensor] = field(init=False, default_factory=dict)
+
+    def mlp(self, layer: int, g: Tensor) -> Tensor | None:
+        self.heard[layer] = g
+        return super().mlp(layer, g)

@@ -167,6 +167,14 @@ def trace(
     delete: Annotated[
         bool, typer.Option("--delete/--no-delete", help="Also run the model without each gene, as a check.")
     ] = True,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GENE",
+            help="Also what changes inside with this gene's count at 0, feature by feature; or `all`: how much of each "
+            "gene's deletion passes through features. A table (.csv) beside the graph.",
+        ),
+    ] = None,
     controls: Annotated[int, typer.Option(help="Draws of random transcoders and rewired graphs to score beside.")] = 0,
     neuronpedia: Annotated[
         Path | None, typer.Option(help="Folder for the graph in Neuronpedia's and circuit-tracer's format.")
@@ -190,6 +198,7 @@ def trace(
     from cellglass.circuits.tracing import asked_of, cost_of, trace_asked, write_trace
     from cellglass.cli.console import listening
     from cellglass.cli.groups import grouped, wanted_groups
+    from cellglass.cli.without import changes_without
 
     if label is not None:
         from cellglass.cli.class_circuits import trace_class
@@ -197,7 +206,8 @@ def trace(
         _refuse(
             "a class circuit is of many cells and has its own checks",
             {
-                "--cell": cell, "--controls": controls or None, "--no-delete": None if delete else True, "--site": site,
+                "--cell": cell, "--controls": controls or None, "--without": without,
+                "--no-delete": None if delete else True, "--site": site,
                 "--at": at, "--patterns": None if patterns == "frozen" else patterns,
             },
         )  # fmt: skip
@@ -220,6 +230,7 @@ def trace(
     if not (quiet or as_json):
         typer.echo(_cost_line(cost_of(asked, features)))
     with listening(quiet=quiet or as_json) as progress:
+        changes = None if without is None else changes_without(asked, made, without, progress)
         graph = trace_asked(asked, made, features=features, patterns=patterns, delete=delete, progress=progress)
         if controls:
             from cellglass.circuits.controls import control_scores
@@ -228,6 +239,8 @@ def trace(
             graph.about["controls"] = scores.reset_index(names="of").to_dict(orient="records")
     graph = grouped(graph, wanted)
     written = write(graph)
+    if changes is not None:
+        written.append(changes.write(written[0]))
     if neuronpedia is not None:
         from cellglass.circuits.names import file_word
         from cellglass.circuits.neuronpedia import write_neuronpedia
@@ -236,6 +249,8 @@ def trace(
             write_neuronpedia(graph, neuronpedia, file_word(cell), token_ids=asked.question.tokens.ids.tolist())
         )
     _tell(graph, written, as_json=as_json)
+    if changes is not None and not as_json:
+        changes.show()
 
 
 def _refuse(why: str, given: dict[str, object]) -> None:
