@@ -86,6 +86,14 @@ KNOWN = {
 }
 """Sets of the collection that comes with cellglass, from the literature: the known genes of each type."""
 INTERFERON = ("HALLMARK_INTERFERON_ALPHA_RESPONSE", "HALLMARK_INTERFERON_GAMMA_RESPONSE")
+FILES = {
+    "types": "cells/zheng_facs_pbmc.h5ad",
+    "conditions": "cells/kang_ctrl_stim_1556x1267.h5ad",
+    "sets": "genesets/hallmark_v7.0.gmt",
+}
+BUNDLED = ("INTERFERON_TYPE_I_RESPONSE", "INTERFERON_GAMMA_RESPONSE")
+FEWER = {"rows": 40_000, "steps": 800}
+"""Of the transcoders of the second study, whose cells are fewer."""
 OF_CONDITION = "type, condition"
 """Column of what the model of the second study names."""
 READ = 0.05
@@ -170,8 +178,9 @@ def main() -> None:
     with threads(1):
         for part in small_parts() if options.quick else parts(options.data):
             for row in measure(part, options.work / ("quick" if options.quick else "full") / part.name, scale):
-                print(f"{row.metric:<44} {row.name:<60} {row.value:.3f}", flush=True)
-                rows.append(row)
+                if np.isfinite(row.value):  # what is not known is left out
+                    print(f"{row.metric:<44} {row.name:<60} {row.value:.3f}", flush=True)
+                    rows.append(row)
     if options.json is not None:
         lines = ",\n  ".join(json.dumps(asdict(row), allow_nan=False) for row in rows)
         options.json.write_text(
@@ -210,16 +219,6 @@ def small_parts() -> Iterator[Part]:
     sets = bundled()
     named = {name: sets.sets[one] for name, one in zip(INTERFERON, BUNDLED, strict=True)}
     yield conditions(cells[np.flatnonzero(kinds)], ("bulk_labels", "phase"), ("S", "G1"), replace(sets, sets=named), {})
-
-
-FILES = {
-    "types": "cells/zheng_facs_pbmc.h5ad",
-    "conditions": "cells/kang_ctrl_stim_1556x1267.h5ad",
-    "sets": "genesets/hallmark_v7.0.gmt",
-}
-BUNDLED = ("INTERFERON_TYPE_I_RESPONSE", "INTERFERON_GAMMA_RESPONSE")
-FEWER = {"rows": 40_000, "steps": 800}
-"""Of the transcoders of the second study, whose cells are fewer."""
 
 
 def types(cells: Cells, label: str, asked: dict[str, str]) -> Part:

@@ -12,11 +12,12 @@ which no feature can change that does the same in both classes, such as those at
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from class_circuits_report import AT_MEAN, BY, OFF
+from class_circuits_report import AT_MEAN, BARE, BY, OFF
 
 from cellglass.cells import Cells
 from cellglass.circuits.asked import Asked, ask
@@ -98,6 +99,8 @@ def contrasts(
         everything, nothing, *rest = means[0] - means[1]
         yield Figure("contrast", "", filled, 0, float(everything))
         yield Figure("contrast kept", "no feature", filled, 0, float(nothing / everything))
+        bare = [np.mean([answers(one, every, [], replace(filling, error=False))[1] for one in side]) for side in sides]
+        yield Figure("contrast kept", BARE, filled, 0, float((bare[0] - bare[1]) / everything))
         shares = {key: float(value / everything) for key, value in zip(wanted, rest, strict=True)}
         for by, size in dict.fromkeys((by, size) for by, size, _ in wanted):
             random = [shares[by, size, draw] for draw in range(1, draws + 1)]

@@ -29,6 +29,8 @@ BY = ("effect", "difference")
 """What ranks a class circuit's features."""
 OFF, AT_MEAN = "off", "at their mean"
 """Where features that are not kept stand."""
+BARE = "no feature, no error"
+"""Nothing in the place of the MLPs but what is the same in all cells."""
 ALL = "all types"
 """What the mean over types is called."""
 READING = Path(__file__).with_name("class_circuits_reading.md")
@@ -86,9 +88,9 @@ The first twenty of the mean over types: {first_of_all}
 ## What circuits keep
 
 The answer of a class is the difference of two labels' logits. *Features*: what all features together do to it in the
-cells that test the circuit, the others' errors staying. *Contrast*: answers in cells of the class less those in cells
-of the other label; *without features*: the share of the contrast that is left when every feature is off, by what
-attention carries of the tokens themselves.
+cells that test the circuit. *Contrast*: answers in cells of the class less those in cells of the other label; *without
+features*: the share of the contrast that is left when every feature is off; *without errors too*: when what the
+transcoders miss is off as well, so that attention alone carries it from the tokens.
 
 {spans}
 
@@ -133,9 +135,10 @@ def page_of(rows: list[Row], about: dict[str, Any], size: dict[str, Any], *, qui
     """
     found = Found(rows)
     kinds, stimuli = (classes_of(found, part) for part in ("types", "conditions"))
-    network = size["network"]._asdict()
+    network = size["network"]
     page = HEAD.format(
-        **network | {"cells": size["cells"]}, tested=size["tested"], random=size["random"], draws=size["draws"],
+        layers=network.layers, width=network.width, genes=network.genes, cells=size["cells"], tested=size["tested"],
+        random=size["random"], draws=size["draws"],
         quick="--quick " if quick else "", cores=about["cores"], cpu=about["cpu"], markers=MARKERS,
         reading=SMALL if quick else READING.read_text(encoding="utf-8").strip(),
         models=models(found),
@@ -242,14 +245,23 @@ def spans(found: Found) -> str:
     for one, key in keys_of(found):
         sizes = sizes_of(found, key, OFF)
         span = found.values.get((f"kept, live: span, others {OFF}", f"{key}, {BY[0]}, {sizes[0]}")) if sizes else None
-        none = found.values.get((f"contrast kept, others {OFF}", f"{key}, no feature"))
+        none = [found.told(f"contrast kept, others {OFF}", f"{key}, {name}") for name in ("no feature", BARE)]
         rows.append([
             one, *(found.told(what, key, 0) for what in ("cells traced", "cells traced, other")),
             *(f"{found.values[what, key]:+.2f}" for what in ("answer", "answer, other")),
             "" if span is None else f"{span:+.2f}", found.told(f"contrast, others {OFF}", key),
-            "" if none is None else f"{none:.2f}",
+            *none,
         ])  # fmt: skip
-    head = ["cells", "of the other label", "answer", "answer, other label", "features", "contrast", "without features"]
+    head = [
+        "cells",
+        "of the other label",
+        "answer",
+        "answer, other label",
+        "features",
+        "contrast",
+        "without features",
+        "without errors too",
+    ]
     return table(["", *head], rows)
 
 
