@@ -172,11 +172,16 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     parser.add_argument("--data", type=Path, default=DATA, metavar="FOLDER", help="with cells/ and genesets/")
     parser.add_argument("--work", type=Path, default=WORK, metavar="FOLDER", help="where what is finished is kept")
+    parser.add_argument("--only", choices=("types", "conditions"), help="one of the two studies")
     options = parser.parse_args()
     about, scale = machine(), SMALL if options.quick else FULL
     rows: list[Row] = []
+    asked: dict[str, dict[str, str]] = {}
     with threads(1):
         for part in small_parts() if options.quick else parts(options.data):
+            if options.only not in (None, part.name):
+                continue
+            asked[part.name] = part.asked
             for row in measure(part, options.work / ("quick" if options.quick else "full") / part.name, scale):
                 if np.isfinite(row.value):  # what is not known is left out
                     print(f"{row.metric:<44} {row.name:<60} {row.value:.3f}", flush=True)
@@ -187,7 +192,7 @@ def main() -> None:
             f'{{\n "machine": {json.dumps(about)},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8"
         )
     if options.markdown is not None:
-        options.markdown.write_text(page_of(rows, about, scale._asdict(), quick=options.quick), encoding="utf-8")
+        options.markdown.write_text(page_of(rows, about, scale._asdict(), asked, quick=options.quick), encoding="utf-8")
 
 
 # -- what is studied -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from class_circuits_report import CIRCUIT, DE, DIFFERENCE, FIRST, MANY, MARKERS, RANDOM, RANKINGS
+from class_circuits_report import CIRCUIT, DE, DIFFERENCE, FIRST, MANY, MARKERS, RANDOM, RANKINGS, READ
 from common import Row
 
 from cellglass.cells import Cells
@@ -148,12 +148,12 @@ def shared(name: str, tables: Mapping[str, pd.DataFrame]) -> Iterator[Row]:
 def listed(key: str, table: pd.DataFrame, known: frozenset[str], known_of_both: frozenset[str]) -> Iterator[Row]:
     """Yield the first genes of every ranking, and how many are markers, or known, beside genes read as often."""
     reads = table["reads"]
-    yield Row("genes that are read", key, float(len(reads)), "")
+    yield Row(READ, key, float(len(reads)), "")
     for way in ("", DIFFERENCE):
         sides = known if not way else known_of_both
         size = (lambda one: one.abs()) if way else (lambda one: one)
         sets = {"known": sides, "markers": frozenset(first(size(table[DE]), reads, MARKERS))}
-        yield Row(f"known genes that are read{way}", key, float(reads.index.isin(list(sides)).sum()), "")
+        yield Row(f"known {READ}{way}", key, float(reads.index.isin(list(sides)).sum()), "")
         for ranking in RANKINGS:
             values = [size(table[one]) for one in columns_of(table, ranking, way)]
             if not values:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ OFF, AT_MEAN = "off", "at their mean"
 """Where features that are not kept stand."""
 BARE = "no feature, no error"
 """Nothing in the place of the MLPs but what is the same in all cells."""
+READ = "genes that are read"
+"""The number of genes that may stand in lists."""
 ALL = "all types"
 """What the mean over types is called."""
 READING = Path(__file__).with_name("class_circuits_reading.md")
@@ -46,20 +48,21 @@ thread, one seed.
 
 ## What is asked of whom
 
-Two Cell2Sentence of {layers} layers of {width} ({genes} genes a cell), each with its transcoders, fitted to most of the
+A Cell2Sentence of {layers} layers of {width} ({genes} genes a cell), with its transcoders, is fitted to most of the
 cells; circuits are of cells that neither has seen, of up to {cells} a label, and are tested on up to {tested} others.
 
 {models}
 
-*Types* are told apart by name: {types}. *Conditions*: {conditions}; donors are the units.
+{asked}
+"""
 
-## First genes of types
+OF_TYPES = """## First genes of types
 
 How many of the first ten and twenty genes are known of the type (the literature's sets that come with cellglass; first
 three columns), and how many are among its {markers} markers by differential expression in the cells that the model has
 learnt (Welch's t). In brackets the mean of lists of genes that are read in as many cells, and the share of such lists
 with as many hits. AUROC: of known genes among all that the model reads in one cell of twenty. Random transcoders: mean
-over {random} draws. *Direct effects* pass no feature and need no transcoder.
+over {random} draws. *Direct effects* pass no feature and need no transcoder. {counts}
 
 {known}
 
@@ -70,8 +73,9 @@ The first ten of the class circuits and of differential expression; genes in bot
 By the *difference* of the effects between the two labels, without sign, and the known genes and markers of both:
 
 {known_difference}
+"""
 
-## First genes of a stimulus
+OF_CONDITIONS = """## First genes of a stimulus
 
 How many of the first twenty genes of "stim" against "ctrl" are in the hallmark sets of the response to interferon alpha
 or gamma, within each type, and of the mean over types.
@@ -85,7 +89,10 @@ the difference between stimulated and control cells:
 
 The first twenty of the mean over types: {first_of_all}
 
-## What circuits keep
+{donors}
+"""
+
+QUALITY = """## What circuits keep
 
 The answer of a class is the difference of two labels' logits. *Features*: what all features together do to it in the
 cells that test the circuit. *Contrast*: answers in cells of the class less those in cells of the other label; *without
@@ -114,12 +121,12 @@ Jaccard index of the strongest features, genes and edges of two halves of a clas
 sets as large, and of a half with the other label's cells); of weights, the correlation.
 
 {halves}
-
-{donors}
 """
 
 
-def page_of(rows: list[Row], about: dict[str, Any], size: dict[str, Any], *, quick: bool) -> str:
+def page_of(
+    rows: list[Row], about: dict[str, Any], size: dict[str, Any], asked: Mapping[str, Mapping[str, str]], *, quick: bool
+) -> str:
     """Return the page of results.
 
     Parameters
@@ -130,32 +137,37 @@ def page_of(rows: list[Row], about: dict[str, Any], size: dict[str, Any], *, qui
         The machine.
     size
         Of the study.
+    asked
+        Of each part of the study, which class is told from which.
     quick
         Whether this is the small one, of which nothing was read.
     """
-    found = Found(rows)
-    kinds, stimuli = (classes_of(found, part) for part in ("types", "conditions"))
-    network = size["network"]
-    page = HEAD.format(
+    found, network = Found(rows), size["network"]
+    parts = [HEAD.format(
         layers=network.layers, width=network.width, genes=network.genes, cells=size["cells"], tested=size["tested"],
-        random=size["random"], draws=size["draws"],
-        quick="--quick " if quick else "", cores=about["cores"], cpu=about["cpu"], markers=MARKERS,
-        reading=SMALL if quick else READING.read_text(encoding="utf-8").strip(),
-        models=models(found),
-        types=", ".join(kinds), conditions=", ".join(one.split(", ")[0] for one in stimuli),
-        known=known(found, kinds, ""), known_difference=known(found, kinds, DIFFERENCE), named=named(found, kinds),
-        stimulus=stimulus(found, stimuli), all_types=all_types(found),
-        first_of_all="; ".join(f"{ranking}: {', '.join(genes(found, 'conditions, ' + ALL, ranking))}"
-                               for ranking in (CIRCUIT, DE)),
-        spans=spans(found), shares=shares(found, OFF), shares_at_mean=shares(found, AT_MEAN),
-        contrasts=contrasts(found), halves=halves(found), donors=donors(found),
-    )  # fmt: skip
-    return "\n\n".join(wrapped(part) for part in page.rstrip().split("\n\n")) + "\n"
-
-
-def classes_of(found: Found, part: str) -> list[str]:
-    """Return the classes of a study."""
-    return [name.removeprefix(f"{part}, ") for name in found.names("answer") if name.startswith(f"{part}, ")]
+        quick="--quick " if quick else "", cores=about["cores"], cpu=about["cpu"],
+        reading=SMALL if quick else READING.read_text(encoding="utf-8").strip(), models=models(found),
+        asked=" ".join(f"*{part[0].upper()}{part[1:]}*: {', '.join(f'{a} from {b}' for a, b in some.items())}."
+                       for part, some in asked.items()),
+    )]  # fmt: skip
+    if "types" in asked:
+        kinds = [*asked["types"]]
+        parts.append(OF_TYPES.format(
+            markers=MARKERS, random=size["random"], counts=counts(found, kinds),
+            known=known(found, kinds, ""), named=named(found, kinds),
+            known_difference=known(found, kinds, DIFFERENCE),
+        ))  # fmt: skip
+    if "conditions" in asked:
+        first = "; ".join(f"{one}: {', '.join(genes(found, f'conditions, {ALL}', one))}" for one in (CIRCUIT, DE))
+        parts.append(OF_CONDITIONS.format(
+            stimulus=stimulus(found, [*asked["conditions"]]), all_types=all_types(found), first_of_all=f"{first}.",
+            donors=donors(found),
+        ))  # fmt: skip
+    parts.append(QUALITY.format(
+        spans=spans(found), shares=shares(found, OFF), shares_at_mean=shares(found, AT_MEAN), draws=size["draws"],
+        contrasts=contrasts(found), halves=halves(found),
+    ))  # fmt: skip
+    return "\n\n".join(wrapped(part) for part in "\n".join(parts).rstrip().split("\n\n")) + "\n"
 
 
 def keys_of(found: Found) -> list[tuple[str, str]]:
@@ -176,6 +188,15 @@ def models(found: Found) -> str:
     head = ["cells", "learnt from", "labels named", "condition named", "regression, genes read", "all counts",
             "transcoders keep, genes", "label"]  # fmt: skip
     return table(["", *head], rows)
+
+
+def counts(found: Found, classes: Sequence[str]) -> str:
+    """Return how many genes may stand in lists, and how many of them are known."""
+    told = []
+    for one in classes:
+        read, known_of_it = (found.values[name, f"types, {one}"] for name in (READ, f"known {READ}"))
+        told.append(f"{known_of_it:.0f} of {read:.0f} of {one}")
+    return f"Of the genes that are read so often few are known: {', '.join(told)}."
 
 
 def hits(found: Found, what: str, n: int, way: str, name: str) -> str:

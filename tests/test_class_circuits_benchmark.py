@@ -130,6 +130,7 @@ def test_lists_and_the_page_tell_what_is_known(study: Any) -> None:
     assert found.values["AUROC of known", f"types, B, {report.RANDOM}"] == pytest.approx(0.5)
     assert "| B | **g0**, **g1**," in report.named(found, ["B"])
     assert f"| B: {report.RANDOM} | 2.5 (2.5) |" in report.known(found, ["B"], "")
+    assert report.counts(found, ["B"]).endswith("few are known: 5 of 40 of B.")
     both = study.genes.merged({"a": table, "b": table.iloc[:20]})
     assert both.loc["g3", report.CIRCUIT] == -3
     assert both.loc["g30", "reads"] == 0.25
@@ -158,6 +159,9 @@ def test_the_small_study_of_class_circuits_measures_resumes_and_writes_what_it_s
     text = page.read_text()
     assert "its figures say nothing" in text
     assert "| CD19+ B: class circuit |" in text
+    assert "*Types*: CD19+ B from CD14+ Monocyte. *Conditions*: CD14+ Monocyte, S from CD14+ Monocyte, G1," in " ".join(
+        text.split()
+    )
     missing = subprocess.run(
         [*command[:2], "--data", tmp_path, "--work", tmp_path], capture_output=True, text=True, check=False
     )
