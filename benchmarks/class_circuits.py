@@ -120,7 +120,7 @@ class Scale(NamedTuple):
     random: int
 
 
-FULL = Scale(OWN, cells=20, tested=10, features=300, sizes=(10, 30, 100, 200), draws=3, random=5)
+FULL = Scale(OWN, cells=20, tested=8, features=300, sizes=(10, 30, 100, 200), draws=3, random=5)
 SMALL = Scale(QUICK, cells=5, tested=2, features=30, sizes=(5, 10), draws=2, random=1)
 
 
@@ -396,7 +396,7 @@ def quality(given: Fitted, circuit: ClassCircuit, key: str, place: Path, scale: 
     """Yield what a circuit keeps in cells that did not make it."""
     some = fillings(given.model, given.learnt, given.transcoders, circuit)
     how = {"n_cells": scale.tested, "sizes": scale.sizes, "draws": scale.draws}
-    shares = faithful(circuit, given.model, given.left, given.transcoders, some, folder=place / "curves", **how)
+    shares = faithful(circuit, given.model, given.left, given.transcoders, folder=place / "curves", **how)
     for one in [*shares, *contrasts(circuit, given.model, given.left, given.transcoders, some, **how)]:
         name = ", ".join(str(part) for part in (key, one.by, one.size) if part)
         yield Row(f"{one.what}, others {one.filled}", name, one.value, "")

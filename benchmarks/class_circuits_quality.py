@@ -58,21 +58,19 @@ def fillings(model: Cell2SentenceModel, learnt: Cells, made: Transcoders, circui
 
 
 def faithful(
-    circuit: ClassCircuit, model: Cell2SentenceModel, left: Cells, made: Transcoders, given: dict[str, Filling],
+    circuit: ClassCircuit, model: Cell2SentenceModel, left: Cells, made: Transcoders,
     *, n_cells: int, sizes: Sequence[int], draws: int, folder: Path,
 ) -> Iterator[Figure]:  # fmt: skip
-    """Yield the shares of the class's answer that its circuit keeps, in cells that did not make it."""
-    for filled, filling in given.items():
-        for by in BY:
-            table = class_faithfulness(
-                circuit, model, left, made, n_cells=n_cells, sizes=sizes, by=by, filling=filling, draws=draws,
-                folder=folder,
-            )  # fmt: skip
-            for row in table.to_dict("records"):
-                kind = f"{row['test']}, {row['run']}"
-                for name in ("share", "sd", "random", "random_sd", "own", "span"):
-                    if name in row:
-                        yield Figure(f"{kind}: {name}", by, filled, int(row["size"]), float(row[name]))
+    """Yield the shares of the class's answer that its circuit keeps, in cells that did not make it; all others off."""
+    for by in BY:
+        table = class_faithfulness(
+            circuit, model, left, made, n_cells=n_cells, sizes=sizes, by=by, draws=draws, folder=folder
+        )
+        for row in table.to_dict("records"):
+            for name in ("share", "sd", "random", "random_sd", "own", "span"):
+                if name in row:
+                    what = f"{row['test']}, {row['run']}: {name}"
+                    yield Figure(what, by, OFF, int(row["size"]), float(row[name]))
 
 
 def contrasts(

@@ -106,12 +106,8 @@ standard deviation over cells; in brackets random features of the same layers an
 
 {shares}
 
-The same with all others at their mean over cells of both labels:
-
-{shares_at_mean}
-
-Share of the contrast that is kept. Random circuits are the same features in every cell; in brackets their mean, and the
-largest of {draws}:
+Share of what features do to the *contrast* that is kept, beyond what is left without any. Random circuits are the same
+features in every cell; in brackets their mean, and the largest of {draws}:
 
 {contrasts}
 
@@ -164,7 +160,7 @@ def page_of(
             donors=donors(found),
         ))  # fmt: skip
     parts.append(QUALITY.format(
-        spans=spans(found), shares=shares(found, OFF), shares_at_mean=shares(found, AT_MEAN), draws=size["draws"],
+        spans=spans(found), shares=shares(found), draws=size["draws"],
         contrasts=contrasts(found), halves=halves(found),
     ))  # fmt: skip
     return "\n\n".join(wrapped(part) for part in "\n".join(parts).rstrip().split("\n\n")) + "\n"
@@ -264,7 +260,7 @@ def spans(found: Found) -> str:
     """Return the table of what features do in all."""
     rows = []
     for one, key in keys_of(found):
-        sizes = sizes_of(found, key, OFF)
+        sizes = sizes_of(found, key)
         span = found.values.get((f"kept, live: span, others {OFF}", f"{key}, {BY[0]}, {sizes[0]}")) if sizes else None
         none = [found.told(f"contrast kept, others {OFF}", f"{key}, {name}") for name in ("no feature", BARE)]
         rows.append([
@@ -286,22 +282,22 @@ def spans(found: Found) -> str:
     return table(["", *head], rows)
 
 
-def sizes_of(found: Found, key: str, filled: str) -> list[int]:
+def sizes_of(found: Found, key: str) -> list[int]:
     """Return the sizes of the circuits of a class."""
     start = f"{key}, {BY[0]}, "
-    names = found.names(f"kept, live: share, others {filled}")
+    names = found.names(f"kept, live: share, others {OFF}")
     return [int(name.removeprefix(start)) for name in names if name.startswith(start)]
 
 
-def shares(found: Found, filled: str) -> str:
+def shares(found: Found) -> str:
     """Return the table of what circuits keep of the answer."""
-    rows, sizes = [], sorted({n for _, key in keys_of(found) for n in sizes_of(found, key, filled)})
+    rows, sizes = [], sorted({n for _, key in keys_of(found) for n in sizes_of(found, key)})
     for one, key in keys_of(found):
         for by in BY:
             told = []
             for n in sizes:
                 share, sd, random, own = (
-                    found.values.get((f"kept, live: {what}, others {filled}", f"{key}, {by}, {n}"))
+                    found.values.get((f"kept, live: {what}, others {OFF}", f"{key}, {by}, {n}"))
                     for what in ("share", "sd", "random", "own")
                 )
                 told.append("" if share is None else f"{share:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
@@ -311,21 +307,22 @@ def shares(found: Found, filled: str) -> str:
 
 
 def contrasts(found: Found) -> str:
-    """Return the table of what circuits keep of the contrast."""
-    rows, sizes = [], sorted({n for _, key in keys_of(found) for n in sizes_of(found, key, OFF)})
+    """Return the table of what circuits keep of the contrast, of what features do to it."""
+    rows, sizes = [], sorted({n for _, key in keys_of(found) for n in sizes_of(found, key)})
     for one, key in keys_of(found):
         for filled in (OFF, AT_MEAN):
+            none = found.values.get((f"contrast kept, others {filled}", f"{key}, no feature"), 0.0)
             for by in BY:
                 told = []
                 for n in sizes:
-                    own, random, most = (
-                        found.told(f"contrast kept{more}, others {filled}", f"{key}, {by}, {n}")
+                    kept = [
+                        found.values.get((f"contrast kept{more}, others {filled}", f"{key}, {by}, {n}"))
                         for more in ("", ", random", ", random, most")
-                    )
-                    told.append(f"{own} ({random}, {most})" if own else "")
-                none = found.told(f"contrast kept, others {filled}", f"{key}, no feature")
-                rows.append([f"{one}: by {by}, others {filled}", none, *told])
-    return table(["", "none", *map(str, sizes)], rows)
+                    ]
+                    own, *random = ("" if x is None else f"{(x - none) / (1 - none):.2f}" for x in kept)
+                    told.append(f"{own} ({', '.join(random)})" if own else "")
+                rows.append([f"{one}: by {by}, others {filled}", *told])
+    return table(["", *map(str, sizes)], rows)
 
 
 def halves(found: Found) -> str:
