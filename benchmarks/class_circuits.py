@@ -92,8 +92,8 @@ FILES = {
     "sets": "genesets/hallmark_v7.0.gmt",
 }
 BUNDLED = ("INTERFERON_TYPE_I_RESPONSE", "INTERFERON_GAMMA_RESPONSE")
-FEWER = {"rows": 40_000, "steps": 800}
-"""Of the transcoders of the second study, whose cells are fewer."""
+FEWER = {"rows": 40_000, "steps": 800}, {"cells": 12, "tested": 4}
+"""Of the transcoders and the circuits of the second study, whose cells are fewer and whose classes are more."""
 OF_CONDITION = "type, condition"
 """Column of what the model of the second study names."""
 READ = 0.05
@@ -143,6 +143,8 @@ class Part(NamedTuple):
         Where the network and its transcoders differ from the scale's.
     batch
         Column of donors.
+    scale
+        Where the study is smaller than the scale says.
     """
 
     name: str
@@ -152,7 +154,8 @@ class Part(NamedTuple):
     known: dict[str, frozenset[str]]
     unseen: int
     network: Mapping[str, Any]
-    batch: str | None
+    batch: str | None = None
+    scale: Mapping[str, Any] = {}
 
 
 class Fitted(NamedTuple):
@@ -223,18 +226,24 @@ def small_parts() -> Iterator[Part]:
     kinds = cells.obs["bulk_labels"].astype(str).isin(["CD14+ Monocyte", "Dendritic"]).to_numpy()
     sets = bundled()
     named = {name: sets.sets[one] for name, one in zip(INTERFERON, BUNDLED, strict=True)}
-    yield conditions(cells[np.flatnonzero(kinds)], ("bulk_labels", "phase"), ("S", "G1"), replace(sets, sets=named), {})
+    yield conditions(
+        cells[np.flatnonzero(kinds)], ("bulk_labels", "phase"), ("S", "G1"), replace(sets, sets=named), ({}, {})
+    )
 
 
 def types(cells: Cells, label: str, asked: dict[str, str]) -> Part:
     """Return the study of types."""
     sets = bundled().sets
     known = {name: frozenset(gene for one in some for gene in sets[one]) for name, some in KNOWN.items()}
-    return Part("types", cells, label, asked, known, 7, {}, None)
+    return Part("types", cells, label, asked, known, 7, {})
 
 
 def conditions(
-    cells: Cells, columns: tuple[str, str], told: tuple[str, str], sets: GeneSets, network: Mapping[str, Any]
+    cells: Cells,
+    columns: tuple[str, str],
+    told: tuple[str, str],
+    sets: GeneSets,
+    fewer: tuple[Mapping[str, Any], Mapping[str, Any]],
 ) -> Part:
     """Return the study of conditions: the first of `told` from the second, within each type."""
     kind, condition = (cells.obs[name].astype(str) for name in columns)
@@ -242,7 +251,7 @@ def conditions(
     asked = {f"{one}, {told[0]}": f"{one}, {told[1]}" for one in sorted(kind.unique())}
     genes = frozenset(gene for name in INTERFERON for gene in sets.sets[name])
     known = dict.fromkeys([*asked, *asked.values()], genes)
-    return Part("conditions", cells, OF_CONDITION, asked, known, 4, network, "donor")
+    return Part("conditions", cells, OF_CONDITION, asked, known, 4, fewer[0], "donor", fewer[1])
 
 
 def with_column(cells: Cells, name: str, values: Any) -> Cells:
@@ -255,6 +264,7 @@ def with_column(cells: Cells, name: str, values: Any) -> Cells:
 
 def measure(part: Part, work: Path, scale: Scale) -> Iterator[Row]:
     """Yield every figure of one study."""
+    scale = scale._replace(**part.scale)
     given = fitted_to(part, work, scale)
     yield Row("cells", part.name, float(part.cells.n_cells), "")
     yield Row("cells, learnt from", part.name, float(given.learnt.n_cells), "")
