@@ -61,8 +61,9 @@ OF_TYPES = """## First genes of types
 How many of the first ten and twenty genes are known of the type (the literature's sets that come with cellglass; first
 three columns), and how many are among its {markers} markers by differential expression in the cells that the model has
 learnt (Welch's t). In brackets the mean of lists of genes that are read in as many cells, and the share of such lists
-with as many hits. AUROC: of known genes among all that the model reads in one cell of twenty. Random transcoders: mean
-over {random} draws. *Direct effects* pass no feature and need no transcoder. {counts}
+with as many hits. AUROC: of known genes among all that the model reads in one cell of twenty; a class circuit names
+sixty, and others count as 0. Random transcoders: mean over {random} draws. *Direct effects* pass no feature and need no
+transcoder. {counts}
 
 {known}
 
@@ -106,7 +107,7 @@ standard deviation over cells; in brackets random features of the same layers an
 
 {shares}
 
-Share of what features do to the *contrast* that is kept, beyond what is left without any. Random circuits are the same
+Share of the *contrast* that is kept, and what is left of it without any feature (*none*). Random circuits are the same
 features in every cell; in brackets their mean, and the largest of {draws}:
 
 {contrasts}
@@ -307,22 +308,21 @@ def shares(found: Found) -> str:
 
 
 def contrasts(found: Found) -> str:
-    """Return the table of what circuits keep of the contrast, of what features do to it."""
+    """Return the table of what circuits keep of the contrast."""
     rows, sizes = [], sorted({n for _, key in keys_of(found) for n in sizes_of(found, key)})
     for one, key in keys_of(found):
         for filled in (OFF, AT_MEAN):
-            none = found.values.get((f"contrast kept, others {filled}", f"{key}, no feature"), 0.0)
             for by in BY:
                 told = []
                 for n in sizes:
-                    kept = [
-                        found.values.get((f"contrast kept{more}, others {filled}", f"{key}, {by}, {n}"))
+                    own, random, most = (
+                        found.told(f"contrast kept{more}, others {filled}", f"{key}, {by}, {n}")
                         for more in ("", ", random", ", random, most")
-                    ]
-                    own, *random = ("" if x is None else f"{(x - none) / (1 - none):.2f}" for x in kept)
-                    told.append(f"{own} ({', '.join(random)})" if own else "")
-                rows.append([f"{one}: by {by}, others {filled}", *told])
-    return table(["", *map(str, sizes)], rows)
+                    )
+                    told.append(f"{own} ({random}, {most})" if own else "")
+                none = found.told(f"contrast kept, others {filled}", f"{key}, no feature")
+                rows.append([f"{one}: by {by}, others {filled}", none, *told])
+    return table(["", "none", *map(str, sizes)], rows)
 
 
 def halves(found: Found) -> str:
