@@ -41,7 +41,7 @@ SMALL = "A small run, to see that it works: its figures say nothing."
 
 HEAD = """# What are circuits of classes worth? On real cells
 
-Written by `python benchmarks/class_circuits.py {quick}--json FILE --markdown FILE` on {cores} cores ({cpu}); one
+Written by `python benchmarks/class_circuits.py {options}--json FILE --markdown FILE` on {cores} cores ({cpu}); one
 thread, one seed.
 
 {reading}
@@ -139,10 +139,11 @@ def page_of(
     quick
         Whether this is the small one, of which nothing was read.
     """
+    only = f"--only {next(iter(asked))} " if len(asked) == 1 else ""
     found, network = Found(rows), size["network"]
     parts = [HEAD.format(
         layers=network.layers, width=network.width, genes=network.genes, cells=size["cells"], tested=size["tested"],
-        quick="--quick " if quick else "", cores=about["cores"], cpu=about["cpu"],
+        options=only + ("--quick " if quick else ""), cores=about["cores"], cpu=about["cpu"],
         reading=SMALL if quick else READING.read_text(encoding="utf-8").strip(), models=models(found),
         asked=" ".join(f"*{part[0].upper()}{part[1:]}*: {', '.join(f'{a} from {b}' for a, b in some.items())}."
                        for part, some in asked.items()),
