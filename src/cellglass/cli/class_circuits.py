@@ -173,8 +173,8 @@ def _show_quality(console: Console, about: dict[str, Any]) -> None:
             for row in rows
         )
         console.print(
-            f"Share kept in {rows[0]['n']} other cells of what features do to the answer, {rows[0]['span']:+.2f} on "
-            f"average: {told}.",
+            f"Share kept in {rows[0]['n']} other cells of what features do to the answer, {rows[0]['span']:+.2f} of "
+            f"{about['answer']:+.2f} on average: {told}.",
             highlight=False,
         )
     if about.get("groups"):

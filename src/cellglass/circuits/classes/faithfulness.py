@@ -3,6 +3,9 @@ r"""How faithful a class circuit is: its features kept in the real model, on cel
 Of a cell, the circuit of size n are those of the n first features of the class that are active in it, at all tokens;
 share kept and share lost are those of `cellglass.circuits.faithfulness`, beside random features of the same layers and
 of like norm, and beside as many of the cell's own strongest features: what a circuit of this cell alone keeps.
+
+Shares are of what features do to the answer in these cells, which may be little of it, and the same in every class:
+then they swing from cell to cell, and say nothing of what tells the class from another.
 """
 
 from __future__ import annotations
