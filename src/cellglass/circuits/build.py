@@ -26,6 +26,7 @@ import torch
 
 from cellglass.circuits.features import Features, Replacement
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.head_parts import head_nodes
 from cellglass.circuits.influence import influence, normalised
 from cellglass.circuits.linear_map import Frozen
 from cellglass.circuits.propagation import Effects, Targets, effects, feature_targets
@@ -156,7 +157,8 @@ def build_graph(
         rows = _rows(shape, memory, folder)
         done = _answers(frozen, replacement, answers, active, names, rows, plan.batch, patterns)
         chosen = _features(frozen, replacement, answers, active, names, rows, done, plan, patterns, progress)
-        return _graph(frozen, answers, active, names, rows, chosen, tokens, genes, about or {})
+        graph = _graph(frozen, answers, active, names, rows, chosen, tokens, genes, about or {})
+    return replace(graph, heads=head_nodes(frozen, replacement, answers.targets, graph, patterns=patterns))
 
 
 def _rows(shape: tuple[int, int], memory: int, folder: str) -> Array:

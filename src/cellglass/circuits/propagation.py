@@ -123,6 +123,20 @@ def effects(
     return Effects(walk.features, walk.errors, parts, walk.biases, targets.constant)
 
 
+@torch.no_grad()
+def gradients_at_attention(
+    frozen: Frozen, replacement: Replacement, targets: Targets, *, total: bool = False, patterns: str = "frozen"
+) -> dict[int, Tensor]:
+    """Return by layer the gradient of targets with respect to what attention adds to the stream, (t, B, d).
+
+    Parameters are those of `effects`; `total` is over paths through features too.
+    """
+    check_patterns(patterns)
+    walk = _Heard(frozen, replacement, targets.gradient.shape[1], total, patterns)
+    frozen.back(targets.gradient, targets.state, walk, patterns, added=targets.added)
+    return walk.heard
+
+
 def feature_targets(frozen: Frozen, replacement: Replacement, layer: int, position: Tensor, latent: Tensor) -> Targets:
     """Return the pre-activations of features of one layer as targets.
 
@@ -210,3 +224,15 @@ class _Walk:
 
     def _add(self, name: str, value: Tensor) -> None:
         self.biases[name] = self.biases[name] + value if name in self.biases else value
+
+
+class _Heard(_Walk):
+    """Also keeps the gradients with respect to what attention adds, by layer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.heard: dict[int, Tensor] = {}
+
+    def attention(self, layer: int, g: Tensor) -> None:
+        self.heard[layer] = g
+        super().attention(layer, g)

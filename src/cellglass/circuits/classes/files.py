@@ -20,7 +20,8 @@ import pandas as pd
 from cellglass.circuits.classes.circuit import ClassCircuit
 from cellglass.circuits.classes.merging import KINDS
 from cellglass.circuits.draw import draw_graph
-from cellglass.circuits.json import plain, read_about, read_as, shortest, write_document
+from cellglass.circuits.head_json import shortest, whole_numbers
+from cellglass.circuits.json import plain, read_about, read_as, write_document
 from cellglass.circuits.pruning import prune
 from cellglass.errors import InputError
 from cellglass.files import atomic_path
@@ -97,7 +98,7 @@ def _circuit(held: dict[str, Any]) -> ClassCircuit:
     n, unknown = len(nodes["kind"]), set(nodes["kind"]) - set(KINDS)
     if unknown:
         raise ValueError(f"there is no kind of node {sorted(unknown)[0]!r}")
-    ends = [_integers(edges[name], name) for name in ENDS]
+    ends = [whole_numbers(edges[name], name) for name in ENDS]
     if any(((end < 0) | (end >= n)).any() for end in ends):
         raise ValueError("an edge is of a node that is not there")
     if not isinstance(held["about"], dict):
@@ -106,7 +107,7 @@ def _circuit(held: dict[str, Any]) -> ClassCircuit:
         {
             name: column
             if name in _TEXTS or name == "genes"
-            else _integers(column, name)
+            else whole_numbers(column, name)
             if name in _INTEGERS
             else np.array(column, dtype=np.float64)
             for name, column in nodes.items()
@@ -114,9 +115,3 @@ def _circuit(held: dict[str, Any]) -> ClassCircuit:
     )
     rest = {name: np.array(column, dtype=np.float32) for name, column in edges.items() if name not in ENDS}
     return ClassCircuit(found, pd.DataFrame({"target": ends[0], "source": ends[1], **rest}), held["about"])
-
-
-def _integers(column: Any, name: str) -> Any:
-    if not all(type(number) is int for number in column):
-        raise TypeError(f"{name} are no whole numbers")
-    return np.array(column, dtype=np.int64)
