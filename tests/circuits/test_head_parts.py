@@ -223,7 +223,9 @@ def test_other_networks_have_them() -> None:
     for name in ("gpt2", "llama", "bert", "scgpt, norms before"):
         made = frozen(name, torch.float32)
         replacement = replace_mlps(made, transcoders(made))
-        heads = graph_of(made, replacement, Targets(len(made.steps), answers(made).gradient.float(), torch.zeros(2))).heads
+        heads = graph_of(
+            made, replacement, Targets(len(made.steps), answers(made).gradient.float(), torch.zeros(2))
+        ).heads
         np.testing.assert_allclose(
             np.asarray(heads.weights.sum(1)).ravel(), heads.table["effect"], rtol=2e-3, atol=2e-4
         )

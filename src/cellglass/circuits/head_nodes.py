@@ -69,7 +69,8 @@ class HeadNodes:
 
     def strongest(self, most: int) -> list[int]:
         """Return the rows of the heads of largest effect, the largest first."""
-        return np.argsort(-np.abs(self.table["effect"].to_numpy()), kind="stable")[:most].tolist()
+        order = np.argsort(-np.abs(self.table["effect"].to_numpy()), kind="stable")
+        return [int(row) for row in order[:most]]
 
     def moved(self, place: Array, n: int, rest: int = -1) -> HeadNodes:
         """Return the same heads of a graph with other nodes.

@@ -223,9 +223,7 @@ def looks_of(
         layer, head, effect = (heads.table[name].iloc[row] for name in ("layer", "head", "effect"))
         if effect == 0:
             continue
-        i, step = next(
-            (i, one) for i, one in enumerate(frozen.steps) if isinstance(one, Attend) and one.layer == layer
-        )
+        i, step = next((i, one) for i, one in enumerate(frozen.steps) if isinstance(one, Attend) and one.layer == layer)
         one = step.only(int(head))
         given = read_by_heads(one, back_through(one.after, total[step.layer]))[0, :, 0]  # (t, c)
         carried = one.heads.pattern[0] * (given @ one.heads.values(through(one.before, states[i]))[0].T)  # (t, s)
@@ -296,7 +294,7 @@ def _without_heads(frozen: Frozen) -> Frozen:
 
 
 def _with_own(found: Effects, one: Attend, g: Tensor, patterns: str) -> Effects:
-    """Return effects through a head with what the head itself adds: its bias of values, and constants of its pattern."""
+    """Return effects through a head with what the head itself adds: its bias of values, and its pattern's constants."""
     biases, name = dict(found.biases), f"layers.{one.layer}"
     own = {"attention": one.constant(len(g))} if one.has_constant else {}
     if patterns == "linear":
@@ -307,9 +305,7 @@ def _with_own(found: Effects, one: Attend, g: Tensor, patterns: str) -> Effects:
     return replace(found, biases=biases)
 
 
-def _told(
-    targets: Array, sources: Array, found: Sequence[tuple[int, Array]], edges: sp.csr_matrix
-) -> pd.DataFrame:
+def _told(targets: Array, sources: Array, found: Sequence[tuple[int, Array]], edges: sp.csr_matrix) -> pd.DataFrame:
     """Return the parts of the edges that are kept, but for the small ones."""
     all_of = sum(np.abs(values) for _, values in found)
     there = edges[targets][:, sources].toarray()

@@ -8,7 +8,8 @@
 
 Row i of the weights, the effects on node i, are the places start[i] to start[i + 1] of `source` and `weight`. What is
 not a number is null; numbers have as many digits as bring back the same bits. A reader of a later version reads all
-earlier ones; what is added without a new version may be ignored. Version 2 added the heads, as ``head_json.py`` has them.
+earlier ones; what is added without a new version may be ignored. Version 2 added the heads, which ``head_json.py``
+describes.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ def read_about(
     ----------
     path
     form, version, read
-        Of another sort of circuit, whose ``about`` stands as early in its file: the format, its newest version, and what
-        reads it whole.
+        Of another sort of circuit, whose ``about`` stands as early in its file: the format, its newest version, and
+        what reads it whole.
 
     Raises
     ------

@@ -18,6 +18,7 @@ import numpy as np
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.names import token_names
 from cellglass.circuits.paths import Path, path_lines, strongest_paths, total_effects
+from cellglass.explorer.data.circuit_heads import heads_view
 from cellglass.explorer.data.json import short, shorts
 
 Array = np.ndarray[Any, Any]
@@ -41,8 +42,8 @@ def graph_view(graph: Graph) -> dict[str, Any]:
         ``total``, ``bias``, ``rest`` and ``more`` of each node's row, and ``more_in`` and ``more_out``, the numbers of
         edges that are not listed; ``effects``: over all paths, a list for each answer;
         ``edges``: columns ``source``, ``target``, ``weight``, ``score``, by falling score (its influence);
-        ``answers``: node and weight; ``paths`` of each answer; ``scores``, ``curve``, ``heads``, ``checks``,
-        ``groups``;
+        ``answers``: node and weight; ``paths`` of each answer; ``scores``, ``curve``, ``checks``, ``groups``;
+        ``heads``: as `heads_view` has them;
         ``of``: how many features, errors and edges the graph has, and how many there were before it was pruned.
     """
     strength, kind = graph.influence(), graph.nodes["kind"].to_numpy()
@@ -72,7 +73,7 @@ def graph_view(graph: Graph) -> dict[str, Any]:
         "paths": _paths(graph, shown, answers),
         "scores": scores(graph.about) or _scored(graph),
         "curve": curve(graph.about),
-        "heads": heads(graph),
+        "heads": heads_view(graph, new),
         "checks": checks(graph.about),
         "groups": groups(graph.about),
         "of": _of(graph),
@@ -115,21 +116,6 @@ def curve(about: Mapping[str, Any]) -> list[dict[str, Any]]:
         for row in _records(about, "faithfulness")
         if (number(row.get("size")) or 0) >= 1 and number(row.get("share")) is not None
     ]
-
-
-def heads(graph: Graph) -> list[list[Any]]:
-    """Return layer, head, source token and effect on the first answer, of ``about["heads"]``, the largest first.
-
-    They are rows of `HeadEffects.table`: another way to take the answer apart than by edges, so they are no part of
-    its row.
-    """
-    found: list[tuple[int, int, int, float]] = []
-    for row in _records(graph.about, "heads"):
-        values = numbers(row.get(name) for name in ("layer", "head", "source", "effect"))
-        layer, head, source, effect = (math.nan if value is None else value for value in values)
-        if 0 <= source < len(graph.tokens) and math.isfinite(layer + head + effect):
-            found.append((int(layer), int(head), int(source), effect))
-    return [list(row) for row in sorted(found, key=lambda row: -abs(row[3]))[:MOST_NODES]]
 
 
 def checks(about: Mapping[str, Any]) -> dict[str, Any]:
