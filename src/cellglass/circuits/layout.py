@@ -1,4 +1,8 @@
-"""What of a folded graph a picture shows, and where it stands: layers upward, genes across, the prompt beside them."""
+"""What of a folded graph a picture shows, and where it stands: layers upward, genes across, the prompt beside them.
+
+A picture is about as wide as a page, so that its words can be read without a glass: long names are cut, and a layer
+with many nodes above one gene has several rows.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cellglass.circuits.folding import ERRORS, Fold, Folded
+from cellglass.circuits.folding import ERRORS, HEADS, Fold, Folded
 
-NODE, EDGE, TEXT = 22.0, 14.0, 18
-"""How high a node is, the margin, and how many characters of a name are shown."""
+NODE, EDGE = 22.0, 14.0
+"""How high a node is, and the margin."""
+WIDE = 1180.0
+"""Pixels that a picture is wide at most, where that can be."""
+TEXTS, ACROSS = (24, 18, 13, 10), (8, 6, 5, 4, 3, 2, 1)
+"""Characters of a name, and nodes side by side above one gene: the most with which a picture is not too wide."""
 _STEP, _GAP, _LEFT, _TOP, _LEAST = 30, 96, 84, 66.0, 620.0
-_ACROSS = 8
+_OF_NAMES = ("fires on ", "genes of ")
 
 
 @dataclass(frozen=True)
 class Box:
-    """A node and where it stands, in pixels; y is its upper edge."""
+    """A node, where it stands, in pixels (y is its upper edge), and what stands in it."""
 
     node: Fold
     x: float
     y: float
     width: float
+    text: str
 
 
 class Layout(NamedTuple):
@@ -46,7 +55,9 @@ def shown_nodes(folded: Folded, features: int, genes: int) -> list[int]:
     taken = {nodes[i].column for i in of_genes[:genes]}
     some = [i for i in some if not nodes[i].is_gene or nodes[i].column in taken]
     others = [
-        i for i in order if nodes[i].kind in ("error", "answer") or (nodes[i].kind == "token" and not nodes[i].is_gene)
+        i
+        for i in order
+        if nodes[i].kind in ("error", "answer", "head") or (nodes[i].kind == "token" and not nodes[i].is_gene)
     ]
     return sorted([*some, *of_genes[:genes], *others])
 
@@ -88,68 +99,93 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def place(folded: Folded, shown: Sequence[int]) -> Layout:
-    """Return where the nodes that are shown stand."""
+def shown_name(node: Fold, most: int) -> str:
+    """Return what stands in a node: its label, of a feature with what a machine calls it, no longer than `most`."""
+    if node.kind == "answer":
+        return cut(node.label, 60)
+    called = node.called if node.kind == "feature" else ""
+    for word in _OF_NAMES:
+        called = called.removeprefix(word)
+    return cut(f"{node.label} {called}" if called else node.label, most)
+
+
+def place(folded: Folded, shown: Sequence[int], wide: float = WIDE) -> Layout:
+    """Return where the nodes that are shown stand, no wider than `wide` where that can be."""
+    found: list[Layout] = []
+    for text in TEXTS:
+        for across in ACROSS:
+            found.append(_placed(folded, shown, text, across))
+            if found[-1].width <= wide:
+                return found[-1]
+    return min(found, key=lambda one: one.width)
+
+
+def _placed(folded: Folded, shown: Sequence[int], text: int, across: int) -> Layout:
     nodes = folded.nodes
+    names = {i: shown_name(nodes[i], text) for i in shown}
     cells: dict[tuple[str, bool, int], list[int]] = {}
     for i in shown:
         if nodes[i].kind != "answer":
             cells.setdefault((nodes[i].column, nodes[i].is_gene, nodes[i].layer), []).append(i)
-    wide = max([text_width(nodes[i].label) + 14 for i in shown if nodes[i].kind != "token"
-                and nodes[i].kind != "answer"], default=50)  # fmt: skip
-    left, right = _spans(folded, _columns(folded, shown), cells, wide)
+    wide = max([text_width(names[i]) + 14 for i in shown if nodes[i].kind not in ("token", "answer")], default=50)
+    left, right = _spans(folded, _columns(folded, shown), cells, names, wide, across)
     answers = [i for i in shown if nodes[i].kind == "answer"]
-    widths = [text_width(cut(nodes[i].label, 60), 13) + 22 for i in answers]
+    widths = [text_width(names[i], 13) + 22 for i in answers]
     width = max(right + EDGE, sum(widths) + 12 * len(answers) + _LEFT, _LEAST)
     boxes: dict[int, Box] = {}
     at = _LEFT + (width - _LEFT - sum(widths) - 12 * (len(answers) - 1)) / 2
     for i, each in zip(answers, widths, strict=True):
-        boxes[i] = Box(nodes[i], at, _TOP, each)
+        boxes[i] = Box(nodes[i], at, _TOP, each, names[i])
         at += each + 12
     rows, y = [("answer", _TOP, _TOP + _STEP)], _TOP + _STEP + _GAP
     for layer in sorted({key[2] for key in cells}, reverse=True):
         here = {key[:2]: some for key, some in cells.items() if key[2] == layer}
-        deep = max(-(-len(some) // _ACROSS) for some in here.values())
+        deep = max(-(-len(some) // across) for some in here.values())
         for column, some in here.items():
-            boxes |= _cell(folded, some, left[column], wide, y + (deep - 1) * _STEP)
+            boxes |= _cell(folded, some, names, left[column], wide, across, y + (deep - 1) * _STEP)
         rows.append((f"layer {layer}" if layer >= 0 else "input", y, y + deep * _STEP))
         y += deep * _STEP + _GAP
     return Layout(boxes, width, y - _GAP, rows)
 
 
 def _spans(
-    folded: Folded, columns: Sequence[tuple[str, bool]], cells: dict[tuple[str, bool, int], list[int]], wide: float
-) -> tuple[dict[tuple[str, bool], tuple[float, float]], float]:
+    folded: Folded, columns: Sequence[tuple[str, bool]], cells: dict[tuple[str, bool, int], list[int]],
+    names: dict[int, str], wide: float, most: int,
+) -> tuple[dict[tuple[str, bool], tuple[float, float]], float]:  # fmt: skip
     """Return where each column begins and how wide it is, and where the last one ends."""
     found, x = {}, float(_LEFT)
     for column in columns:
         inside = [some for key, some in cells.items() if key[:2] == column]
-        across = max([min(len(some), _ACROSS) for some in inside if folded.nodes[some[0]].kind != "token"], default=0)
-        name = max(text_width(cut(folded.nodes[some[0]].label, TEXT)) + 14 for some in inside)
+        across = max([min(len(some), most) for some in inside if folded.nodes[some[0]].kind != "token"], default=0)
+        name = max(text_width(names[some[0]]) + 14 for some in inside)
         width = max(across * (wide + 6) - 6, name)
         found[column] = (x, width)
         x += width + EDGE
     return found, x - EDGE
 
 
-def _cell(folded: Folded, some: Sequence[int], span: tuple[float, float], wide: float, y: float) -> dict[int, Box]:
+def _cell(
+    folded: Folded, some: Sequence[int], names: dict[int, str], span: tuple[float, float], wide: float, across: int,
+    y: float,
+) -> dict[int, Box]:  # fmt: skip
     """Return the boxes of one layer in one column; the lowest row stands at `y`."""
     start, width = span
     found = {}
     for k, i in enumerate(some):
-        row, along = divmod(k, _ACROSS)
-        number = min(len(some) - row * _ACROSS, _ACROSS)
+        row, along = divmod(k, across)
+        number = min(len(some) - row * across, across)
         each = width if folded.nodes[i].kind == "token" else wide
         first = start + (width - number * (each + 6) + 6) / 2
-        found[i] = Box(folded.nodes[i], first + along * (each + 6), y - row * _STEP, each)
+        found[i] = Box(folded.nodes[i], first + along * (each + 6), y - row * _STEP, each, names[i])
     return found
 
 
 def _columns(folded: Folded, shown: Sequence[int]) -> list[tuple[str, bool]]:
-    """Return genes in their order, then the prompt, then errors."""
+    """Return genes in their order, then the prompt, errors, and heads."""
     nodes = folded.nodes
     genes = [(nodes[i].members[0], nodes[i].column) for i in shown if nodes[i].kind == "token" and nodes[i].is_gene]
     others = sorted(
-        {nodes[i].column for i in shown if not nodes[i].is_gene and nodes[i].column}, key=lambda c: c == ERRORS
+        {nodes[i].column for i in shown if not nodes[i].is_gene and nodes[i].column},
+        key=lambda column: (ERRORS, HEADS).index(column) if column in (ERRORS, HEADS) else -1,
     )
     return [*((column, True) for _, column in sorted(genes)), *((column, False) for column in others)]

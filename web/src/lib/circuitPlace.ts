@@ -16,6 +16,8 @@ export interface Row {
   bottom: number;
 }
 export interface Placed {
+  /** how many characters of a name are shown */
+  text: number;
   boxes: Map<number, Box>;
   rows: Row[];
   width: number;
@@ -23,8 +25,10 @@ export interface Placed {
 }
 
 export const HIGH = 22;
-const [STEP, GAP, WIDEST_GAP, EDGE, LEFT, TOP, TEXT] = [30, 64, 150, 14, 66, 16, 18];
-const ACROSS = [3, 4, 5, 6, 8, 10, 14]; // nodes side by side above one gene; what fills the room best is taken
+const [STEP, GAP, WIDEST_GAP, EDGE, LEFT, TOP] = [30, 64, 150, 14, 66, 16];
+const ACROSS = [1, 2, 3, 4, 5, 6, 8, 10, 14]; // nodes side by side above one gene
+const TEXTS = [24, 18, 13, 9]; // characters of a name; the most with which words can be read in the room
+const READABLE = 0.85; // of the size that words are drawn in
 const FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif";
 const pen = document.createElement("canvas").getContext("2d")!;
 const widths = new Map<string, number>();
@@ -42,30 +46,38 @@ export function textWidth(text: string, size = 12, bold = false): number {
 }
 
 /** A text in one line, with … where it is longer. */
-export function cut(text: string, most = TEXT): string {
+export function cut(text: string, most: number): string {
   const line = text.replace(/\s+/g, " ").trim();
   return line.length <= most ? line : `${line.slice(0, most - 1)}…`;
 }
 
-export const shownLabel = (node: Node): string => cut(node.label, node.kind === "answer" ? 60 : TEXT);
-
-const labelWidth = (node: Node): number => textWidth(shownLabel(node), node.kind === "answer" ? 13 : 12, node.kind === "answer") + 14;
-
-/** Where nodes stand so that all of them fill a room, in pixels, as large as can be. */
-export function place(graph: Graph, shown: number[], position: number[], room: { w: number; h: number }): Placed {
-  const scale = (made: Placed): number => Math.min(room.w / made.width, room.h / made.height);
-  const wide = new Map(shown.map((i) => [i, labelWidth(graph.nodes[i])]));
-  let [best, across] = [null as Placed | null, 0];
-  for (const n of shown.length > 500 ? [ACROSS[ACROSS.length - 1]] : ACROSS) {
-    const made = placeWith(graph, shown, position, wide, n, GAP);
-    if (!best || scale(made) > scale(best)) [best, across] = [made, n];
-  }
-  const widest = WIDEST_GAP / Math.min(1, room.w / best!.width); // as large on the screen, however wide it is
-  const free = ((room.h / room.w) * best!.width - best!.height) / Math.max(1, best!.rows.length - 1);
-  return free > 1 ? placeWith(graph, shown, position, wide, across, GAP + Math.min(widest - GAP, free)) : best!;
+/** What stands in a node: its label, of a feature with what a machine calls it, no longer than `most`. */
+export function shownLabel(node: Node, most: number): string {
+  if (node.kind === "answer") return cut(node.label, 60);
+  return cut(node.called ? `${node.label} ${node.called.replace(/^(fires on|genes of) /, "")}` : node.label, most);
 }
 
-function placeWith(graph: Graph, shown: number[], position: number[], wide: Map<number, number>, across: number, gap: number): Placed {
+const labelWidth = (node: Node, most: number): number => textWidth(shownLabel(node, most), node.kind === "answer" ? 13 : 12, node.kind === "answer") + 14;
+
+/** Where nodes stand so that words can be read at the width of a room, in pixels, with names as long and layers as low as that
+ *  allows; a layer with many nodes has several rows, and the whole may then be higher than the room. */
+export function place(graph: Graph, shown: number[], position: number[], room: { w: number; h: number }): Placed {
+  const many = shown.length > 500;
+  const made = (many ? TEXTS.slice(-1) : TEXTS).flatMap((text) => (many ? ACROSS.slice(-1) : ACROSS).map((across) => ({ across, is: placeWith(graph, shown, position, text, across, GAP) })));
+  const across = (one: Placed): number => room.w / one.width;
+  const fits = made.filter((one) => across(one.is) >= READABLE);
+  const whole = (one: Placed): number => Math.min(across(one), room.h / one.height);
+  // Of what can be read: the longest names that need no scrolling, or else the lowest; where nothing can be read, the largest.
+  const best = fits.find((one) => whole(one.is) >= READABLE && whole(one.is) >= 0.97 * Math.max(...fits.filter((other) => other.is.text === one.is.text).map((other) => whole(other.is))))
+    ?? (fits.length ? fits.reduce((a, b) => (b.is.height < a.is.height ? b : a)) : made.reduce((a, b) => (whole(b.is) > whole(a.is) ? b : a)));
+  const { width, height, rows, text } = best.is;
+  const widest = WIDEST_GAP / Math.min(1, room.w / width); // as large on the screen, however wide it is
+  const free = ((room.h / room.w) * width - height) / Math.max(1, rows.length - 1);
+  return free > 1 ? placeWith(graph, shown, position, text, best.across, GAP + Math.min(widest - GAP, free)) : best.is;
+}
+
+function placeWith(graph: Graph, shown: number[], position: number[], text: number, across: number, gap: number): Placed {
+  const wide = new Map(shown.map((i) => [i, labelWidth(graph.nodes[i], text)]));
   const { nodes } = graph;
   const cells = new Map<string, Map<number, number[]>>();
   const first = new Map<string, number>();
@@ -130,7 +142,7 @@ function placeWith(graph: Graph, shown: number[], position: number[], wide: Map<
     rows.push({ text: layer >= 0 ? `layer ${layer}` : "input", top: y, bottom: y + (deep - 1) * STEP + HIGH });
     y += deep * STEP + gap;
   }
-  return { boxes, rows, width, height: Math.max(y - gap, TOP + STEP) + 6 };
+  return { text, boxes, rows, width, height: Math.max(y - gap, TOP + STEP) + 6 };
 }
 
 /** The node at a point, or -1; nearly meeting one is enough for a finger. */
