@@ -113,11 +113,13 @@ def add_circuits(folder: Path) -> None:
     from cellglass.circuits.classes.files import write_class
     from cellglass.circuits.details import Example, feature_details, write_feature_details
     from cellglass.circuits.json import write_graph
-    from circuits.classes.made import circuit
     from cellglass.circuits.meanings import named
+    from circuits.classes.made import circuit
     from circuits.graphs import by_hand, with_heads
 
-    graph = named(with_heads("gpt_neox", tokens=10, answers=2), {(0, 7): "fires on CD79A, MS4A1"})
+    graph = with_heads("gpt_neox", tokens=10, answers=2)
+    strongest = graph.nodes.iloc[int(np.argmax(graph.influence() * (graph.nodes["kind"] == "feature")))]
+    graph = named(graph, {(int(strongest["layer"]), int(strongest["feature"])): "fires on CD79A, MS4A1"})
     rows = [{"of": "random transcoders", "replacement": 0.61, "replacement_sd": 0.02, "n": 5, "completeness": 0.7}]
     curve = [
         {"test": test, "run": run, "size": size, "share": size / 1100, "random": size / 4000, "random_low": 0.0}

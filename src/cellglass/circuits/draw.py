@@ -149,8 +149,8 @@ def _box(box: Box, *, merged: bool) -> str:
         f"<g><title>{_text(_told(node, merged=merged))}</title>"
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
         f'height="{NODE:.0f}" rx="{NODE / 2 if node.kind == "head" else 4:.0f}" fill="{fill}" stroke="{line}"{style}/>'
-        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + 15:.1f}" text-anchor="middle"{face}>{_text(box.text)}</text>'
-        "</g>"
+        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + 15:.1f}" text-anchor="middle"{face}>{_text(box.text)}'
+        "</text></g>"
     )
 
 

@@ -132,8 +132,8 @@ def _show(circuit: ClassCircuit) -> None:
     _show_quality(console, about)
     console.print(
         f"Ranked by size of {by}. Effect: total effect on the answer, mean ± sd. Share: of cells in which it stays in "
-        "the pruned graph; of a gene, in which the model reads it; of a head, in which it is among the strongest. Difference: from the other label, ± its standard "
-        "error.",
+        "the pruned graph; of a gene, in which the model reads it; of a head, in which it is among the strongest. "
+        "Difference: from the other label, ± its standard error.",
         style="dim",
         highlight=False,
     )
