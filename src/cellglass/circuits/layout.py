@@ -16,11 +16,13 @@ from cellglass.circuits.folding import ERRORS, HEADS, Fold, Folded
 
 NODE, EDGE = 22.0, 14.0
 """How high a node is, and the margin."""
-WIDE = 1180.0
+WIDE = 1300.0
 """Pixels that a picture is wide at most, where that can be."""
-TEXTS, ACROSS = (24, 18, 13, 10), (8, 6, 5, 4, 3, 2, 1)
-"""Characters of a name, and nodes side by side above one gene: the most with which a picture is not too wide."""
+TEXTS, ROWS, DEEP = {24: 0, 18: 60, 13: 180, 10: 400}, (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 40), (1, 2, 3)
+"""Characters of a name, with the height in pixels that longer ones are worth; rows that a layer has at most; and genes
+that stand below one another where no feature stands above them."""
 _STEP, _GAP, _LEFT, _TOP, _LEAST = 30, 96, 84, 66.0, 620.0
+_LITTLE, _TOKEN = 1.05, 18
 _OF_NAMES = ("fires on ", "genes of ")
 
 
@@ -103,6 +105,8 @@ def shown_name(node: Fold, most: int) -> str:
     """Return what stands in a node: its label, of a feature with what a machine calls it, no longer than `most`."""
     if node.kind == "answer":
         return cut(node.label, 60)
+    if node.kind == "token":
+        return cut(node.label, max(most, _TOKEN))
     called = node.called if node.kind == "feature" else ""
     for word in _OF_NAMES:
         called = called.removeprefix(word)
@@ -110,25 +114,39 @@ def shown_name(node: Fold, most: int) -> str:
 
 
 def place(folded: Folded, shown: Sequence[int], wide: float = WIDE) -> Layout:
-    """Return where the nodes that are shown stand, no wider than `wide` where that can be."""
-    found: list[Layout] = []
-    for text in TEXTS:
-        for across in ACROSS:
-            found.append(_placed(folded, shown, text, across))
-            if found[-1].width <= wide:
-                return found[-1]
-    return min(found, key=lambda one: one.width)
+    """Return where the nodes that are shown stand, no wider than `wide`, or little wider than it has to be.
+
+    Of what is not too wide, the lowest is taken; long names are worth some height.
+    """
+    made = [
+        (_placed(folded, shown, text, rows, deep), worth)
+        for text, worth in TEXTS.items()
+        for deep in DEEP
+        for rows in ROWS
+    ]
+    most = max(wide, _LITTLE * min(one.width for one, _ in made))
+    return min(((one, one.bottom + worth) for one, worth in made if one.width <= most), key=lambda pair: pair[1])[0]
 
 
-def _placed(folded: Folded, shown: Sequence[int], text: int, across: int) -> Layout:
+def _placed(folded: Folded, shown: Sequence[int], text: int, most: int, deep: int) -> Layout:
     nodes = folded.nodes
     names = {i: shown_name(nodes[i], text) for i in shown}
+    home = _homes(folded, shown, deep)
     cells: dict[tuple[str, bool, int], list[int]] = {}
     for i in shown:
         if nodes[i].kind != "answer":
-            cells.setdefault((nodes[i].column, nodes[i].is_gene, nodes[i].layer), []).append(i)
-    wide = max([text_width(names[i]) + 14 for i in shown if nodes[i].kind not in ("token", "answer")], default=50)
-    left, right = _spans(folded, _columns(folded, shown), cells, names, wide, across)
+            column = nodes[i].column, nodes[i].is_gene
+            cells.setdefault((*home.get(column, column), nodes[i].layer), []).append(i)
+    wide: dict[tuple[str, bool], float] = {}
+    for (column, is_gene, _), some in cells.items():
+        each = [text_width(names[i]) + 14 for i in some if nodes[i].kind != "token"]
+        wide[column, is_gene] = max([*each, wide.get((column, is_gene), 50)])
+    columns = [column for column in _columns(folded, shown) if home.get(column, column) == column]
+    across = {
+        column: max([-(-len(some) // most) for key, some in cells.items() if key[:2] == column and key[2] >= 0] or [1])
+        for column in columns
+    }
+    left, right = _spans(folded, columns, cells, names, wide, across)
     answers = [i for i in shown if nodes[i].kind == "answer"]
     widths = [text_width(names[i], 13) + 22 for i in answers]
     width = max(right + EDGE, sum(widths) + 12 * len(answers) + _LEFT, _LEAST)
@@ -140,25 +158,34 @@ def _placed(folded: Folded, shown: Sequence[int], text: int, across: int) -> Lay
     rows, y = [("answer", _TOP, _TOP + _STEP)], _TOP + _STEP + _GAP
     for layer in sorted({key[2] for key in cells}, reverse=True):
         here = {key[:2]: some for key, some in cells.items() if key[2] == layer}
-        deep = max(-(-len(some) // across) for some in here.values())
+        beside = {column: across[column] if layer >= 0 else 1 for column in here}  # tokens stand below one another
+        high = max(-(-len(some) // beside[column]) for column, some in here.items())
         for column, some in here.items():
-            boxes |= _cell(folded, some, names, left[column], wide, across, y + (deep - 1) * _STEP)
-        rows.append((f"layer {layer}" if layer >= 0 else "input", y, y + deep * _STEP))
-        y += deep * _STEP + _GAP
+            boxes |= _cell(folded, some, names, left[column], wide[column], beside[column], y + (high - 1) * _STEP)
+        rows.append((f"layer {layer}" if layer >= 0 else "input", y, y + high * _STEP))
+        y += high * _STEP + _GAP
     return Layout(boxes, width, y - _GAP, rows)
 
 
 def _spans(
     folded: Folded, columns: Sequence[tuple[str, bool]], cells: dict[tuple[str, bool, int], list[int]],
-    names: dict[int, str], wide: float, most: int,
+    names: dict[int, str], wide: dict[tuple[str, bool], float],
+    most: dict[tuple[str, bool], int],
 ) -> tuple[dict[tuple[str, bool], tuple[float, float]], float]:  # fmt: skip
     """Return where each column begins and how wide it is, and where the last one ends."""
     found, x = {}, float(_LEFT)
     for column in columns:
         inside = [some for key, some in cells.items() if key[:2] == column]
-        across = max([min(len(some), most) for some in inside if folded.nodes[some[0]].kind != "token"], default=0)
-        name = max(text_width(names[some[0]]) + 14 for some in inside)
-        width = max(across * (wide + 6) - 6, name)
+        across = max(
+            [min(len(some), most[column]) for some in inside if folded.nodes[some[0]].kind != "token"], default=0
+        )
+        name = max(
+            text_width(names[i]) + 14
+            for some in inside
+            for i in some
+            if folded.nodes[i].kind == "token" or i == some[0]
+        )
+        width = max(across * (wide[column] + 6) - 6, name)
         found[column] = (x, width)
         x += width + EDGE
     return found, x - EDGE
@@ -177,6 +204,18 @@ def _cell(
         each = width if folded.nodes[i].kind == "token" else wide
         first = start + (width - number * (each + 6) + 6) / 2
         found[i] = Box(folded.nodes[i], first + along * (each + 6), y - row * _STEP, each, names[i])
+    return found
+
+
+def _homes(folded: Folded, shown: Sequence[int], deep: int) -> dict[tuple[str, bool], tuple[str, bool]]:
+    """Return the column that each gene's token stands in: of genes that no feature stands above, `deep` share one."""
+    above = {(folded.nodes[i].column, folded.nodes[i].is_gene) for i in shown if folded.nodes[i].kind != "token"}
+    found: dict[tuple[str, bool], tuple[str, bool]] = {}
+    run: list[tuple[str, bool]] = []
+    for column in _columns(folded, shown):
+        run = [] if column in above or not column[1] else [*run, column]
+        if run:
+            found[column] = run[(len(run) - 1) // deep * deep]
     return found
 
 

@@ -145,16 +145,18 @@ def _table(console: Console, what: str, rows: Any, about: dict[str, Any]) -> Non
 
     contrast = "difference" in rows
     names = [what, "share", "effect", "± sd", *([str(about["other"]), "difference", "± se"] if contrast else [])]
-    last = {"feature": ["active at", "called by machine"], "head": ["looks at"]}.get(what, [])
+    last = {"feature": ["active at"], "head": ["looks at"]}.get(what, [])
     shown = Table(*map(escape, names), *last, box=None, pad_edge=False, header_style="dim")
     for row in rows.to_dict("records"):
         cells = [escape(row["name"]), f"{row['share']:.2f}", f"{row['effect']:+.3f}", _number(row["effect_sd"], ".3f")]
         if contrast:
             cells += [f"{row['other_effect']:+.3f}", f"{row['difference']:+.3f}", _number(row["difference_se"], ".3f")]
-        told = [", ".join(row["genes"]), row["called"]] if last else []
-        shown.add_row(*cells, *map(escape, told[: len(last)]))
+        shown.add_row(*cells, *([escape(", ".join(row["genes"]))] if last else []))
     console.print()
     console.print(shown)
+    called = [f"{row['name']} {row['called']}" for row in rows.to_dict("records") if row["called"]] if last else []
+    if called:
+        console.print(f"Called by machine: {escape('; '.join(called))}.", style="dim", highlight=False)
 
 
 def _show_quality(console: Console, about: dict[str, Any]) -> None:

@@ -187,15 +187,15 @@ function headRows(view: CircuitView, nodes: Node[], of: Int32Array, how: Folding
   return rows;
 }
 
-/** The nodes that are shown: features and errors of most influence, the genes below them and others of most influence, and
+/** The nodes that are shown: features, groups and errors of most influence, the genes below them and others of most influence, and
  *  whatever is asked for. */
 export function shownNodes(graph: Graph, limits: Limits, forced: Iterable<number>): number[] {
   const { nodes } = graph;
   const order = nodes.map((_, i) => i).sort((a, b) => nodes[b].influence - nodes[a].influence || a - b);
   const kept = new Set<number>(forced);
-  const inner = order.filter((i) => (nodes[i].kind === "feature" || nodes[i].kind === "error") && nodes[i].influence > 0);
+  const inner = order.filter((i) => (nodes[i].kind === "feature" || nodes[i].kind === "error" || nodes[i].kind === "group") && nodes[i].influence > 0);
   for (const i of inner.slice(0, limits.features)) kept.add(i);
-  for (const i of order) if (["answer", "group", "head"].includes(nodes[i].kind)) kept.add(i);
+  for (const i of order) if (["answer", "head"].includes(nodes[i].kind)) kept.add(i);
   for (const i of [...kept]) if (nodes[i].kind === "head") for (const e of graph.into[i].slice(0, 6)) kept.add(graph.source[e]);
   const under = new Set([...kept].filter((i) => nodes[i].kind !== "answer").map((i) => `${nodes[i].gene} ${nodes[i].column}`));
   const tokens = order.filter((i) => nodes[i].kind === "token");
@@ -226,7 +226,7 @@ export function shownEdges(graph: Graph, shown: number[], most: number): number[
 
 /** How much of the influence of features and errors the shown ones have, 0 to 1. */
 export function covered(graph: Graph, shown: number[]): number {
-  const inner = (node: Node): boolean => node.kind === "feature" || node.kind === "error";
+  const inner = (node: Node): boolean => node.kind === "feature" || node.kind === "error" || node.kind === "group";
   let [some, all] = [0, 0];
   for (const node of graph.nodes) if (inner(node)) all += node.influence;
   for (const i of shown) if (inner(graph.nodes[i])) some += graph.nodes[i].influence;

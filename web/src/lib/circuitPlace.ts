@@ -26,9 +26,11 @@ export interface Placed {
 
 export const HIGH = 22;
 const [STEP, GAP, WIDEST_GAP, EDGE, LEFT, TOP] = [30, 64, 150, 14, 66, 16];
-const ACROSS = [1, 2, 3, 4, 5, 6, 8, 10, 14]; // nodes side by side above one gene
-const TEXTS = [24, 18, 13, 9]; // characters of a name; the most with which words can be read in the room
-const READABLE = 0.85; // of the size that words are drawn in
+const ROWS = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 40]; // rows that a layer has at most
+const DEEP = [1, 2, 3]; // genes below one another, where no feature stands above them
+const TEXTS: [number, number][] = [[24, 0], [18, 60], [13, 180], [9, 400]]; // characters of a name, and the height that longer ones are worth
+const READABLE = 0.8; // of the size that words are drawn in
+const LITTLE = 1.05;
 const FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif";
 const pen = document.createElement("canvas").getContext("2d")!;
 const widths = new Map<string, number>();
@@ -54,6 +56,7 @@ export function cut(text: string, most: number): string {
 /** What stands in a node: its label, of a feature with what a machine calls it, no longer than `most`. */
 export function shownLabel(node: Node, most: number): string {
   if (node.kind === "answer") return cut(node.label, 60);
+  if (node.kind === "token") return cut(node.label, Math.max(most, 18));
   return cut(node.called ? `${node.label} ${node.called.replace(/^(fires on|genes of) /, "")}` : node.label, most);
 }
 
@@ -63,20 +66,19 @@ const labelWidth = (node: Node, most: number): number => textWidth(shownLabel(no
  *  allows; a layer with many nodes has several rows, and the whole may then be higher than the room. */
 export function place(graph: Graph, shown: number[], position: number[], room: { w: number; h: number }): Placed {
   const many = shown.length > 500;
-  const made = (many ? TEXTS.slice(-1) : TEXTS).flatMap((text) => (many ? ACROSS.slice(-1) : ACROSS).map((across) => ({ across, is: placeWith(graph, shown, position, text, across, GAP) })));
-  const across = (one: Placed): number => room.w / one.width;
-  const fits = made.filter((one) => across(one.is) >= READABLE);
-  const whole = (one: Placed): number => Math.min(across(one), room.h / one.height);
-  // Of what can be read: the longest names that need no scrolling, or else the lowest; where nothing can be read, the largest.
-  const best = fits.find((one) => whole(one.is) >= READABLE && whole(one.is) >= 0.97 * Math.max(...fits.filter((other) => other.is.text === one.is.text).map((other) => whole(other.is))))
-    ?? (fits.length ? fits.reduce((a, b) => (b.is.height < a.is.height ? b : a)) : made.reduce((a, b) => (whole(b.is) > whole(a.is) ? b : a)));
+  const made = (many ? TEXTS.slice(-1) : TEXTS).flatMap(([text, worth]) => (many ? DEEP.slice(-1) : DEEP).flatMap((deep) => (many ? ROWS.slice(-2) : ROWS).map((most) => ({ most, deep, worth, is: placeWith(graph, shown, position, text, most, deep, GAP) }))));
+  // Of what can be read, or is nearly as narrow as it can be, the lowest on the screen.
+  const most = Math.max(room.w / READABLE, LITTLE * Math.min(...made.map((one) => one.is.width)));
+  const fits = made.filter((one) => one.is.width <= most);
+  const cost = (one: (typeof made)[number]): number => one.is.height * Math.min(1, room.w / one.is.width) + one.worth;
+  const best = fits.reduce((a, b) => (cost(b) < cost(a) ? b : a));
   const { width, height, rows, text } = best.is;
   const widest = WIDEST_GAP / Math.min(1, room.w / width); // as large on the screen, however wide it is
   const free = ((room.h / room.w) * width - height) / Math.max(1, rows.length - 1);
-  return free > 1 ? placeWith(graph, shown, position, text, best.across, GAP + Math.min(widest - GAP, free)) : best.is;
+  return free > 1 ? placeWith(graph, shown, position, text, best.most, best.deep, GAP + Math.min(widest - GAP, free)) : best.is;
 }
 
-function placeWith(graph: Graph, shown: number[], position: number[], text: number, across: number, gap: number): Placed {
+function placeWith(graph: Graph, shown: number[], position: number[], text: number, most: number, deep: number, gap: number): Placed {
   const wide = new Map(shown.map((i) => [i, labelWidth(graph.nodes[i], text)]));
   const { nodes } = graph;
   const cells = new Map<string, Map<number, number[]>>();
@@ -93,20 +95,37 @@ function placeWith(graph: Graph, shown: number[], position: number[], text: numb
     first.set(column, Math.min(first.get(column) ?? Infinity, at));
   }
   const last = [`o${PROMPT}`, `o${ERRORS}`, `o${HEADS}`];
-  const columns = [...cells.keys()].sort((a, b) => last.indexOf(a) - last.indexOf(b) || first.get(a)! - first.get(b)!);
-  const each = Math.max(50, ...shown.filter((i) => nodes[i].kind === "feature" || nodes[i].kind === "error").map((i) => wide.get(i)!));
+  const ordered = [...cells.keys()].sort((a, b) => last.indexOf(a) - last.indexOf(b) || first.get(a)! - first.get(b)!);
+  const columns: string[] = [];
+  let run = 0;
+  for (const column of ordered) {
+    const bare = column.startsWith("g") && [...cells.get(column)!.values()].every((inside) => inside.every((i) => nodes[i].kind === "token"));
+    if (bare && run++ % deep) {
+      const home = cells.get(columns[columns.length - 1])!;
+      for (const [layer, inside] of cells.get(column)!) home.set(layer, [...(home.get(layer) ?? []), ...inside]);
+      cells.delete(column);
+      continue;
+    }
+    if (!bare) run = 0;
+    columns.push(column);
+  }
+  const each = new Map(columns.map((column) => [column, Math.max(50, ...[...cells.get(column)!.values()].flat().filter((i) => nodes[i].kind === "feature" || nodes[i].kind === "error").map((i) => wide.get(i)!))]));
+  const columnOf = new Map(columns.flatMap((column) => [...cells.get(column)!.values()].flat().map((i): [number, string] => [i, column])));
+  const across = new Map(columns.map((column) => [column, Math.max(1, ...[...cells.get(column)!].map(([layer, inside]) => (layer < 0 ? 1 : Math.ceil(inside.length / most))))]));
+  // Tokens of genes that share a column stand below one another; tokens of one gene, each apart, in two rows or more.
+  const beside = (inside: number[], column: string): number => (inside.every((i) => nodes[i].kind === "token") && column.startsWith("g") && new Set(inside.map((i) => nodes[i].column)).size > 1 ? 1 : inside.every((i) => nodes[i].kind === "token") ? Math.max(across.get(column)!, Math.ceil(Math.sqrt(2 * inside.length))) : across.get(column)!);
 
   const boxes = new Map<number, Box>();
   const spans = new Map<string, [number, number]>();
   let x = LEFT;
   for (const column of columns) {
     let width = 0;
-    for (const inside of cells.get(column)!.values()) for (let at = 0; at < inside.length; at += across) width = Math.max(width, lineWidth(inside.slice(at, at + across)));
+    for (const inside of cells.get(column)!.values()) for (let at = 0, by = beside(inside, column); at < inside.length; at += by) width = Math.max(width, lineWidth(inside.slice(at, at + by)));
     spans.set(column, [x, width]);
     x += width + EDGE;
   }
   function widthOf(i: number): number {
-    return nodes[i].kind === "feature" || nodes[i].kind === "error" ? each : wide.get(i)!;
+    return nodes[i].kind === "feature" || nodes[i].kind === "error" ? each.get(columnOf.get(i)!)! : wide.get(i)!;
   }
   function lineWidth(line: number[]): number {
     return line.reduce((sum, i) => sum + widthOf(i) + 6, -6);
@@ -124,23 +143,24 @@ function placeWith(graph: Graph, shown: number[], position: number[], text: numb
   const layers = [...new Set([...cells.values()].flatMap((inside) => [...inside.keys()]))].sort((a, b) => b - a);
   for (const layer of layers) {
     const here = columns.filter((column) => cells.get(column)!.has(layer));
-    const deep = Math.max(...here.map((column) => Math.ceil(cells.get(column)!.get(layer)!.length / across)));
+    const high = Math.max(...here.map((column) => Math.ceil(cells.get(column)!.get(layer)!.length / beside(cells.get(column)!.get(layer)!, column))));
     for (const column of here) {
       const some = cells.get(column)!.get(layer)!;
       const [start, span] = spans.get(column)!;
-      for (let from = 0; from < some.length; from += across) {
-        const line = some.slice(from, from + across);
+      const by = beside(some, column);
+      for (let from = 0; from < some.length; from += by) {
+        const line = some.slice(from, from + by);
         const alone = line.length === 1 && nodes[line[0]].kind === "token";
         let left = alone ? start : start + (span - lineWidth(line)) / 2;
         for (const i of line) {
           const w = alone ? span : widthOf(i);
-          boxes.set(i, { node: i, x: left, y: y + (deep - 1 - from / across) * STEP, w });
+          boxes.set(i, { node: i, x: left, y: y + (high - 1 - from / by) * STEP, w });
           left += w + 6;
         }
       }
     }
-    rows.push({ text: layer >= 0 ? `layer ${layer}` : "input", top: y, bottom: y + (deep - 1) * STEP + HIGH });
-    y += deep * STEP + gap;
+    rows.push({ text: layer >= 0 ? `layer ${layer}` : "input", top: y, bottom: y + (high - 1) * STEP + HIGH });
+    y += high * STEP + gap;
   }
   return { text, boxes, rows, width, height: Math.max(y - gap, TOP + STEP) + 6 };
 }

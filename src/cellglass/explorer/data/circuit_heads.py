@@ -66,13 +66,13 @@ def heads_view(graph: Graph, new: Array) -> dict[str, Any] | None:
     }
 
 
-def _pairs(place: Array, values: Array) -> list[tuple[int, float]]:
+def _pairs(place: Array, values: Array) -> list[list[Any]]:
     """Return the largest values with their places, the largest first."""
     order = np.argsort(-np.abs(values), kind="stable")[:MOST_ROWS]
-    return [(int(place[i]), weight) for i in order if (weight := short(float(values[i])))]
+    return [[int(place[i]), weight] for i in order if (weight := short(float(values[i])))]
 
 
-def _to(heads: HeadNodes, order: list[int], new: Array) -> list[list[tuple[int, float]]]:
+def _to(heads: HeadNodes, order: list[int], new: Array) -> list[list[list[Any]]]:
     """Return what each head feeds; of a graph that was not split by head, nothing."""
     found = []
     for row in order:
@@ -102,7 +102,7 @@ def _look(one: dict[str, Any], place: Array, tokens: int) -> dict[str, Any] | No
     try:
         head, query, key = (int(one[name]) for name in ("head", "query", "key"))
         numbers = {name: short(float(one[name])) for name in ("effect", "share", "score")}
-        pairs = [(str(pair["query"]), str(pair["key"]), short(float(pair["weight"]))) for pair in one["pairs"]]
+        pairs = [[str(pair["query"]), str(pair["key"]), short(float(pair["weight"]))] for pair in one["pairs"]]
     except (KeyError, TypeError, ValueError):
         return None
     if not (0 <= head < len(place) - 1 and 0 <= query < tokens and 0 <= key < tokens) or place[head] < 0:

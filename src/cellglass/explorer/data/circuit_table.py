@@ -47,7 +47,7 @@ def graph_table(graph: Graph) -> dict[str, list[dict[str, Any]]]:
     rows = {"genes": _rows(genes.to_frame()), "features": _rows(features), "heads": []}
     if graph.heads is not None:
         heads = graph.heads.table
-        named = heads.assign(at=[_looks_at(graph, row) for row in range(len(heads))])
+        named = heads.assign(at=pd.Series([_looks_at(graph, row) for row in range(len(heads))], dtype=object))
         named.index = pd.Index([head_name(*pair) for pair in zip(heads["layer"], heads["head"], strict=True)])
         rows["heads"] = _rows(named)
     return rows
