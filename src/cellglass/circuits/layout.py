@@ -37,6 +37,12 @@ class Box:
     text: str
 
 
+Column = tuple[str, bool]
+"""What stands above one another: a name, and whether it is a gene's."""
+Cells = dict[Column, dict[int, list[int]]]
+"""Nodes by column, from left to right, and layer; that of tokens is -1."""
+
+
 class Layout(NamedTuple):
     """Boxes by node, the width and the bottom of what is drawn, and rows with name, top and bottom."""
 
@@ -128,98 +134,90 @@ def place(folded: Folded, shown: Sequence[int], wide: float = WIDE) -> Layout:
     return min(((one, one.bottom + worth) for one, worth in made if one.width <= most), key=lambda pair: pair[1])[0]
 
 
-def _placed(folded: Folded, shown: Sequence[int], text: int, most: int, deep: int) -> Layout:
+class _Span(NamedTuple):
+    """Where a column begins, how wide it is, how wide one node in it is, and how many stand side by side."""
+
+    x: float
+    width: float
+    each: float
+    across: int
+
+
+def _placed(folded: Folded, shown: Sequence[int], text: int, rows: int, deep: int) -> Layout:
+    """Return where nodes stand with names of so many characters, in so many rows, with `deep` genes in a column."""
     nodes = folded.nodes
     names = {i: shown_name(nodes[i], text) for i in shown}
-    home = _homes(folded, shown, deep)
-    cells: dict[tuple[str, bool, int], list[int]] = {}
-    for i in shown:
-        if nodes[i].kind != "answer":
-            column = nodes[i].column, nodes[i].is_gene
-            cells.setdefault((*home.get(column, column), nodes[i].layer), []).append(i)
-    wide: dict[tuple[str, bool], float] = {}
-    for (column, is_gene, _), some in cells.items():
-        each = [text_width(names[i]) + 14 for i in some if nodes[i].kind != "token"]
-        wide[column, is_gene] = max([*each, wide.get((column, is_gene), 50)])
-    columns = [column for column in _columns(folded, shown) if home.get(column, column) == column]
-    across = {
-        column: max([-(-len(some) // most) for key, some in cells.items() if key[:2] == column and key[2] >= 0] or [1])
-        for column in columns
-    }
-    left, right = _spans(folded, columns, cells, names, wide, across)
+    cells = _cells(folded, shown, deep)
+    spans, right = _spans(folded, cells, names, rows)
     answers = [i for i in shown if nodes[i].kind == "answer"]
     widths = [text_width(names[i], 13) + 22 for i in answers]
     width = max(right + EDGE, sum(widths) + 12 * len(answers) + _LEFT, _LEAST)
     boxes: dict[int, Box] = {}
     at = _LEFT + (width - _LEFT - sum(widths) - 12 * (len(answers) - 1)) / 2
-    for i, each in zip(answers, widths, strict=True):
-        boxes[i] = Box(nodes[i], at, _TOP, each, names[i])
-        at += each + 12
-    rows, y = [("answer", _TOP, _TOP + _STEP)], _TOP + _STEP + _GAP
-    for layer in sorted({key[2] for key in cells}, reverse=True):
-        here = {key[:2]: some for key, some in cells.items() if key[2] == layer}
-        beside = {column: across[column] if layer >= 0 else 1 for column in here}  # tokens stand below one another
+    for i, own in zip(answers, widths, strict=True):
+        boxes[i] = Box(nodes[i], at, _TOP, own, names[i])
+        at += own + 12
+    bands, y = [("answer", _TOP, _TOP + _STEP)], _TOP + _STEP + _GAP
+    for layer in sorted({layer for inside in cells.values() for layer in inside}, reverse=True):
+        here = {column: inside[layer] for column, inside in cells.items() if layer in inside}
+        beside = {column: spans[column].across if layer >= 0 else 1 for column in here}  # tokens: below one another
         high = max(-(-len(some) // beside[column]) for column, some in here.items())
         for column, some in here.items():
-            boxes |= _cell(folded, some, names, left[column], wide[column], beside[column], y + (high - 1) * _STEP)
-        rows.append((f"layer {layer}" if layer >= 0 else "input", y, y + high * _STEP))
+            span = spans[column]._replace(across=beside[column])
+            boxes |= _cell(folded, some, names, span, y + (high - 1) * _STEP)
+        bands.append((f"layer {layer}" if layer >= 0 else "input", y, y + high * _STEP))
         y += high * _STEP + _GAP
-    return Layout(boxes, width, y - _GAP, rows)
+    return Layout(boxes, width, y - _GAP, bands)
 
 
-def _spans(
-    folded: Folded, columns: Sequence[tuple[str, bool]], cells: dict[tuple[str, bool, int], list[int]],
-    names: dict[int, str], wide: dict[tuple[str, bool], float],
-    most: dict[tuple[str, bool], int],
-) -> tuple[dict[tuple[str, bool], tuple[float, float]], float]:  # fmt: skip
-    """Return where each column begins and how wide it is, and where the last one ends."""
+def _cells(folded: Folded, shown: Sequence[int], deep: int) -> Cells:
+    """Return what stands where; of genes that no feature stands above, `deep` after one another share a column."""
+    nodes = folded.nodes
+    above = {(nodes[i].column, nodes[i].is_gene) for i in shown if nodes[i].kind != "token"}
+    home: dict[Column, Column] = {}
+    run: list[Column] = []
+    found: Cells = {}
+    for column in _columns(folded, shown):
+        run = [] if column in above or not column[1] else [*run, column]
+        home[column] = run[(len(run) - 1) // deep * deep] if run else column
+        found.setdefault(home[column], {})
+    for i in shown:
+        if nodes[i].kind != "answer":
+            inside = found[home[nodes[i].column, nodes[i].is_gene]]
+            inside.setdefault(nodes[i].layer, []).append(i)
+    return found
+
+
+def _spans(folded: Folded, cells: Cells, names: dict[int, str], rows: int) -> tuple[dict[Column, _Span], float]:
+    """Return where each column stands, and where the last one ends."""
     found, x = {}, float(_LEFT)
-    for column in columns:
-        inside = [some for key, some in cells.items() if key[:2] == column]
-        across = max(
-            [min(len(some), most[column]) for some in inside if folded.nodes[some[0]].kind != "token"], default=0
+    for column, inside in cells.items():
+        tokens, others = (
+            [i for some in inside.values() for i in some if (folded.nodes[i].kind == "token") == is_token]
+            for is_token in (True, False)
         )
-        name = max(
-            text_width(names[i]) + 14
-            for some in inside
-            for i in some
-            if folded.nodes[i].kind == "token" or i == some[0]
-        )
-        width = max(across * (wide[column] + 6) - 6, name)
-        found[column] = (x, width)
+        deepest = max((len(some) for layer, some in inside.items() if layer >= 0), default=0)
+        across = max(1, -(-deepest // rows))
+        each = max([text_width(names[i]) + 14 for i in others], default=0.0)
+        width = max([across * (each + 6) - 6, *(text_width(names[i]) + 14 for i in tokens)])
+        found[column] = _Span(x, width, each, across)
         x += width + EDGE
     return found, x - EDGE
 
 
-def _cell(
-    folded: Folded, some: Sequence[int], names: dict[int, str], span: tuple[float, float], wide: float, across: int,
-    y: float,
-) -> dict[int, Box]:  # fmt: skip
+def _cell(folded: Folded, some: Sequence[int], names: dict[int, str], span: _Span, y: float) -> dict[int, Box]:
     """Return the boxes of one layer in one column; the lowest row stands at `y`."""
-    start, width = span
     found = {}
     for k, i in enumerate(some):
-        row, along = divmod(k, across)
-        number = min(len(some) - row * across, across)
-        each = width if folded.nodes[i].kind == "token" else wide
-        first = start + (width - number * (each + 6) + 6) / 2
+        row, along = divmod(k, span.across)
+        number = min(len(some) - row * span.across, span.across)
+        each = span.width if folded.nodes[i].kind == "token" else span.each
+        first = span.x + (span.width - number * (each + 6) + 6) / 2
         found[i] = Box(folded.nodes[i], first + along * (each + 6), y - row * _STEP, each, names[i])
     return found
 
 
-def _homes(folded: Folded, shown: Sequence[int], deep: int) -> dict[tuple[str, bool], tuple[str, bool]]:
-    """Return the column that each gene's token stands in: of genes that no feature stands above, `deep` share one."""
-    above = {(folded.nodes[i].column, folded.nodes[i].is_gene) for i in shown if folded.nodes[i].kind != "token"}
-    found: dict[tuple[str, bool], tuple[str, bool]] = {}
-    run: list[tuple[str, bool]] = []
-    for column in _columns(folded, shown):
-        run = [] if column in above or not column[1] else [*run, column]
-        if run:
-            found[column] = run[(len(run) - 1) // deep * deep]
-    return found
-
-
-def _columns(folded: Folded, shown: Sequence[int]) -> list[tuple[str, bool]]:
+def _columns(folded: Folded, shown: Sequence[int]) -> list[Column]:
     """Return genes in their order, then the prompt, errors, and heads."""
     nodes = folded.nodes
     genes = [(nodes[i].members[0], nodes[i].column) for i in shown if nodes[i].kind == "token" and nodes[i].is_gene]

@@ -7,6 +7,7 @@ What is asked, of whom, and how good the graph is stands in ``graph.about``, as 
     answer                                                            the model's own answer
     scores, bare                                                      replacement and completeness; of no feature at all
     genes                                                             by gene: total, direct and, where asked, checks
+    explained                                                         what is known of those that were explained
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from cellglass.circuits.graph import Graph
 from cellglass.circuits.head_parts import looks_of, split_edges
 from cellglass.circuits.json import write_graph
 from cellglass.circuits.linear_map import check_patterns
-from cellglass.circuits.meanings import named
+from cellglass.circuits.meanings import explained, named
 from cellglass.circuits.pruning import prune
 from cellglass.circuits.transcoders import Transcoders
 from cellglass.errors import InputError
@@ -140,7 +141,7 @@ def trace_asked(
         batch = cost_of(asked, features, memory).batch
         split = split_edges(*given, graph, batch=batch, patterns=patterns, progress=progress)
         graph = replace(graph, heads=replace(split, looks=looks_of(*given, split)))
-    return named(graph, transcoders.names)
+    return explained(named(graph, transcoders.names), transcoders.details)
 
 
 def asked_of(

@@ -111,6 +111,7 @@ def test_what_a_graph_is_about_comes_as_text_and_numbers_alone(graph: Graph) -> 
                          {"size": 0, "share": 1}],
         "groups": [{"name": "g", "members": [[0, 7], [1, "x"], 3]}, {"name": "", "members": [[0, 7]]}, {"members": 1}],
         "genes": [{"gene": "CD79A", "total": 1.25, "deletion": None}, 5], "pruning": "no",
+        "explained": [{"layer": 1, "feature": 9, "genes": "CD79A", "f1": None, "null_q": 0.5}, {"layer": "x"}, 3],
     }  # fmt: skip
     view = graph_view(replace(graph, about=about))
     assert view["about"] == {
@@ -121,6 +122,14 @@ def test_what_a_graph_is_about_comes_as_text_and_numbers_alone(graph: Graph) -> 
     assert view["scores"][0]["replacement"] is None
     assert [row["size"] for row in view["curve"]] == [10]
     assert view["groups"] == [{"name": "g", "features": [[0, 7]]}]
+    assert list(view["explained"]) == ["L1/9"]
+    of_feature = view["explained"]["L1/9"]
+    assert (of_feature["genes"], of_feature["f1"], of_feature["null_q"], of_feature["label"]) == (
+        "CD79A",
+        None,
+        0.5,
+        "",
+    )
     assert view["checks"] == {"columns": ["total", "deletion"], "rows": {"CD79A": [1.25, None]}}
     assert json.loads(dumps(view), parse_constant=pytest.fail) == view
 

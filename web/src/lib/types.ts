@@ -339,6 +339,8 @@ export interface CircuitView {
   of: { features: number; errors: number; tokens: number; edges: number; before: { features: Maybe; errors: Maybe } | null };
   /** groups of features, by layer and number, that the graph came with */
   groups: { name: string; features: [number, number][] }[];
+  /** by name of a feature, what `cellglass circuits features` says of it */
+  explained: Record<string, { why: string; frequency: Maybe; genes: string; source: string; term: string; null_q: Maybe; label_column: string; label: string; f1: Maybe; f1_null: Maybe }>;
   /** numbers of the features of which it is known what they fire on */
   details: number[];
 }

@@ -26,7 +26,7 @@ from cellglass.circuits.classes.circuit import ClassCircuit
 from cellglass.circuits.classes.merging import merge, read_merged, totals_of, write_merged
 from cellglass.circuits.classes.stability import halves
 from cellglass.circuits.classes.tables import Part, choose, edge_table, node_table, seen_table, summed
-from cellglass.circuits.meanings import Names
+from cellglass.circuits.meanings import told_of
 from cellglass.circuits.tracing import FEATURES, check_labels, cost_of
 from cellglass.circuits.transcoders import Transcoders
 from cellglass.errors import InputError
@@ -167,12 +167,12 @@ def class_circuit(
                 if plan[number].position not in reasons:
                     yield Part(plan[number].unit, plan[number].side, read_merged(_file(place, number)))
 
-        return _circuit(parts, cells, plan, reasons, {**about, "answer_label": answer}, transcoders.names, seed)
+        return _circuit(parts, cells, plan, reasons, {**about, "answer_label": answer}, transcoders, seed)
 
 
 def _circuit(
     parts: Callable[[], Iterator[Part]], cells: Cells, plan: list[_Planned], reasons: dict[int, str],
-    about: dict[str, Any], names: Names, seed: int,
+    about: dict[str, Any], transcoders: Transcoders, seed: int,
 ) -> ClassCircuit:  # fmt: skip
     chosen = choose(parts, about["nodes"], about["genes"])
     found = summed(parts(), chosen)
@@ -188,8 +188,10 @@ def _circuit(
         "title": f"{about['answer_label']} in {told[0]} cells of {about['class']}",
     }
     circuit = ClassCircuit(
-        node_table(found, chosen, names), edge_table(found, chosen), about, seen_table(found, chosen)
+        node_table(found, chosen, transcoders.names), edge_table(found, chosen), about, seen_table(found, chosen)
     )
+    told_by_machine = told_of(transcoders.details, circuit.features("influence"))
+    circuit = circuit.told(explained=told_by_machine) if told_by_machine else circuit
     graph, answers = circuit.graph(), circuit.nodes["kind"] == "answer"
     circuit = circuit.told(
         answer=float(circuit.nodes.loc[answers, "value"].iloc[0]),

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.names import token_names
+from cellglass.circuits.meanings import TEXTS as TEXTS_OF_FEATURES
+from cellglass.circuits.meanings import TOLD
+from cellglass.circuits.names import feature_name, token_names
 from cellglass.circuits.paths import Path, path_lines, strongest_paths, total_effects
 from cellglass.explorer.data.circuit_heads import heads_view
 from cellglass.explorer.data.json import short, shorts
@@ -43,7 +45,7 @@ def graph_view(graph: Graph) -> dict[str, Any]:
         edges that are not listed; ``effects``: over all paths, a list for each answer;
         ``edges``: columns ``source``, ``target``, ``weight``, ``score``, by falling score (its influence);
         ``answers``: node and weight; ``paths`` of each answer; ``scores``, ``curve``, ``checks``, ``groups``;
-        ``heads``: as `heads_view` has them;
+        ``heads``: as `heads_view` has them; ``explained``: by name of a feature, what is known of it;
         ``of``: how many features, errors and edges the graph has, and how many there were before it was pruned.
     """
     strength, kind = graph.influence(), graph.nodes["kind"].to_numpy()
@@ -76,6 +78,7 @@ def graph_view(graph: Graph) -> dict[str, Any]:
         "heads": heads_view(graph, new),
         "checks": checks(graph.about),
         "groups": groups(graph.about),
+        "explained": explained(graph.about),
         "of": _of(graph),
     }
 
@@ -136,6 +139,18 @@ def groups(about: Mapping[str, Any]) -> list[dict[str, Any]]:
         pairs = [pair for pair in members if _is_feature(pair)] if isinstance(members, list) else []
         if _text(one.get("name")) and pairs:
             found.append({"name": _text(one["name"]), "features": pairs})
+    return found
+
+
+def explained(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what a graph carries of features that were explained, by their names, as texts and numbers."""
+    found = {}
+    for row in _records(about, "explained"):
+        pair = [row.get("layer"), row.get("feature")]
+        if _is_feature(pair):
+            texts = {name: _text(row.get(name)) for name in TOLD if name in TEXTS_OF_FEATURES}
+            numbers_of = {name: number(row.get(name)) for name in TOLD if name not in TEXTS_OF_FEATURES}
+            found[feature_name(*pair)] = texts | numbers_of
     return found
 
 
