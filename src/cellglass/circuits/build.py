@@ -26,7 +26,7 @@ import torch
 
 from cellglass.circuits.features import Features, Replacement
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.head_parts import head_nodes
+from cellglass.circuits.head_parts import heads_of
 from cellglass.circuits.influence import influence, normalised
 from cellglass.circuits.linear_map import Frozen
 from cellglass.circuits.propagation import Effects, Targets, effects, feature_targets
@@ -158,7 +158,7 @@ def build_graph(
         done = _answers(frozen, replacement, answers, active, names, rows, plan.batch, patterns)
         chosen = _features(frozen, replacement, answers, active, names, rows, done, plan, patterns, progress)
         graph = _graph(frozen, answers, active, names, rows, chosen, tokens, genes, about or {})
-    return replace(graph, heads=head_nodes(frozen, replacement, answers.targets, graph, patterns=patterns))
+    return replace(graph, heads=heads_of(frozen, replacement, answers.targets, graph, patterns=patterns))
 
 
 def _rows(shape: tuple[int, int], memory: int, folder: str) -> Array:

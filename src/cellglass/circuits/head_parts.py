@@ -88,7 +88,7 @@ def parts_by_head(
 
 
 @torch.no_grad()
-def head_nodes(
+def heads_of(
     frozen: Frozen, replacement: Replacement, targets: Targets, graph: Graph, *, patterns: str = "frozen"
 ) -> HeadNodes:
     """Return all heads as nodes beside a graph, without split edges.
