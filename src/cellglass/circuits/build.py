@@ -36,7 +36,7 @@ Array = np.ndarray[Any, Any]
 
 MEMORY = 1 << 30
 """Bytes that gradients, or rows, may take."""
-_COPIES = 8
+COPIES = 8
 """Arrays of the size of a batch's gradients that a walk back holds at once."""
 _ROUNDS = 8
 _MOST = 256
@@ -107,7 +107,7 @@ class _Active:
 def cost(frozen: Frozen, replacement: Replacement, answers: int, most: int, memory: int = MEMORY) -> Cost:
     """Return what a graph of at most `most` features will take."""
     active = sum(features.n_active for features in replacement.features)
-    each = frozen.final.numel() * frozen.final.element_size() * _COPIES
+    each = frozen.final.numel() * frozen.final.element_size() * COPIES
     batch = int(max(1, min(_MOST, memory // max(1, each))))
     targets = answers + min(most, active)
     columns = active + frozen.n_tokens * (frozen.n_layers + 1) + 4 * frozen.n_layers

@@ -21,7 +21,7 @@ import pandas as pd
 from cellglass.cells.cells import Cells
 from cellglass.circuits.answers import Target
 from cellglass.circuits.asked import Asked, ask
-from cellglass.circuits.build import MEMORY, Cost, build_graph, cost
+from cellglass.circuits.build import COPIES, MEMORY, Cost, build_graph, cost
 from cellglass.circuits.draw import draw_graph
 from cellglass.circuits.genes import COLUMNS, rank_genes
 from cellglass.circuits.graph import Graph
@@ -138,7 +138,8 @@ def trace_asked(
     ]
     if heads:
         given = asked.frozen, asked.replacement, asked.answers.targets
-        batch = cost_of(asked, features, memory).batch
+        layers = asked.frozen.n_layers
+        batch = max(1, cost_of(asked, features, memory).batch * COPIES // (COPIES + layers))  # a gradient more for each
         split = split_edges(*given, graph, batch=batch, patterns=patterns, progress=progress)
         graph = replace(graph, heads=replace(split, looks=looks_of(*given, split)))
     return explained(named(graph, transcoders.names), transcoders.details)

@@ -95,7 +95,7 @@ def _cost_line(cost: ClassCost) -> str:
 def _json_of(circuit: ClassCircuit) -> dict[str, Any]:
     from cellglass.circuits.json import plain
 
-    found = plain(circuit.about)
+    found = plain({name: value for name, value in circuit.about.items() if name != "explained"})
     genes = circuit.genes().reset_index().to_dict("records")
     return {**found, "genes": [plain(one) for one in genes]}
 
