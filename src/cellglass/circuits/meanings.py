@@ -77,7 +77,8 @@ def read_details(folder: Path | str) -> dict[tuple[int, int], dict[str, Any]]:
     table = read_features(folder)
     told = table.loc[table["name"] != "", [name for name in TOLD if name in table]]
     where = table.loc[told.index, ["layer", "feature"]].itertuples(index=False, name=None)
-    return dict(zip(where, told.to_dict("records"), strict=True))
+    rows = ({str(name): value for name, value in row.items()} for row in told.to_dict("records"))
+    return {(int(layer), int(feature)): row for (layer, feature), row in zip(where, rows, strict=True)}
 
 
 def told_of(details: Details, features: Iterable[tuple[int, int]]) -> list[dict[str, Any]]:

@@ -146,11 +146,11 @@ def explained(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what a graph carries of features that were explained, by their names, as texts and numbers."""
     found = {}
     for row in _records(about, "explained"):
-        pair = [row.get("layer"), row.get("feature")]
-        if _is_feature(pair):
+        layer, feature = row.get("layer"), row.get("feature")
+        if isinstance(layer, int) and isinstance(feature, int):
             texts = {name: _text(row.get(name)) for name in TOLD if name in TEXTS_OF_FEATURES}
             numbers_of = {name: number(row.get(name)) for name in TOLD if name not in TEXTS_OF_FEATURES}
-            found[feature_name(*pair)] = texts | numbers_of
+            found[feature_name(layer, feature)] = texts | numbers_of
     return found
 
 
