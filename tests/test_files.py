@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from cellglass.errors import InputError
-from cellglass.files import LOCK, atomic_path, locked, parse_json, read_json, remove_leftovers, sha256
+from cellglass.files import (
+    JOB,
+    LOCK,
+    atomic_path,
+    check_job,
+    locked,
+    noted_job,
+    parse_json,
+    read_json,
+    remove_leftovers,
+    sha256,
+    take_folder,
+)
 
 
 def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -117,3 +129,22 @@ def test_json_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     place.chmod(0)
     with pytest.raises(InputError, match="Permission denied"):
         read_json(place, missing="not this", way_out="copy it again")
+
+
+def test_a_folder_is_of_one_job(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    assert noted_job(folder) is None
+    take_folder(folder, "a", "the trace of a class")
+    take_folder(folder, "a", "the trace of a class")
+    assert noted_job(folder) == "a"
+    told = (
+        r"work: holds the trace of a class of other cells, another model or question, or other settings; remove it, or"
+    )
+    with pytest.raises(InputError, match=told):
+        take_folder(folder, "b", "the trace of a class")
+    assert noted_job(folder) == "a"
+    with pytest.raises(InputError, match="holds effects of other cells"):
+        check_job(folder, None, "b", "effects")
+    (folder / JOB).write_text("{")
+    with pytest.raises(InputError, match=f"remove {folder}"):
+        take_folder(folder, "a", "the trace of a class")

@@ -16,6 +16,8 @@ from cellglass.errors import InputError, one_line
 
 LOCK = ".lock"
 """Name of the file that `locked` leaves in a folder."""
+JOB = "job.json"
+"""Name of the file that says which job the work in a folder is of."""
 _TEMPORARY = ".writing-"
 _LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -99,6 +101,47 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def take_folder(folder: Path, job: str, what: str) -> None:
+    """Take a folder for a job, or go on with the same one; it is noted in the folder, which is made.
+
+    Parameters
+    ----------
+    folder
+    job
+        What tells jobs apart, such as the sha256 of all that the work depends on.
+    what
+        The work, in words: "the trace of a class".
+
+    Raises
+    ------
+    InputError
+        The folder holds the work of another job.
+    """
+    found = noted_job(folder)
+    if found is None:
+        with atomic_path(folder / JOB) as temporary:
+            temporary.write_text(json.dumps({"job": job}) + "\n", encoding="utf-8")
+    else:
+        check_job(folder, found, job, what)
+
+
+def noted_job(folder: Path) -> str | None:
+    """Return the job that `take_folder` noted in a folder, or None; InputError where the note cannot be read."""
+    if not (folder / JOB).exists():
+        return None
+    held = read_json(folder / JOB, way_out=f"remove {folder}")
+    return str(held.get("job")) if isinstance(held, dict) else str(held)
+
+
+def check_job(folder: Path, found: str | None, job: str, what: str) -> None:
+    """Raise InputError where the job that was found in a folder is another than the one that is asked for."""
+    if found != job:
+        raise InputError(
+            f"{folder}: holds {what} of other cells, another model or question, or other settings; remove it, or "
+            "choose another folder"
+        )
 
 
 def sha256(path: Path | str) -> str:

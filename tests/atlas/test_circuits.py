@@ -107,3 +107,23 @@ def test_an_atlas_that_kept_nothing_says_so(transcoders: Transcoders, tmp_path: 
         bare.trace("c1", transcoders, "B cell")
     with pytest.raises(InputError, match=r"no longer keeps its model .* give the model"):
         bare.trace("c1", transcoders, "B cell", cells=cells_of())
+
+
+def test_circuits_of_classes_are_listed_and_kept_too(tmp_path: Path) -> None:
+    from cellglass.atlas.circuits import Circuits
+    from circuits.classes.made import circuit
+    from circuits.graphs import by_hand
+
+    held = Circuits(tmp_path / "circuits")
+    assert list(held) == []
+    held.keep(by_hand())
+    written = held.keep(circuit())
+    assert written[0] == tmp_path / schema.CLASS_CIRCUITS / "B-cell.json"
+    names = list(held)
+    assert len(held) == len(names) == 2
+    assert names[-1] == "classes/B-cell"
+    assert held["classes/B-cell"].about == circuit().about
+    assert held[names[0]].about == by_hand().about
+    assert "classes/B-cell" in held
+    with pytest.raises(InputError, match=r"there is no circuit 'classes/T-cell'; there are: .*classes/B-cell"):
+        _ = held["classes/T-cell"]

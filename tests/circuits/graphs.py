@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -11,17 +13,18 @@ from cellglass.circuits.build import Answers, build_graph
 from cellglass.circuits.features import Replacement, replace_mlps
 from cellglass.circuits.freezing import freeze
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.head_parts import looks_of, split_edges
 from cellglass.circuits.linear_map import Frozen
 from cellglass.circuits.propagation import Targets
 from circuits.networks import WIDTH, drawn, ran, transcoders
 
 
 def asked(
-    name: str = "gpt_neox", tokens: int = 6, answers: int = 1, seed: int = 1
+    name: str = "gpt_neox", tokens: int = 6, answers: int = 1, seed: int = 1, *, scores: bool = False
 ) -> tuple[Frozen, Replacement, Answers]:
     """Return a drawn network on a few tokens and drawn answers at its last one."""
     net = drawn(name)
-    made = freeze(net, ran(net, seed, tokens))
+    made = freeze(net, ran(net, seed, tokens), scores=scores)
     replacement = replace_mlps(made, transcoders(made))
     torch.manual_seed(seed)
     gradient = torch.zeros(tokens, answers, WIDTH, dtype=torch.float64)
@@ -38,6 +41,15 @@ def built(name: str = "gpt_neox", tokens: int = 6, answers: int = 1, most: int =
     genes = ["", "", "CD79A", "CD79A", "MS4A1", "NKG7", '<b> & "c"', "CD3D", "LYZ", ""]
     about = {"model": "cell2sentence", "cell": "cell <1> & co", "target": "label:B cell", "most": most}
     return build_graph(*asked(name, tokens, answers, seed), texts[:tokens], genes[:tokens], most=most, about=about)
+
+
+def with_heads(name: str = "gpt_neox", tokens: int = 6, answers: int = 1) -> Graph:
+    """Return such a graph whose edges are split by head, and in which it is told why heads look where they look."""
+    given = asked(name, tokens, answers, scores=True)
+    parts = given[0], given[1], given[2].targets
+    graph = built(name, tokens, answers)
+    split = split_edges(*parts, graph)
+    return replace(graph, heads=replace(split, looks=looks_of(*parts, split)))
 
 
 def by_hand() -> Graph:

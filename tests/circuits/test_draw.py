@@ -59,7 +59,9 @@ def test_limits_hold_and_are_told() -> None:
     graph = built(tokens=10)
     pruned = prune(graph, 0.95, 0.99)
     edges, labels, said = drawn(draw_graph(pruned, features=6, genes=3, edges=20))
-    assert len(edges) == 20
+    heads = {edge for edge in edges if edge.startswith("head ")}
+    assert len(edges) - len(heads) == 20
+    assert 0 < len({edge.partition(" to ")[0] for edge in heads}) <= 6
     assert sum(label.startswith("L") and "/" in label for label in labels) <= 6
     held = len(pruned.of_kind("feature"))
     foot = " ".join(said.split())

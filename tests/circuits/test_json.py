@@ -95,7 +95,7 @@ def test_the_order_of_weights_in_memory_does_not_tell(tmp_path: Path) -> None:
 def test_a_file_without_numbers_for_missing_values_is_plain_json(tmp_path: Path) -> None:
     write_graph(by_hand(), tmp_path / "g.json")
     held = json.loads((tmp_path / "g.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert (held["format"], held["version"]) == ("cellglass-circuit", 1)
+    assert (held["format"], held["version"]) == ("cellglass-circuit", 2)
     assert held["nodes"]["value"] == [2, 4, 5, None, None, None, None, None, 10]
     first = slice(held["weights"]["start"][2], held["weights"]["start"][3])
     assert held["weights"]["source"][first] == [0, 1, 3, 5]
@@ -134,7 +134,7 @@ def put(*where: Any) -> Any:
     [
         (lambda held: [1], "this is no circuit of cellglass"),
         (put("format", "other"), "this is no circuit of cellglass"),
-        (put("version", 2), "a newer cellglass wrote it; update"),
+        (put("version", 3), "a newer cellglass wrote it; update"),
         (put("version", True), "states no version"),
         (lambda held: held.pop("tokens") and None, "damaged .tokens is missing"),
         (lambda held: held["nodes"].pop("kind") and None, "damaged .kind is missing"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from cellglass.circuits.folding import fold
-from cellglass.circuits.layout import NODE, cut, place, shown_edges, shown_nodes, text_width
+from cellglass.circuits.folding import Fold, Folded, fold
+from cellglass.circuits.layout import NODE, WIDE, cut, place, shown_edges, shown_name, shown_nodes, text_width
 from circuits.graphs import built
 
 
@@ -77,3 +79,33 @@ def test_texts_are_cut_and_measured() -> None:
     assert cut("abcdef", 5) == "abcd…"
     assert text_width("MMM") > text_width("aaa") > text_width("iii") > 0
     assert text_width("aaa", 24) == 2 * text_width("aaa", 12)
+
+
+def test_long_names_and_many_groups_make_no_picture_that_is_too_wide() -> None:
+    long = Fold("feature", 1, "prompt", False, "genes of a gene set with a very long name indeed", (0,), True)
+    columns = [Fold("token", -1, f"GENE{i}", True, f"GENE{i}", (i,)) for i in range(6)]
+    answer = Fold("answer", 3, "", False, "an answer", (99,))
+    many = [replace(long, layer=1 + i % 2, label=f"{long.label} {i}") for i in range(30)]
+    above = [replace(long, column=f"GENE{i % 6}", is_gene=True, label=f"L1/{i} {long.label}") for i in range(12)]
+    nodes = [*columns, *many, *above, Fold("token", -1, "prompt", False, "prompt", (50,)), answer]
+    n = len(nodes)
+    folded = Folded(nodes, np.zeros((n, n)), np.ones(n), np.zeros((1, 2)))
+    made = place(folded, range(n))
+    assert made.width <= WIDE
+    for box in made.boxes.values():
+        assert box.x >= 0
+        assert box.x + box.width <= made.width
+        assert box.node.kind == "token" or text_width(box.text) <= box.width
+    others = sorted((box.y, box.x, box.width) for box in made.boxes.values())
+    for (y, x, width), (below, beside, _) in itertools.pairwise(others):
+        assert y != below or x + width <= beside, "boxes do not lie on each other"
+    rows = {box.y for box in made.boxes.values() if box.node.layer == 1}
+    assert len(rows) > 1, "a layer with many nodes has several rows"
+    assert place(folded, range(n), wide=100).width == place(folded, range(n), wide=1).width < made.width
+
+
+def test_a_name_is_cut_and_says_what_a_feature_fires_on() -> None:
+    node = Fold("feature", 1, "prompt", False, "L1/7", (0,), called="fires on CD79A, MS4A1")
+    assert shown_name(node, 24) == "L1/7 CD79A, MS4A1"
+    assert shown_name(node, 10) == "L1/7 CD79…"
+    assert shown_name(replace(node, kind="answer", label="B cell", called=""), 3) == "B cell"

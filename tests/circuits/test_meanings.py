@@ -10,7 +10,16 @@ import pytest
 
 from cellglass.circuits.draw import draw_graph
 from cellglass.circuits.json import read_graph, write_graph
-from cellglass.circuits.meanings import FEATURES, TEXTS, named, read_features, read_names
+from cellglass.circuits.meanings import (
+    FEATURES,
+    TEXTS,
+    explained,
+    named,
+    read_details,
+    read_features,
+    read_names,
+    told_of,
+)
 from cellglass.circuits.neuronpedia import write_neuronpedia
 from cellglass.circuits.paths import path_lines, strongest_paths
 from cellglass.errors import InputError
@@ -65,3 +74,20 @@ def test_names_go_to_graphs_files_paths_and_neuronpedia(tmp_path: Path) -> None:
     called = {node["node_id"]: node["clerp"] for node in held["nodes"]}
     assert called["0_7_0"] == "fires on CD79A (named by machine)"
     assert called["0_8_1"] == ""
+
+
+def test_what_is_told_of_features_goes_with_a_graph(tmp_path: Path) -> None:
+    assert read_details(tmp_path) == {}
+    given = table().assign(name=["fires on CD79A", ""], genes=["CD79A;MS4A1", ""], frequency=[0.25, 0.0])
+    given.to_csv(tmp_path / FEATURES, index=False)
+    details = read_details(tmp_path)
+    assert list(details) == [(0, 7)]
+    graph = explained(by_hand(), details)
+    (row,) = graph.about["explained"]
+    assert (row["layer"], row["feature"], row["genes"], row["frequency"]) == (0, 7, "CD79A;MS4A1", 0.25)
+    write_graph(graph, tmp_path / "g.json")
+    assert read_graph(tmp_path / "g.json").about["explained"][0]["genes"] == "CD79A;MS4A1"
+    assert explained(by_hand(), {}).about == by_hand().about
+    assert told_of(details, [(1, 9), (0, 7), (0, 7)]) == [row]
+    path = write_neuronpedia(graph, tmp_path / "np", "g")
+    assert "explained" not in json.loads(path.read_text())["metadata"]["generation_settings"]

@@ -87,7 +87,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "job.json").write_text(json.dumps({"job": "a"}))
     check_folder(tmp_path, "a")
-    with pytest.raises(InputError, match="holds transcoders of another training"):
+    with pytest.raises(InputError, match=r"holds transcoders of other cells.*; remove it, or choose another folder"):
         check_folder(tmp_path, "b")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")

@@ -82,7 +82,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(crosslayer, cells, make_mod
     later.clear()
     train_transcoders(model, cells, tmp_path / "killed", **options, progress=lambda *said: later.append(said))
     assert not later
-    with pytest.raises(InputError, match="of another training"):
+    with pytest.raises(InputError, match="holds transcoders of other cells, another model"):
         train_transcoders(model, cells, tmp_path / "killed", **options, seed=1)
 
 
@@ -123,7 +123,7 @@ def test_a_killed_stream_goes_on_to_the_same_bytes(cells, make_model, tmp_path) 
             train_transcoders(model, cells, tmp_path / "killed", **options, progress=kill)
     train_transcoders(model, cells, tmp_path / "killed", **options)
     assert sha256(tmp_path / "killed") == sha256(tmp_path / "whole")
-    with pytest.raises(InputError, match="of another training"):
+    with pytest.raises(InputError, match="holds transcoders of other cells, another model"):
         train_transcoders(model, cells, tmp_path / "killed", **{**options, "stream": False})
 
 

@@ -74,7 +74,7 @@ def test_a_model_and_a_file_become_transcoders_and_a_table(command, place) -> No
     assert [row["kept"] is None for row in found["losses"]] == table["kept"].isna().tolist()
     status, out, err = train(command, place, place / "t", "--labels", "type", "--seed", "1")
     assert (status, out) == (2, "")
-    assert "of another training" in err
+    assert "holds transcoders of other cells, another model" in err
 
 
 def test_training_needs_no_disk(command, place, tmp_path) -> None:

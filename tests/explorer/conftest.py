@@ -113,10 +113,13 @@ def add_circuits(folder: Path) -> None:
     from cellglass.circuits.classes.files import write_class
     from cellglass.circuits.details import Example, feature_details, write_feature_details
     from cellglass.circuits.json import write_graph
+    from cellglass.circuits.meanings import named
     from circuits.classes.made import circuit
-    from circuits.graphs import built, by_hand
+    from circuits.graphs import by_hand, with_heads
 
-    graph = built(tokens=10, answers=2)
+    graph = with_heads("gpt_neox", tokens=10, answers=2)
+    strongest = graph.nodes.iloc[int(np.argmax(graph.influence() * (graph.nodes["kind"] == "feature")))]
+    graph = named(graph, {(int(strongest["layer"]), int(strongest["feature"])): "fires on CD79A, MS4A1"})
     rows = [{"of": "random transcoders", "replacement": 0.61, "replacement_sd": 0.02, "n": 5, "completeness": 0.7}]
     curve = [
         {"test": test, "run": run, "size": size, "share": size / 1100, "random": size / 4000, "random_low": 0.0}
@@ -124,11 +127,10 @@ def add_circuits(folder: Path) -> None:
         for run in ("live", "frozen")
         for size in (10, 100, 1000)
     ]
-    heads = [{"layer": i % 2, "head": i % 3, "source": i, "effect": 0.5 - 0.1 * i} for i in range(8)]
     graph.about.update(
         title="B cell against T cell in cell-0", cell="cell-0", target="B cell", against="T cell", answer=1.5,
         scores=graph.scores()._asdict(), bare=graph.bare().scores()._asdict(), controls=rows, faithfulness=curve,
-        heads=heads, genes=[{"gene": "CD79A", "total": 0.5, "direct": 0.25, "deletion": None}],
+        genes=[{"gene": "CD79A", "total": 0.5, "direct": 0.25, "deletion": None}],
     )  # fmt: skip
     write_graph(graph, folder / "circuits" / f"{CIRCUIT}.json")
     concept = replace(by_hand(), about={"target": "concept:3"})

@@ -1,10 +1,12 @@
 """The circuits of an atlas: what is traced from the cells and the model that it keeps, and the graphs in its folder.
 
-    circuits/NAME.json    a graph, as `cellglass.circuits.write_graph` writes it
-    circuits/NAME.svg     its picture, pruned
-    circuits/NAME.csv     its genes
+    circuits/NAME.json            a graph, as `cellglass.circuits.write_graph` writes it
+    circuits/NAME.svg             its picture, pruned
+    circuits/NAME.csv             its genes
+    circuits/classes/NAME.json    the circuit of a class of cells, with its picture and tables beside it
 
-A name is made of the cell and of what was asked. No stage writes here, and an atlas is whole without any.
+A name is made of the cell and of what was asked, or of the label. No stage writes here, and an atlas is whole without
+any.
 """
 
 from __future__ import annotations
@@ -20,12 +22,19 @@ if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
     from cellglass.cells.cells import Cells
     from cellglass.circuits.answers import Target
+    from cellglass.circuits.classes.circuit import ClassCircuit
     from cellglass.circuits.graph import Graph
     from cellglass.models.base import CellModel
 
 
-class Circuits(Mapping[str, "Graph"]):
-    """The graphs that an atlas keeps, by name; each is read from disk when it is asked for.
+CLASSES = schema.CLASS_CIRCUITS.removeprefix(f"{schema.CIRCUITS}/") + "/"
+"""How the names of circuits of classes begin."""
+
+
+class Circuits(Mapping[str, "Graph | ClassCircuit"]):
+    """The circuits that an atlas keeps, by name; each is read from disk when it is asked for.
+
+    Those of single cells are graphs. Those of classes of cells, named ``classes/LABEL``, are class circuits.
 
     Attributes
     ----------
@@ -36,19 +45,25 @@ class Circuits(Mapping[str, "Graph"]):
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def __getitem__(self, name: str) -> Graph:
-        """Return a graph; InputError where there is none of that name, or it is damaged."""
+    def __getitem__(self, name: str) -> Graph | ClassCircuit:
+        """Return a circuit; InputError where there is none of that name, or it is damaged."""
         if name not in list(self):
             raise InputError(f"{self.folder}: there is no circuit {name!r}; there are: {listed(self)}")
+        path = self.folder / f"{name}.json"
+        if name.startswith(CLASSES):
+            from cellglass.circuits.classes.files import read_class
+
+            return read_class(path)
         from cellglass.circuits.json import read_graph
 
-        return read_graph(self.folder / f"{name}.json")
+        return read_graph(path)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(path.stem for path in self.folder.glob("*.json")))
+        yield from sorted(path.stem for path in self.folder.glob("*.json"))
+        yield from sorted(f"{CLASSES}{path.stem}" for path in (self.folder / CLASSES).glob("*.json"))
 
     def __len__(self) -> int:
-        return len(list(self.folder.glob("*.json")))
+        return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
         return name in list(self)
@@ -56,15 +71,19 @@ class Circuits(Mapping[str, "Graph"]):
     def __repr__(self) -> str:
         return f"Circuits({str(self.folder)!r}: {listed(self)})"
 
-    def keep(self, graph: Graph) -> list[Path]:
-        """Write a traced graph, its picture and its genes; return their paths.
+    def keep(self, circuit: Graph | ClassCircuit) -> list[Path]:
+        """Write a traced graph, or the circuit of a class, with its picture and its tables; return their paths.
 
-        The same question about the same cell takes the place of the graph before.
+        The same question about the same cell, or the same label, takes the place of the one before.
         """
-        from cellglass.circuits.names import file_name
+        from cellglass.circuits.classes.circuit import ClassCircuit
+        from cellglass.circuits.classes.files import write_class
+        from cellglass.circuits.names import file_name, file_word
         from cellglass.circuits.tracing import write_trace
 
-        return write_trace(graph, self.folder / f"{file_name(graph.about)}.json")
+        if isinstance(circuit, ClassCircuit):
+            return write_class(circuit, self.folder / CLASSES / f"{file_word(circuit.about['class'])}.json")
+        return write_trace(circuit, self.folder / f"{file_name(circuit.about)}.json")
 
 
 CONCEPT = "concept:"

@@ -223,7 +223,10 @@ class Atlas:
 
     @property
     def circuits(self) -> Circuits:
-        """The graphs that the atlas keeps, by name, as a mapping; ``circuits.keep(graph)`` adds one."""
+        """The circuits that the atlas keeps, by name, as a mapping: graphs of cells, and of classes of cells.
+
+        ``circuits.keep(circuit)`` adds one.
+        """
         from cellglass.atlas.circuits import Circuits
 
         return Circuits(self.path / schema.CIRCUITS)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from cellglass.circuits.genes import GeneRanking, rank_genes
     from cellglass.circuits.graph import Graph
     from cellglass.circuits.groups import Group, find_groups, given_groups, group_edges, groups_of, with_groups
+    from cellglass.circuits.head_nodes import HeadNodes
+    from cellglass.circuits.head_parts import heads_of, looks_of, parts_by_head, split_edges
     from cellglass.circuits.heads import HeadEffects, carried, head_effects, head_targets
     from cellglass.circuits.json import read_graph, write_graph
     from cellglass.circuits.neuronpedia import write_neuronpedia
@@ -61,6 +63,7 @@ __all__ = [
     "Graph",
     "Group",
     "HeadEffects",
+    "HeadNodes",
     "Knockouts",
     "Match",
     "PairSums",
@@ -105,10 +108,13 @@ __all__ = [
     "groups_of",
     "head_effects",
     "head_targets",
+    "heads_of",
     "live_strengths",
     "load_transcoders",
+    "looks_of",
     "mean_activations",
     "mean_curve",
+    "parts_by_head",
     "path_lines",
     "prune",
     "question",
@@ -123,6 +129,7 @@ __all__ = [
     "rewired",
     "score_pairs",
     "some_cells",
+    "split_edges",
     "stability_of",
     "strengths",
     "strongest_paths",
@@ -152,6 +159,7 @@ _WHERE = {
     "Graph": "cellglass.circuits.graph",
     "Group": "cellglass.circuits.groups",
     "HeadEffects": "cellglass.circuits.heads",
+    "HeadNodes": "cellglass.circuits.head_nodes",
     "Knockouts": "cellglass.circuits.biology.knockouts",
     "Match": "cellglass.circuits.biology.match",
     "PairSums": "cellglass.circuits.pairs",
@@ -196,10 +204,13 @@ _WHERE = {
     "groups_of": "cellglass.circuits.groups",
     "head_effects": "cellglass.circuits.heads",
     "head_targets": "cellglass.circuits.heads",
+    "heads_of": "cellglass.circuits.head_parts",
     "live_strengths": "cellglass.circuits.credit",
     "load_transcoders": "cellglass.circuits.transcoders",
+    "looks_of": "cellglass.circuits.head_parts",
     "mean_activations": "cellglass.circuits.editing",
     "mean_curve": "cellglass.circuits.faithfulness",
+    "parts_by_head": "cellglass.circuits.head_parts",
     "path_lines": "cellglass.circuits.paths",
     "prune": "cellglass.circuits.pruning",
     "question": "cellglass.circuits.answers",
@@ -214,6 +225,7 @@ _WHERE = {
     "rewired": "cellglass.circuits.controls",
     "score_pairs": "cellglass.circuits.qk",
     "some_cells": "cellglass.circuits.biology.edges",
+    "split_edges": "cellglass.circuits.head_parts",
     "stability_of": "cellglass.circuits.stability",
     "strengths": "cellglass.circuits.choice",
     "strongest_paths": "cellglass.circuits.paths",

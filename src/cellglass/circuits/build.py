@@ -26,6 +26,7 @@ import torch
 
 from cellglass.circuits.features import Features, Replacement
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.head_parts import heads_of
 from cellglass.circuits.influence import influence, normalised
 from cellglass.circuits.linear_map import Frozen
 from cellglass.circuits.propagation import Effects, Targets, effects, feature_targets
@@ -35,7 +36,7 @@ Array = np.ndarray[Any, Any]
 
 MEMORY = 1 << 30
 """Bytes that gradients, or rows, may take."""
-_COPIES = 8
+COPIES = 8
 """Arrays of the size of a batch's gradients that a walk back holds at once."""
 _ROUNDS = 8
 _MOST = 256
@@ -106,7 +107,7 @@ class _Active:
 def cost(frozen: Frozen, replacement: Replacement, answers: int, most: int, memory: int = MEMORY) -> Cost:
     """Return what a graph of at most `most` features will take."""
     active = sum(features.n_active for features in replacement.features)
-    each = frozen.final.numel() * frozen.final.element_size() * _COPIES
+    each = frozen.final.numel() * frozen.final.element_size() * COPIES
     batch = int(max(1, min(_MOST, memory // max(1, each))))
     targets = answers + min(most, active)
     columns = active + frozen.n_tokens * (frozen.n_layers + 1) + 4 * frozen.n_layers
@@ -156,7 +157,8 @@ def build_graph(
         rows = _rows(shape, memory, folder)
         done = _answers(frozen, replacement, answers, active, names, rows, plan.batch, patterns)
         chosen = _features(frozen, replacement, answers, active, names, rows, done, plan, patterns, progress)
-        return _graph(frozen, answers, active, names, rows, chosen, tokens, genes, about or {})
+        graph = _graph(frozen, answers, active, names, rows, chosen, tokens, genes, about or {})
+    return replace(graph, heads=heads_of(frozen, replacement, answers.targets, graph, patterns=patterns))
 
 
 def _rows(shape: tuple[int, int], memory: int, folder: str) -> Array:

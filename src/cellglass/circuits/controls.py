@@ -136,7 +136,7 @@ def rewired(graph: Graph, seed: int = 0, *, across: bool = False) -> Graph:
     kinds = int(kind.max(initial=0)) + 1
     group = np.where(fixed, n * kinds + np.arange(len(target)), target * kinds + kind)
     weight[np.argsort(group, kind="stable")] = weight[np.lexsort((rng.random(len(weight)), group))]
-    return replace(graph, weights=sp.csr_matrix((weight, (target, source)), shape=(n, n)))
+    return replace(graph, weights=sp.csr_matrix((weight, (target, source)), shape=(n, n)), heads=None)
 
 
 def _among(keys: Array, sorted_keys: Array) -> Array:

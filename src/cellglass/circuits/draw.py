@@ -15,19 +15,25 @@ from pathlib import Path
 
 import numpy as np
 
-from cellglass.circuits.folding import Fold, Folded, fold
+from cellglass.circuits.folding import Fold, Folded, fold, with_heads
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.layout import EDGE, NODE, TEXT, Box, Layout, cut, place, shown_edges, shown_nodes, text_width
+from cellglass.circuits.layout import EDGE, NODE, Box, Layout, cut, place, shown_edges, shown_nodes, text_width
 from cellglass.errors import InputError
 from cellglass.files import atomic_path
 
-FEATURES, GENES, EDGES = 40, 12, 150
+FEATURES, GENES, EDGES, MOST_HEADS = 40, 12, 150, 6
 _UP, _DOWN, _INK, _PALE = "#d55e00", "#0072b2", "#222222", "#666666"
 _THINNEST, _WIDEST = 0.7, 7.0
 
 
 def draw_graph(
-    graph: Graph, path: Path | str | None = None, *, features: int = FEATURES, genes: int = GENES, edges: int = EDGES
+    graph: Graph,
+    path: Path | str | None = None,
+    *,
+    features: int = FEATURES,
+    genes: int = GENES,
+    edges: int = EDGES,
+    heads: int = MOST_HEADS,
 ) -> str:
     """Return a picture of a graph as SVG, and write it if `path` is given.
 
@@ -39,6 +45,8 @@ def draw_graph(
         Of the file.
     features, genes, edges
         Draw at most as many, after folding.
+    heads
+        Attention heads that are drawn, those of largest effect; 0 for none.
 
     Raises
     ------
@@ -53,6 +61,10 @@ def draw_graph(
     folded = fold(graph)
     shown = shown_nodes(folded, features, genes)
     lines = shown_edges(folded, shown, edges)
+    there = len(folded.nodes)
+    folded, fed = with_heads(graph, folded, heads)
+    lines += [line for line in fed if line[1] in set(shown)]
+    shown += range(there, len(folded.nodes))
     text = _svg(graph, folded, place(folded, shown), lines)
     if path is not None:
         with atomic_path(path) as temporary:
@@ -98,7 +110,7 @@ def _svg(graph: Graph, folded: Folded, layout: Layout, lines: Sequence[tuple[int
 
 def _curve(a: Box, b: Box, weight: float, largest: float, across: float) -> str:
     x1, x2 = _port(a, b, across), _port(b, a, across)
-    y1, y2 = a.y, b.y + NODE
+    y1, y2 = (a.y, b.y + NODE) if a.y > b.y else (a.y + NODE, b.y)  # a head feeds its own layer's row too
     half = (y1 - y2) / 2
     said = _text(f"{a.node.label} to {b.node.label}: {_number(weight)}")
     return (
@@ -128,17 +140,17 @@ def _box(box: Box, *, merged: bool) -> str:
         "token": ("#e8efe3" if node.is_gene else "#e6e6e6", "#5b7048" if node.is_gene else _PALE, ""),
         "error": ("#ffffff", _PALE, ' stroke-dasharray="3 2"'),
         "answer": ("#fff6d6", _INK, ""),
+        "head": ("#e6e6e6", _PALE, ""),
     }[node.kind]
-    label = cut(node.label, 60 if node.kind == "answer" else TEXT)
     face = ' font-weight="bold" font-size="13"' if node.kind == "answer" else ""
     if node.kind == "token" and node.is_gene:
         face = ' font-style="italic"'
     return (
         f"<g><title>{_text(_told(node, merged=merged))}</title>"
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
-        f'height="{NODE:.0f}" rx="4" fill="{fill}" stroke="{line}"{style}/>'
-        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + 15:.1f}" text-anchor="middle"{face}>{_text(label)}</text>'
-        "</g>"
+        f'height="{NODE:.0f}" rx="{NODE / 2 if node.kind == "head" else 4:.0f}" fill="{fill}" stroke="{line}"{style}/>'
+        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + 15:.1f}" text-anchor="middle"{face}>{_text(box.text)}'
+        "</text></g>"
     )
 
 
@@ -148,7 +160,7 @@ def _told(node: Fold, *, merged: bool) -> str:
         what = "group of features, the most influential one" if node.is_group else "feature"
         called = f" {node.called} (named by machine)," if node.called else ""
         return f"{node.label}:{called} {what} of layer {node.layer}, {'most ' * merged}active at {where}"
-    return node.label
+    return f"{node.label}: {node.called}" if node.called else node.label
 
 
 def _legend(y: float, largest: dict[bool, float]) -> list[str]:
@@ -197,6 +209,12 @@ def _foot(graph: Graph, folded: Folded, boxes: dict[int, Box], lines: Sequence[t
         for some in ((b.node for b in boxes.values()), folded.nodes)
     ]
     answers = [node for node in folded.nodes if node.kind == "answer"]
+    of_nodes = sum(folded.nodes[source].kind != "head" for source, *_ in lines)
+    heads = (
+        " Heads, the strongest, are another way to take the answer apart: what they feed is in the other edges too."
+        if of_nodes < len(lines)
+        else ""
+    )
     told = "; ".join(
         f"biases add {_number(bias)} to {cut(node.label, 60)}, what was left out {_number(rest)}"
         for node, (bias, rest) in zip(answers, folded.constants.tolist(), strict=True)
@@ -208,8 +226,8 @@ def _foot(graph: Graph, folded: Folded, boxes: dict[int, Box], lines: Sequence[t
         "at n tokens"
     )
     return (
-        f"Drawn: {shown} of {held} features{whole}, {genes[0]} of {genes[1]} genes, {len(lines)} of "
-        f"{np.count_nonzero(folded.weights)} edges, those of most influence. {tokens}. Not drawn: {told}."
+        f"Drawn: {shown} of {held} features{whole}, {genes[0]} of {genes[1]} genes, {of_nodes} of "
+        f"{np.count_nonzero(folded.weights)} edges, those of most influence. {tokens}.{heads} Not drawn: {told}."
     )
 
 

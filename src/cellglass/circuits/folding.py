@@ -17,12 +17,14 @@ import scipy.sparse as sp
 
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.groups import groups_of
+from cellglass.circuits.head_nodes import head_name
 from cellglass.circuits.influence import normalised
 from cellglass.circuits.names import PROMPT, feature_name
 
 Array = np.ndarray[Any, Any]
 
-ERRORS = "errors"
+ERRORS, HEADS = "errors", "heads"
+_FED = 4
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,11 @@ class Fold:
     Attributes
     ----------
     kind : str
-        ``"feature"``, ``"token"``, ``"error"`` or ``"answer"``.
+        ``"feature"``, ``"token"``, ``"error"``, ``"answer"`` or ``"head"``.
     layer : int
         -1 of tokens.
     column : str
-        A gene, `PROMPT` or `ERRORS`; "" of answers.
+        A gene, `PROMPT`, `ERRORS` or `HEADS`; "" of answers.
     is_gene : bool
         Whether the column is a gene's; a gene may be called as another column is.
     label : str
@@ -45,7 +47,7 @@ class Fold:
     is_group : bool
         Whether it is a group of features.
     called : str
-        What a machine calls a feature; "" of one without a name, and of others.
+        What a machine calls a feature; "" of one without a name, and of others; of a head its effect in words.
     """
 
     kind: str
@@ -102,6 +104,36 @@ def fold(graph: Graph) -> Folded:
     weights = (among @ graph.weights.astype(np.float64) @ among.T).toarray()
     np.fill_diagonal(weights, 0)
     return Folded(nodes, weights, among @ graph.influence(), np.stack(told, axis=1))
+
+
+def with_heads(graph: Graph, folded: Folded, most: int) -> tuple[Folded, list[tuple[int, int, float]]]:
+    """Return a folded graph with the heads of largest effect as nodes behind the others, and what they feed.
+
+    What a head feeds are source, target and weight of edges, the strongest few of each head; of a graph that was not
+    split by head its effect on the first answer. They are no part of the folded weights, which are whole without.
+    """
+    answers = [i for i, node in enumerate(folded.nodes) if node.kind == "answer"]
+    heads = graph.heads
+    if heads is None or not answers:
+        return folded, []
+    home = np.full(len(graph.nodes), -1)
+    for i, node in enumerate(folded.nodes):
+        home[list(node.members)] = i
+    nodes, lines = list(folded.nodes), []
+    for row in heads.strongest(most):
+        layer, head, effect = (heads.table[name].iloc[row] for name in ("layer", "head", "effect"))
+        if effect == 0:
+            continue
+        at = len(nodes)
+        told = f"effect {effect:+.2g} over all paths that pass it"
+        nodes.append(Fold("head", int(layer), HEADS, False, head_name(int(layer), int(head)), (), called=told))
+        fed = heads.to[heads.to["head"] == row]
+        sums = fed["weight"].groupby(home[fed["target"].to_numpy(dtype=np.int64)]).sum().drop(-1, errors="ignore")
+        strongest = sums.index[np.argsort(-sums.abs().to_numpy(), kind="stable")][:_FED]
+        lines += [(at, int(i), float(sums[i])) for i in strongest] or [(at, answers[0], float(effect))]
+    more = len(nodes) - len(folded.nodes)
+    weights = np.pad(folded.weights, ((0, more), (0, more)))
+    return Folded(nodes, weights, np.pad(folded.influence, (0, more)), folded.constants), lines
 
 
 def _homes(graph: Graph, named: dict[tuple[int, int], str]) -> dict[str, int]:

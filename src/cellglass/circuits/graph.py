@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellglass.circuits.head_nodes import HeadNodes
 from cellglass.circuits.influence import Scores, influence, normalised_sparse, scores
 
 Array = np.ndarray[Any, Any]
@@ -55,6 +56,8 @@ class Graph:
         The gene that each token is of, or "".
     about : dict
         What was asked of what: model, cell, transcoders, target, settings. Plain values.
+    heads : HeadNodes or None
+        Attention heads, beside the nodes: what their effects are, and which of them edges pass.
     """
 
     nodes: pd.DataFrame
@@ -63,6 +66,7 @@ class Graph:
     tokens: list[str]
     genes: list[str]
     about: dict[str, Any] = field(default_factory=dict)
+    heads: HeadNodes | None = None
 
     def of_kind(self, *kinds: NodeKind) -> Array:
         """Return the numbers of the nodes of some kinds, ascending."""
@@ -106,11 +110,14 @@ class Graph:
     def take(self, kept: Array) -> Graph:
         """Return the graph of some nodes alone, in ascending order."""
         kept = np.sort(kept)
+        place = np.full(len(self.nodes), -1)
+        place[kept] = np.arange(len(kept))
         return replace(
             self,
             nodes=self.nodes.iloc[kept].reset_index(drop=True),
             weights=self.weights[kept][:, kept].tocsr(),
             answer_weights=self.answer_weights[np.isin(self.of_kind("answer"), kept)],
+            heads=None if self.heads is None else self.heads.moved(place, len(kept)),
         )
 
     def gene_effects(self) -> pd.DataFrame:
@@ -128,6 +135,8 @@ class Graph:
         n = len(self.nodes)
         assert self.weights.shape == (n, n)  # noqa: S101
         assert len(self.tokens) == len(self.genes)  # noqa: S101
+        if self.heads is not None:
+            self.heads.check(n, len(self.tokens))
         assert not np.diff(self.weights.indptr)[self.of_kind("error", "token", "bias", "rest")].any()  # noqa: S101
 
     def _normalised(self) -> tuple[sp.csr_matrix, Array, Array]:

@@ -89,8 +89,7 @@ def head_effects(frozen: Frozen, targets: Targets) -> HeadEffects:
     for i, step, behind in down(frozen, g, targets.state):
         if isinstance(step, Attend):
             g, added, name = behind, back_through(step.after, behind), f"layers.{step.layer}.attention"
-            values = step.heads.values(through(step.before, states[i]))
-            heads[step.layer] = torch.einsum("hsc,hsbc->hsb", values, _read(step, added))
+            heads[step.layer] = by_source(step, states[i], behind)
             if step.heads.output_bias is not None:
                 biases[name] = added.sum(0) @ step.heads.output_bias
             bias = None if step.after is None else step.after.bias
@@ -177,11 +176,31 @@ def carried(
     return table.sort_values("effect", key=np.abs, ascending=False, kind="stable", ignore_index=True)
 
 
+def by_source(step: Attend, state: Tensor, g: Tensor) -> Tensor:
+    """Return what each head carries from each source token, (h, s, B).
+
+    Parameters
+    ----------
+    step
+        An attention.
+    state : torch.Tensor, (t, d)
+        Of the stream in front of it.
+    g : torch.Tensor, (t, B, d)
+        Gradient with respect to what it adds to the stream.
+    """
+    values = step.heads.values(through(step.before, state))
+    return torch.einsum("hsc,hsbc->hsb", values, _read(step, back_through(step.after, g)))
+
+
+def read_by_heads(step: Attend, g: Tensor) -> Tensor:
+    """Return gradients of what attention gives, (t, B, d), with respect to what each head reads, (h, t, B, c)."""
+    t, b, _ = g.shape
+    return (g @ step.heads.output.T).view(t, b, step.heads.n_heads, -1).permute(2, 0, 1, 3)
+
+
 def _read(step: Attend, g: Tensor) -> Tensor:
     """Return gradients of what attention gives, (t, B, d), with respect to the values, (h, s, B, c)."""
-    t, b, _ = g.shape
-    heads = (g @ step.heads.output.T).view(t, b, step.heads.n_heads, -1)
-    return torch.einsum("hts,tbhc->hsbc", step.heads.pattern, heads)
+    return torch.einsum("hts,htbc->hsbc", step.heads.pattern, read_by_heads(step, g))
 
 
 def _check(targets: Targets) -> None:

@@ -1,13 +1,15 @@
 """A graph on disk: one JSON file, the same bytes for the same graph, and back again without any loss.
 
-    {"format": "cellglass-circuit", "version": 1,
+    {"format": "cellglass-circuit", "version": 2,
      "about": {...}, "tokens": [...], "genes": [...], "answer_weights": [...],
      "nodes": {"kind": [...], "layer": [...], "position": [...], "feature": [...], "value": [...], "label": [...]},
-     "weights": {"dtype": "float32", "start": [...], "source": [...], "weight": [...]}}
+     "weights": {"dtype": "float32", "start": [...], "source": [...], "weight": [...]},
+     "heads": null or {...}}
 
 Row i of the weights, the effects on node i, are the places start[i] to start[i + 1] of `source` and `weight`. What is
 not a number is null; numbers have as many digits as bring back the same bits. A reader of a later version reads all
-earlier ones; what is added without a new version may be ignored.
+earlier ones; what is added without a new version may be ignored. Version 2 added the heads, which ``head_json.py``
+describes.
 """
 
 from __future__ import annotations
@@ -24,14 +26,14 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.circuits.graph import KINDS, Graph
+from cellglass.circuits.head_json import TYPES, heads_document, read_heads, shortest, whole_numbers
 from cellglass.errors import InputError, one_line
 from cellglass.files import atomic_path, read_json
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 
-FORMAT, VERSION = "cellglass-circuit", 1
-_TYPES = ("float32", "float64")
+FORMAT, VERSION = "cellglass-circuit", 2
 _INTEGERS = ("layer", "position", "feature")
 _FIRST = 1 << 20
 _AGAIN = "trace the cell again, or take the file anew from where it came"
@@ -104,7 +106,8 @@ def read_about(
     ----------
     path
     form, version, read
-        Of another sort of circuit, whose ``about`` stands as early in its file: the format, and what reads it whole.
+        Of another sort of circuit, whose ``about`` stands as early in its file: the format, its newest version, and
+        what reads it whole.
 
     Raises
     ------
@@ -115,8 +118,8 @@ def read_about(
     if path.is_file():
         with path.open(encoding="utf-8", errors="replace") as file:
             text = file.read(_FIRST)
-        head = re.match(rf'\s*{{"format":"{form}","version":{version},"about":', text)
-        if head:
+        head = re.match(rf'\s*{{"format":"{form}","version":(\d{{1,4}}),"about":', text)
+        if head and 1 <= int(head[1]) <= version:
             try:
                 about, _ = json.JSONDecoder().raw_decode(text, head.end())
             except (ValueError, RecursionError):  # it is longer, or damaged
@@ -145,7 +148,7 @@ def plain(value: Any, place: str = "about") -> Any:
 def _document(graph: Graph) -> dict[str, Any]:
     weights = sp.csr_matrix(graph.weights, copy=True)
     weights.sum_duplicates()
-    if weights.dtype.name not in _TYPES:
+    if weights.dtype.name not in TYPES:
         weights = weights.astype(np.float64)
     if not np.isfinite(weights.data).all():
         raise InputError("the graph has weights that are no finite numbers; trace the cell again")
@@ -168,12 +171,8 @@ def _document(graph: Graph) -> dict[str, Any]:
             "source": weights.indices.tolist(),
             "weight": shortest(weights.data),
         },
+        "heads": None if graph.heads is None else heads_document(graph.heads),
     }
-
-
-def shortest(values: Array) -> list[float]:
-    """Return numbers whose JSON has no more digits than bring back the same bits."""
-    return values.tolist() if values.dtype == np.float64 else [float(text) for text in values.astype(str)]
 
 
 def _graph(held: dict[str, Any]) -> Graph:
@@ -192,13 +191,14 @@ def _graph(held: dict[str, Any]) -> Graph:
         raise ValueError("answer_weights are not one number for each answer")
     weights = _weights(held["weights"], n)
     _check_order(nodes, weights)
-    return Graph(nodes, weights, answers, tokens, genes, held["about"])
+    heads = None if held.get("heads") is None else read_heads(held["heads"], n, len(tokens))
+    return Graph(nodes, weights, answers, tokens, genes, held["about"], heads)
 
 
 def _nodes(held: dict[str, Any]) -> tuple[pd.DataFrame, int]:
     columns: dict[str, Any] = {"kind": np.array(_texts(held["kind"], "kind"), dtype=object)}
     for name in _INTEGERS:
-        columns[name] = _integers(held[name], f"nodes.{name}")
+        columns[name] = whole_numbers(held[name], f"nodes.{name}")
     columns["value"] = np.array(held["value"], dtype=np.float64)
     columns["label"] = _texts(held["label"], "label")
     lengths = {len(column) for column in columns.values()}
@@ -211,9 +211,9 @@ def _nodes(held: dict[str, Any]) -> tuple[pd.DataFrame, int]:
 
 
 def _weights(held: dict[str, Any], n: int) -> sp.csr_matrix:
-    if held["dtype"] not in _TYPES:
-        raise ValueError(f"weights are of {' or '.join(_TYPES)}, not of {held['dtype']!r}")
-    start, source = _integers(held["start"], "weights.start"), _integers(held["source"], "weights.source")
+    if held["dtype"] not in TYPES:
+        raise ValueError(f"weights are of {' or '.join(TYPES)}, not of {held['dtype']!r}")
+    start, source = whole_numbers(held["start"], "weights.start"), whole_numbers(held["source"], "weights.source")
     weight = np.array(held["weight"], dtype=held["dtype"])
     if len(start) != n + 1 or start[0] != 0 or (np.diff(start) < 0).any() or start[-1] != len(source):
         raise ValueError("weights.start does not tell the rows of the nodes apart")
@@ -239,9 +239,3 @@ def _texts(held: Any, place: str) -> list[str]:
     if not isinstance(held, list) or not all(isinstance(text, str) for text in held):
         raise TypeError(f"{place} are no texts")
     return held
-
-
-def _integers(held: Any, place: str) -> Array:
-    if not isinstance(held, list) or not all(type(number) is int for number in held):
-        raise TypeError(f"{place} are no whole numbers")
-    return np.array(held, dtype=np.int64)

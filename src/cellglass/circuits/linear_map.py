@@ -137,6 +137,19 @@ class Heads:
             found = found + made.back(self.pattern, self.values(made.read), heads)
         return found
 
+    def only(self, head: int) -> Heads:
+        """Return one head alone, without the bias of the output, which is of all."""
+        c = len(self.output) // self.n_heads
+        some = slice(head * c, (head + 1) * c)
+        return Heads(
+            self.pattern[head : head + 1],
+            self.value[:, some],
+            None if self.value_bias is None else self.value_bias[some],
+            self.output[some],
+            None,
+            None if self.query_key is None else self.query_key.only(head),
+        )
+
     def looking(self) -> QueryKey:
         """Return queries and keys; InputError where they were not kept."""
         if self.query_key is None:
@@ -190,6 +203,15 @@ class Attend:
         """Return what linearised patterns add whatever the input is, (t, d)."""
         made = self.heads.unexplained(None if self.before is None else self.before.bias)
         return made if self.after is None else self.after.linear(made)
+
+    def only(self, head: int) -> Attend:
+        """Return what one head adds alone, without the biases of the output and of the norm behind it."""
+        after = None if self.after is None else replace(self.after, bias=None)
+        return replace(self, heads=self.heads.only(head), after=after)
+
+    def silenced(self) -> Attend:
+        """Return the same whose heads give nothing; the biases of the output and of the norm behind it stay."""
+        return replace(self, heads=replace(self.heads, output=torch.zeros_like(self.heads.output), query_key=None))
 
     def back(self, g: Tensor, patterns: str = "frozen") -> Tensor:
         """Return the gradient with respect to the stream that is read, (t, B, d)."""

@@ -8,10 +8,12 @@ file reads the table; it computes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cellglass.circuits.graph import Graph
@@ -25,6 +27,12 @@ _AGAIN = "write it again: cellglass circuits features"
 
 Names = Mapping[tuple[int, int], str]
 """Layer and feature -> name."""
+Details = Mapping[tuple[int, int], Mapping[str, Any]]
+"""Layer and feature -> some columns of the table."""
+TOLD = ("why", "frequency", "genes", "source", "term", "null_q", "label_column", "label", "f1", "f1_null")
+"""Columns that a graph carries of its features."""
+MOST_TOLD = 200
+"""Features of a graph of which they are carried, those of highest influence."""
 
 
 def read_features(folder: Path | str) -> pd.DataFrame:
@@ -60,6 +68,37 @@ def read_names(folder: Path | str) -> dict[tuple[int, int], str]:
     table = read_features(folder)
     told = table[table["name"] != ""]
     return dict(zip(zip(told["layer"].tolist(), told["feature"].tolist(), strict=True), told["name"], strict=True))
+
+
+def read_details(folder: Path | str) -> dict[tuple[int, int], dict[str, Any]]:
+    """Return what is told of each feature that has a name, `TOLD`; nothing where features have not been explained."""
+    if not (Path(folder) / FEATURES).is_file():
+        return {}
+    table = read_features(folder)
+    told = table.loc[table["name"] != "", [name for name in TOLD if name in table]]
+    where = table.loc[told.index, ["layer", "feature"]].itertuples(index=False, name=None)
+    rows = ({str(name): value for name, value in row.items()} for row in told.to_dict("records"))
+    return {(int(layer), int(feature)): row for (layer, feature), row in zip(where, rows, strict=True)}
+
+
+def told_of(details: Details, features: Iterable[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Return what is told of some features as plain values, each with ``layer`` and ``feature``."""
+    return [
+        {"layer": layer, "feature": feature, **details[layer, feature]}
+        for layer, feature in dict.fromkeys(features)
+        if (layer, feature) in details
+    ]
+
+
+def explained(graph: Graph, details: Details) -> Graph:
+    """Return a graph with ``about["explained"]``: what is told of its features, those of highest influence."""
+    if not details:
+        return graph
+    strength, features = graph.influence(), graph.of_kind("feature")
+    order = features[np.argsort(-strength[features], kind="stable")]
+    pairs = dict.fromkeys(zip(*(graph.nodes[name].iloc[order].tolist() for name in ("layer", "feature")), strict=True))
+    told = told_of(details, list(pairs)[:MOST_TOLD])
+    return replace(graph, about={**graph.about, "features": told}) if told else graph
 
 
 def named(graph: Graph, names: Names) -> Graph:

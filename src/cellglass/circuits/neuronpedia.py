@@ -39,6 +39,8 @@ Array = np.ndarray[Any, Any]
 
 LIST = "graph-metadata.json"
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_OWN = ("pruning", "explained")
+"""What `about` tells that is no setting."""
 _ABSENT = (
     "Written by cellglass. Biases and what was left out of the graph have no nodes in this format, so that the links "
     "into a node do not add up to its activation."
@@ -227,7 +229,7 @@ def _metadata(
             "description": f"{_ABSENT} Nodes not written: {absent}.",
             "generator": {"name": "cellglass", "version": __version__},
         },
-        "generation_settings": plain({name: value for name, value in graph.about.items() if name != "pruning"}),
+        "generation_settings": plain({name: value for name, value in graph.about.items() if name not in _OWN}),
     }
     if "pruning" in graph.about:  # influence is then of what is left, and a threshold on it would prune again
         pruning = graph.about["pruning"]

@@ -87,6 +87,19 @@ class QueryKey:
         seen = gone.new_ones(len(gone), len(gone)) if self.seen is None else self.seen
         return replace(self, cos=cos, sin=sin, seen=seen & ~gone)
 
+    def only(self, head: int) -> QueryKey:
+        """Return those of one head."""
+        c = self.query.shape[1] // self.n_heads
+        some = slice(head * c, (head + 1) * c)
+        return replace(
+            self,
+            n_heads=1,
+            query=self.query[:, some],
+            query_bias=None if self.query_bias is None else self.query_bias[some],
+            key=self.key[:, some],
+            key_bias=None if self.key_bias is None else self.key_bias[some],
+        )
+
     def queries(self, y: Tensor) -> Tensor:
         """Return the queries of normalised states `y`, (t, d), with their biases: (h, t, c)."""
         return self._turned(y @ self.query, self.query_bias)

@@ -24,7 +24,7 @@ from cellglass.dictionaries.registry import KINDS
 from cellglass.dictionaries.sparse import SparseConfig
 from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.errors import InputError
-from cellglass.files import LOCK, read_json
+from cellglass.files import LOCK, check_job, noted_job
 from cellglass.models.transformer.tokens import Ints
 from cellglass.seeds import generator
 
@@ -33,7 +33,6 @@ PER_LAYER = ("topk", "batchtopk", "jumprelu")
 LATENTS_A_DIMENSION = 8
 MOST_HELD = 400
 FEWEST_CELLS = 10
-JOB = "job.json"
 SAMPLE = 64
 """Cells from which the number of tokens is foreseen."""
 
@@ -110,8 +109,8 @@ def check_folder(folder: Path, job: str) -> None:
         return
     if (folder / NAME).exists():
         found = read_index(folder).get("training", {}).get("job")
-    elif (folder / WORK / JOB).exists():
-        found = read_json(folder / WORK / JOB, way_out=f"remove {folder}").get("job")
+    elif (noted := noted_job(folder / WORK)) is not None:
+        found = noted
     else:
         strangers = [path.name for path in folder.iterdir() if path.name not in (LOCK, WORK)]
         if strangers:
@@ -119,8 +118,4 @@ def check_folder(folder: Path, job: str) -> None:
                 f"{folder} holds other files ({sorted(strangers)[0]}, ...) and no transcoders; choose a new folder"
             )
         return
-    if found != job:
-        raise InputError(
-            f"{folder}: holds transcoders of another training (other cells, model, settings or seed); remove it, or "
-            "choose another folder"
-        )
+    check_job(folder, found, job, "transcoders")

@@ -140,6 +140,20 @@ def direct_gradients(frozen: Frozen, replacement: Replacement, targets: Targets)
     return [walk.heard.get(layer, nothing) for layer in range(frozen.n_layers)], first
 
 
+@torch.no_grad()
+def gradients_at_attention(
+    frozen: Frozen, replacement: Replacement, targets: Targets, *, total: bool = False, patterns: str = "frozen"
+) -> dict[int, Tensor]:
+    """Return by layer the gradient of targets with respect to what attention adds to the stream, (t, B, d).
+
+    Parameters are those of `effects`; `total` is over paths through features too.
+    """
+    check_patterns(patterns)
+    walk = _Heard(frozen, replacement, targets.gradient.shape[1], total, patterns)
+    frozen.back(targets.gradient, targets.state, walk, patterns, added=targets.added)
+    return walk.heard
+
+
 def feature_targets(frozen: Frozen, replacement: Replacement, layer: int, position: Tensor, latent: Tensor) -> Targets:
     """Return the pre-activations of features of one layer as targets.
 
@@ -238,3 +252,15 @@ class _AtMlps(_Walk):
     def mlp(self, layer: int, g: Tensor) -> Tensor | None:
         self.heard[layer] = g
         return super().mlp(layer, g)
+
+
+class _Heard(_Walk):
+    """Also keeps the gradients with respect to what attention adds, by layer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.heard: dict[int, Tensor] = {}
+
+    def attention(self, layer: int, g: Tensor) -> None:
+        self.heard[layer] = g
+        super().attention(layer, g)

@@ -69,7 +69,11 @@ def prune(graph: Graph, node_share: float = NODE_SHARE, edge_share: float = EDGE
         "features": len(graph.of_kind("feature")),
         "errors": len(graph.of_kind("error")),
     }
-    return replace(graph, nodes=table, weights=whole, about={**graph.about, "pruning": told}).take(nodes)
+    place = np.full(n, -1)
+    place[nodes] = nodes
+    heads = None if graph.heads is None else graph.heads.moved(place, n, rest)
+    about = {**graph.about, "pruning": told}
+    return replace(graph, nodes=table, weights=whole, about=about, heads=heads).take(nodes)
 
 
 def kept(graph: Graph, node_share: float = NODE_SHARE, edge_share: float = EDGE_SHARE) -> tuple[Array, sp.csr_matrix]:
@@ -156,4 +160,5 @@ def _with_rest(graph: Graph) -> Graph:
     place = np.delete(np.arange(n + 1), at)
     spread = sp.csr_matrix((np.ones(n), (np.arange(n), place)), shape=(n, n + 1))
     weights = (spread.T @ graph.weights @ spread).tocsr()
-    return replace(graph, nodes=pd.concat(parts, ignore_index=True), weights=weights)
+    heads = None if graph.heads is None else graph.heads.moved(place, n + 1)
+    return replace(graph, nodes=pd.concat(parts, ignore_index=True), weights=weights, heads=heads)

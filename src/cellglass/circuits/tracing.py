@@ -7,10 +7,12 @@ What is asked, of whom, and how good the graph is stands in ``graph.about``, as 
     answer                                                            the model's own answer
     scores, bare                                                      replacement and completeness; of no feature at all
     genes                                                             by gene: total, direct and, where asked, checks
+    explained                                                         what is known of those that were explained
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,14 @@ import pandas as pd
 from cellglass.cells.cells import Cells
 from cellglass.circuits.answers import Target
 from cellglass.circuits.asked import Asked, ask
-from cellglass.circuits.build import MEMORY, Cost, build_graph, cost
+from cellglass.circuits.build import COPIES, MEMORY, Cost, build_graph, cost
 from cellglass.circuits.draw import draw_graph
 from cellglass.circuits.genes import COLUMNS, rank_genes
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.head_parts import looks_of, split_edges
 from cellglass.circuits.json import write_graph
 from cellglass.circuits.linear_map import check_patterns
-from cellglass.circuits.meanings import named
+from cellglass.circuits.meanings import explained, named
 from cellglass.circuits.pruning import prune
 from cellglass.circuits.transcoders import Transcoders
 from cellglass.errors import InputError
@@ -49,6 +52,7 @@ def trace(
     memory: int = MEMORY,
     patterns: str = "frozen",
     delete: bool = True,
+    heads: bool = True,
     progress: Progress = silent,
 ) -> Graph:
     """Return the graph of what makes an answer of a transformer about one cell.
@@ -78,6 +82,9 @@ def trace(
     delete
         Also run the real model once for each gene that it reads of the cell, without that gene, and other checks of the
         ranking; see `cellglass.circuits.genes`.
+    heads
+        Also split the edges that pruning keeps by the attention head that they pass last, and say why the strongest
+        heads look where they look; see `cellglass.circuits.head_parts`. The heads' effects are always told.
     progress
         Told the features that are traced.
 
@@ -88,8 +95,9 @@ def trace(
     """
     asked = asked_of(model, cells, cell, transcoders, target, against, patterns=patterns)
     return trace_asked(
-        asked, transcoders, features=features, memory=memory, patterns=patterns, delete=delete, progress=progress
-    )
+        asked, transcoders, features=features, memory=memory, patterns=patterns, delete=delete, heads=heads,
+        progress=progress,
+    )  # fmt: skip
 
 
 def trace_asked(
@@ -100,6 +108,7 @@ def trace_asked(
     memory: int = MEMORY,
     patterns: str = "frozen",
     delete: bool = True,
+    heads: bool = True,
     progress: Progress = silent,
 ) -> Graph:
     """Return the graph of what was asked already; see `trace`."""
@@ -127,17 +136,20 @@ def trace_asked(
         {"gene": gene, **{name: None if pd.isna(value) else float(value) for name, value in row.items()}}
         for gene, row in ranking.effects.to_dict(orient="index").items()
     ]
-    return named(graph, transcoders.names)
+    if heads:
+        given = asked.frozen, asked.replacement, asked.answers.targets
+        layers = asked.frozen.n_layers
+        batch = max(1, cost_of(asked, features, memory).batch * COPIES // (COPIES + layers))  # a gradient more for each
+        split = split_edges(*given, graph, batch=batch, patterns=patterns, progress=progress)
+        graph = replace(graph, heads=replace(split, looks=looks_of(*given, split)))
+    return explained(named(graph, transcoders.names), transcoders.details)
 
 
 def asked_of(
     model: CellModel, cells: Cells, cell: str, transcoders: Transcoders, target: Target, against: Target | None = None,
     *, patterns: str = "frozen",
 ) -> Asked:  # fmt: skip
-    """Return one cell with what is asked of it; InputError names a cell, or a label, that is not there.
-
-    For linear patterns queries and keys are kept.
-    """
+    """Return one cell with what is asked of it; InputError names a cell, or a label, that is not there."""
     check_patterns(patterns)
     net = transcoders.check(model)
     check_labels(cells, transcoders.labels, target, against)
@@ -145,7 +157,7 @@ def asked_of(
     if place < 0:
         some = ", ".join(map(str, cells.obs.index[:3]))
         raise InputError(f"{cells.source}: there is no cell {cell!r}; its cells are named as {some}, ...")
-    return ask(net, cells[place : place + 1], transcoders.stand_ins, target, against, scores=patterns == "linear")
+    return ask(net, cells[place : place + 1], transcoders.stand_ins, target, against, scores=True)
 
 
 def cost_of(asked: Asked, features: int = FEATURES, memory: int = MEMORY) -> Cost:

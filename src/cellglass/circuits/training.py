@@ -16,7 +16,6 @@ checkpoint, and comes to the same bytes on one machine with one number of thread
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ from cellglass.cells.read import as_cells
 from cellglass.circuits.live import LiveTokens
 from cellglass.circuits.mlps import mlp_sites, n_layers
 from cellglass.circuits.objectives import Objective, as_transformer, objective_of
-from cellglass.circuits.plan import JOB, SAMPLE, Split, check_folder, job_of, split_cells, transcoder_config
+from cellglass.circuits.plan import SAMPLE, Split, check_folder, job_of, split_cells, transcoder_config
 from cellglass.circuits.replacement import loss_table
 from cellglass.circuits.tokens import capture_tokens, rows_per_cell
 from cellglass.circuits.transcoders import (
@@ -55,7 +54,7 @@ from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.dictionaries.training.defaults import default_training
 from cellglass.dictionaries.training.train import train_many
 from cellglass.errors import InputError
-from cellglass.files import atomic_path, locked, remove_leftovers
+from cellglass.files import atomic_path, locked, remove_leftovers, take_folder
 from cellglass.models.base import CellModel
 from cellglass.models.transformer.tokens import Ints
 from cellglass.progress import Progress, silent
@@ -150,8 +149,7 @@ def train_transcoders(
         return load_transcoders(place)
     with locked(place, "training"):
         remove_leftovers(place)
-        with atomic_path(place / WORK / JOB) as temporary:
-            temporary.write_text(json.dumps({"job": job}) + "\n", encoding="utf-8")
+        take_folder(place / WORK, job, "transcoders")
         names = folders(layers, crosslayer)
         if all((place / name).is_dir() for name in names):
             pass

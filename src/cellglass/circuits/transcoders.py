@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cellglass.circuits.features import StandIns
-from cellglass.circuits.meanings import Names, read_names
+from cellglass.circuits.meanings import Details, Names, read_details, read_names
 from cellglass.dictionaries.fitting import load
 from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
 from cellglass.dictionaries.sparse import SparseDictionary
@@ -68,6 +68,8 @@ class Transcoders:
         What else the training says of itself, as JSON can hold it.
     names : mapping of (int, int) to str
         Layer and feature -> what it is called by machine, of a folder in which features are explained.
+    details : mapping of (int, int) to mapping
+        And what else is told of it.
     """
 
     model_kind: str
@@ -79,6 +81,7 @@ class Transcoders:
     held_out: tuple[str, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     names: Names = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = len(self.dictionaries)
@@ -253,7 +256,8 @@ def load_transcoders(folder: Path | str) -> Transcoders:
     trained = [one for one in found if isinstance(one, SparseDictionary)]
     if len(trained) < len(found):
         raise InputError(f"{folder}: holds dictionaries that are no transcoders; {_AGAIN}")
-    return Transcoders(*about, layers, tuple(trained), seed, labels, held_out, training, read_names(folder))
+    names, details = read_names(folder), read_details(folder)
+    return Transcoders(*about, layers, tuple(trained), seed, labels, held_out, training, names, details)
 
 
 def read_index(folder: Path) -> dict[str, Any]:

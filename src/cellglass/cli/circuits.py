@@ -315,6 +315,10 @@ def _show_circuit(graph: Graph) -> None:
     console.print("\nStrongest paths:", highlight=False)
     for line in path_lines(graph, strongest_paths(graph, 5)):
         console.print(f"  {escape(line)}", highlight=False)
+    if graph.heads is not None:
+        table = graph.heads.table.iloc[graph.heads.strongest(5)]
+        told = ", ".join(f"L{row.layer}.{row.head} {row.effect:+.3f}" for row in table.itertuples())
+        console.print(f"\nStrongest attention heads, effect over all paths that pass them: {told}.", highlight=False)
     scores = [{"of": "graph", **about["scores"]}, {"of": "no feature at all", **about["bare"]}]
     scores += [row for row in about.get("controls", []) if row["of"] not in ("graph", "bare")]
     told = "; ".join(f"{row['of']} {row['replacement']:.3f} and {row['completeness']:.3f}" for row in scores)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.classes.circuit import ClassCircuit
     from cellglass.circuits.classes.making import ClassCost
 
-_SHOWN = 10
+_SHOWN, _HEADS = 10, 5
 
 
 def trace_class(
@@ -95,13 +95,13 @@ def _cost_line(cost: ClassCost) -> str:
 def _json_of(circuit: ClassCircuit) -> dict[str, Any]:
     from cellglass.circuits.json import plain
 
-    found = plain(circuit.about)
+    found = plain({name: value for name, value in circuit.about.items() if name != "explained"})
     genes = circuit.genes().reset_index().to_dict("records")
     return {**found, "genes": [plain(one) for one in genes]}
 
 
 def _show(circuit: ClassCircuit) -> None:
-    """Print the answer, genes and features with their spread and contrast, paths, and how good the circuit is."""
+    """Print the answer, genes, features and heads with spread and contrast, paths, and how good the circuit is."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -122,6 +122,9 @@ def _show(circuit: ClassCircuit) -> None:
     order = features[by].abs().sort_values(ascending=False, kind="stable").index
     _table(console, "gene", circuit.genes(by).head(_SHOWN).reset_index(names="name"), about)
     _table(console, "feature", features.loc[order[:_SHOWN]], about)
+    heads = nodes[nodes["kind"] == "head"]
+    order = heads[by].abs().sort_values(ascending=False, kind="stable").index
+    _table(console, "head", heads.loc[order[:_HEADS]], about)
     console.print("\nStrongest paths of the mean graph:", highlight=False)
     graph = circuit.graph()
     for line in path_lines(graph, strongest_paths(graph, 5)):
@@ -129,8 +132,8 @@ def _show(circuit: ClassCircuit) -> None:
     _show_quality(console, about)
     console.print(
         f"Ranked by size of {by}. Effect: total effect on the answer, mean ± sd. Share: of cells in which it stays in "
-        "the pruned graph; of a gene, in which the model reads it. Difference: from the other label, ± its standard "
-        "error.",
+        "the pruned graph; of a gene, in which the model reads it; of a head, in which it is among the strongest. "
+        "Difference: from the other label, ± its standard error.",
         style="dim",
         highlight=False,
     )
@@ -142,15 +145,18 @@ def _table(console: Console, what: str, rows: Any, about: dict[str, Any]) -> Non
 
     contrast = "difference" in rows
     names = [what, "share", "effect", "± sd", *([str(about["other"]), "difference", "± se"] if contrast else [])]
-    shown = Table(*map(escape, names), *(["active at"] if what == "feature" else []), box=None, pad_edge=False,
-                  header_style="dim")  # fmt: skip
+    last = {"feature": ["active at"], "head": ["looks at"]}.get(what, [])
+    shown = Table(*map(escape, names), *last, box=None, pad_edge=False, header_style="dim")
     for row in rows.to_dict("records"):
         cells = [escape(row["name"]), f"{row['share']:.2f}", f"{row['effect']:+.3f}", _number(row["effect_sd"], ".3f")]
         if contrast:
             cells += [f"{row['other_effect']:+.3f}", f"{row['difference']:+.3f}", _number(row["difference_se"], ".3f")]
-        shown.add_row(*cells, *([escape(", ".join(row["genes"]))] if what == "feature" else []))
+        shown.add_row(*cells, *([escape(", ".join(row["genes"]))] if last else []))
     console.print()
     console.print(shown)
+    called = [f"{row['name']} {row['called']}" for row in rows.to_dict("records") if row["called"]] if last else []
+    if called:
+        console.print(f"Called by machine: {escape('; '.join(called))}.", style="dim", highlight=False)
 
 
 def _show_quality(console: Console, about: dict[str, Any]) -> None:

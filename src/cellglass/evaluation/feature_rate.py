@@ -55,7 +55,7 @@ from cellglass.evaluation.feature_units import (
     neurons_of,
     read_tokens_at,
 )
-from cellglass.files import atomic_path, locked, read_json
+from cellglass.files import atomic_path, locked, read_json, take_folder
 from cellglass.models.base import CellModel
 from cellglass.models.control import control_of
 from cellglass.models.transformer.hooks import Point
@@ -199,7 +199,8 @@ def explain_features(
     """Write what every feature fires on, and the rates, beside the transcoders in `folder`; return both.
 
     A call that was killed goes on from the last block of cells, or the last checkpoint of a training. The same call
-    again reads what is there; one with other cells or settings takes its place.
+    again reads what is there; one with other cells or settings takes its place, once the work of a call that was
+    stopped is done or removed.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ def explain_features(
         meanings = Meanings(read_features(folder), pd.read_parquet(folder / GENES))
         return Explained(meanings, pd.read_csv(folder / RATES))
     with locked(folder, "explanation of features"):
-        _begin(folder / WORK, job)
+        take_folder(folder / WORK, job, "an explanation of features that was stopped,")
         meanings, sums = _meanings(work, features_of(transcoders.check(model), transcoders))
         others = _controls(work, transcoders, cells, sums) if controls else []
         rates = _rates(meanings, others)
@@ -348,12 +349,3 @@ def _job_of(work: _Work, transcoders: Transcoders, controls: bool) -> str:
     counts = work.cells.counts
     digest.update(f"{counts.nnz} {counts.data.sum(dtype=np.float64)}".encode())
     return digest.hexdigest()
-
-
-def _begin(folder: Path, job: str) -> None:
-    """Keep what an interrupted call of the same job left; remove another's."""
-    note = folder / "job.json"
-    if not note.is_file() or read_json(note, way_out=f"remove {folder}").get("job") != job:
-        shutil.rmtree(folder, ignore_errors=True)
-        with atomic_path(note) as temporary:
-            temporary.write_text(json.dumps({"job": job}) + "\n", encoding="utf-8")

@@ -66,7 +66,7 @@ def test_work_that_was_stopped_goes_on_to_the_same_numbers(tmp_path) -> None:
     again = edges("geneformer", folder=tmp_path, progress=lambda what, done, total: told.append(done))
     assert told == [3]
     pd.testing.assert_frame_equal(again, whole, check_exact=True)
-    with pytest.raises(InputError, match="holds work on other cells"):
+    with pytest.raises(InputError, match="holds effects of genes on genes of other cells"):
         edges("geneformer", n=2, folder=tmp_path)
     (tmp_path / STATE).write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"edges\.safetensors cannot be read; remove"):

@@ -23,6 +23,7 @@ def test_what_is_written_is_read_again_to_the_bit(written: list[Path], tmp_path:
     again = read_class(written[0])
     pd.testing.assert_frame_equal(again.nodes, circuit().nodes, check_exact=True)
     pd.testing.assert_frame_equal(again.edges, circuit().edges, check_exact=True)
+    pd.testing.assert_frame_equal(again.seen, circuit().seen, check_exact=True)
     assert again.about == circuit().about
     assert [path.name for path in written] == ["b.json", "b.nodes.csv", "b.edges.csv", "b.svg"]
     twice = write_class(again, tmp_path / "b.json")
@@ -47,7 +48,7 @@ def test_tables_and_picture_are_of_the_circuit(written: list[Path]) -> None:
     ("change", "message"),
     [
         ({"format": "cellglass-circuit"}, f'this is no circuit of cellglass, which says "format": "{FORMAT}"'),
-        ({"version": 2}, "a newer cellglass wrote it"),
+        ({"version": 3}, "a newer cellglass wrote it"),
         ({"version": True}, "states no version"),
         ({"nodes": {}}, "nodes.kind is missing"),
         ({"about": []}, "about is no mapping"),

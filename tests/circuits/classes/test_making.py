@@ -137,5 +137,5 @@ def test_wrong_use_is_one_line(more: dict, message: str) -> None:
 
 def test_a_folder_of_another_circuit_is_refused(tmp_path: Path) -> None:
     made(folder=tmp_path / "w", n_cells=1, against=None)
-    with pytest.raises(InputError, match="holds the work of another class circuit"):
+    with pytest.raises(InputError, match="holds the trace of a class of other cells, another model or question"):
         made(folder=tmp_path / "w", n_cells=1, against=None, features=39)

@@ -51,6 +51,12 @@ def test_every_number_is_a_sum_over_members(both: tuple[Graph, Merged]) -> None:
         expected[0, place[keys[t]], place[keys[s]]] += weights[t, s]
         expected[1, place[keys[t]], place[keys[s]]] += scores[t, s]
     found = np.zeros_like(expected[:2])
+    of_heads = np.array([merged.keys[i].kind == "head" for i in merged.target])
+    assert not merged.passed[of_heads].any()
+    heads = graph.heads
+    for row, (layer, head) in enumerate(zip(heads.table["layer"], heads.table["head"], strict=True)):
+        for node, weight in enumerate(heads.weights[row].toarray()[0]):
+            expected[0, place[Key("head", layer, head)], place[keys[node]]] += weight
     found[0, merged.target, merged.source] = merged.weight
     found[1, merged.target, merged.source] = merged.passed
     np.testing.assert_allclose(found, expected[:2], rtol=1e-4, atol=1e-5)
@@ -64,7 +70,9 @@ def test_every_number_is_a_sum_over_members(both: tuple[Graph, Merged]) -> None:
         for t, s, kept in zip(merged.target, merged.source, merged.stays, strict=True)
         if kept
     }
-    assert edges == {(t, s) for t, s in stays if s.kind not in ("bias", "rest")}
+    assert {edge for edge in edges if edge[0].kind != "head"} == {
+        (t, s) for t, s in stays if s.kind not in ("bias", "rest")
+    }
     features = {key for key in keys_of(pruned) if key.kind == "feature"}
     assert features == {
         key for key, kept in zip(merged.keys, merged.kept, strict=True) if kept and key.kind == "feature"
@@ -97,8 +105,25 @@ def test_totals_of_tokens_errors_and_biases_add_up_to_the_answer(kind: str) -> N
     totals = totals_of(one)
     parts = sum(value for key, value in totals.items() if key.kind in ("token", "error", "bias"))
     assert parts == pytest.approx(float(one.answers.found[0]), rel=1e-3, abs=1e-4)
-    heads = [key for key in totals if key.kind == "head"]
-    assert [key.layer for key in heads] == [0, 0, 1, 1]
+
+
+def test_heads_have_their_effect_and_add_up(both: tuple[Graph, Merged]) -> None:
+    graph, merged = both
+    place = {key: i for i, key in enumerate(merged.keys)}
+    table = graph.heads.table
+    for row in table.itertuples():
+        node = place[Key("head", row.layer, row.head)]
+        assert (merged.effect[node], merged.value[node]) == (row.effect, row.direct)
+        assert merged.weight[merged.target == node].sum() == pytest.approx(row.effect, rel=1e-4, abs=1e-5)
+        assert merged.seen[merged.at[:, 0] == node].sum() == pytest.approx(row.effect, rel=1e-4, abs=1e-5)
+    kept = table[[merged.kept[place[Key("head", *pair)]] for pair in zip(table["layer"], table["head"], strict=True)]]
+    size, order = table["effect"].abs().sum(), table["effect"].abs().sort_values(ascending=False)
+    assert set(kept.index) == set(order.index[: len(kept)])
+    assert kept["effect"].abs().sum() >= 0.8 * size > kept["effect"].abs().sum() - order.iloc[len(kept) - 1]
+    gene = next(key for key in merged.keys if key.gene)
+    tokens = [i for i, name in enumerate(graph.genes) if name == gene.gene]
+    of_first = (merged.at[:, 0] == place[Key("head", 0, 0)]) & (merged.at[:, 1] == place[gene])
+    assert merged.seen[of_first].sum() == pytest.approx(graph.heads.seen[0, tokens].sum(), rel=1e-5)
 
 
 def test_what_is_kept_is_read_again(both: tuple[Graph, Merged], tmp_path: Path) -> None:

@@ -103,16 +103,15 @@ def test_of_a_large_graph_paths_are_those_of_its_strongest_nodes(graph: Graph, m
 
 
 def test_what_a_graph_is_about_comes_as_text_and_numbers_alone(graph: Graph) -> None:
-    heads = [{"layer": 0, "head": 1, "source": 2, "effect": -3.0}, {"layer": 0, "head": 1, "source": 99, "effect": 1.0}]
     about = {
         "title": ["no text"], "cell": 7, "target": "<b>", "answer": "1", "model": None,
         "transcoders": {"k": 8, "of": []},
         "scores": "none", "bare": {"replacement": True}, "controls": [3, {"of": "rewired", "n": 5}],
         "faithfulness": [{"size": 10, "share": 0.5, "test": "kept", "run": "live"}, {"size": "10", "share": 1},
                          {"size": 0, "share": 1}],
-        "heads": [*heads, "x", {"layer": None, "head": 0, "source": 0, "effect": 9.0}],
         "groups": [{"name": "g", "members": [[0, 7], [1, "x"], 3]}, {"name": "", "members": [[0, 7]]}, {"members": 1}],
         "genes": [{"gene": "CD79A", "total": 1.25, "deletion": None}, 5], "pruning": "no",
+        "explained": [{"layer": 1, "feature": 9, "genes": "CD79A", "f1": None, "null_q": 0.5}, {"layer": "x"}, 3],
     }  # fmt: skip
     view = graph_view(replace(graph, about=about))
     assert view["about"] == {
@@ -122,8 +121,15 @@ def test_what_a_graph_is_about_comes_as_text_and_numbers_alone(graph: Graph) -> 
     assert [one["of"] for one in view["scores"]] == ["bare", "rewired"]
     assert view["scores"][0]["replacement"] is None
     assert [row["size"] for row in view["curve"]] == [10]
-    assert view["heads"] == [[0, 1, 2, -3]]
     assert view["groups"] == [{"name": "g", "features": [[0, 7]]}]
+    assert list(view["explained"]) == ["L1/9"]
+    of_feature = view["explained"]["L1/9"]
+    assert (of_feature["genes"], of_feature["f1"], of_feature["null_q"], of_feature["label"]) == (
+        "CD79A",
+        None,
+        0.5,
+        "",
+    )
     assert view["checks"] == {"columns": ["total", "deletion"], "rows": {"CD79A": [1.25, None]}}
     assert json.loads(dumps(view), parse_constant=pytest.fail) == view
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import pytest
 from cellglass.atlas import open_atlas
 from cellglass.circuits.classes.files import read_class
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.json import read_graph
+from cellglass.circuits.json import read_graph, write_graph
 from cellglass.circuits.neuronpedia import neuronpedia_document
 from cellglass.errors import DamagedError
 from cellglass.explorer import Tree
 from cellglass.explorer.data import circuits as module
+from cellglass.explorer.data.circuit_table import class_table, graph_table
 from cellglass.explorer.data.circuit_view import graph_view
 from cellglass.explorer.data.circuits import Circuits
+from circuits.graphs import by_hand
 from explorer.conftest import CIRCUIT, CLASS_CIRCUIT
 
 
@@ -42,7 +45,8 @@ def test_all_are_listed_and_what_cannot_be_read_says_why(read: Any, full_folder:
 
 
 def test_each_is_there_as_the_page_reads_it_and_to_be_saved(tree: Tree, graph: Graph, full_folder: Path) -> None:
-    assert json.loads(tree.get("data/circuits/0.json")) == {**graph_view(graph), "details": tree.circuits.features}
+    view = {**graph_view(graph), "table": graph_table(graph), "details": tree.circuits.features}
+    assert json.loads(tree.get("data/circuits/0.json")) == json.loads(json.dumps(view))
     assert json.loads(tree.get("data/circuits/1.json"))["details"] == []
     assert tree.get("data/circuit-files/0.json") == (full_folder / "circuits" / f"{CIRCUIT}.json").read_bytes()
     held = json.loads(tree.get("data/neuronpedia/0.json"))
@@ -55,7 +59,9 @@ def test_of_a_class_the_graph_of_the_means_is_there(read: Any, tree: Tree, full_
     assert (listed["cell"], listed["against"]) == ("cells of B cell", "T cell")
     view, graph = json.loads(tree.get("data/circuits/3.json")), circuit.graph()
     assert circuit.about["scores"] == pytest.approx(graph.scores()._asdict())
-    assert view == {**json.loads(json.dumps(graph_view(graph))), "details": view["details"]}
+    expected = {**graph_view(graph), "table": class_table(circuit), "details": view["details"]}
+    assert view == json.loads(json.dumps(expected))
+    assert [one["is_class"] for one in read("data/circuits.json")] == [False, False, False, True]
     assert view["about"]["title"] == circuit.about["title"]
     value = circuit.nodes.set_index("kind").loc["answer", "value"]
     assert listed["answer"] == view["about"]["answer"] == pytest.approx(value, rel=1e-4)
@@ -131,3 +137,25 @@ def test_a_large_graph_goes_to_neuronpedia_with_its_strongest_nodes(
     strong = [node for node in held["nodes"] if node["feature_type"] not in ("embedding", "logit")]
     assert 1 <= len(strong) <= 3
     assert np.isfinite([link["weight"] for link in held["links"]]).all()
+
+
+def test_a_circuit_that_is_written_later_is_seen_and_places_stay(full_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(full_folder, tmp_path / "atlas")
+    tree = Tree(open_atlas(folder))
+    first, manifest = tree.get("data/circuits/1.json"), tree.get("data/manifest.json")
+    assert tree.get("data/manifest.json") is manifest, "what did not change is not made again"
+    places = list(tree.circuits.names)
+    write_graph(by_hand(), folder / "circuits" / "a-new-one.json")
+    assert tree.circuits.names == [*places, "a-new-one"]
+    assert json.loads(tree.get("data/manifest.json"))["circuits"] == tree.circuits.names
+    assert json.loads(tree.get("data/circuits.json"))[-1]["name"] == "a-new-one"
+    assert tree.get("data/circuits/1.json") == first
+    new = f"data/circuits/{len(places)}.json"
+    assert json.loads(tree.get(new))["nodes"] == json.loads(first)["nodes"]
+    write_graph(replace(by_hand(), about={"target": "another"}), folder / "circuits" / "a-new-one.json")
+    assert json.loads(tree.get(new))["about"]["target"] == "another"
+    (folder / "circuits" / "by-hand.json").unlink()
+    assert tree.circuits.names == [*places, "a-new-one"]
+    assert "by-hand.json" in tree.circuits.listed[1]["wrong"]
+    assert "data/circuits/1.json" not in tree
+    assert tree.get(new)

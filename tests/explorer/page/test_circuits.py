@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import read_graph
 from explorer.conftest import CIRCUIT
 from explorer.page.conftest import Site, frames, settle
@@ -31,6 +32,11 @@ def number(text: str) -> float:
     return float(text.replace("−", "-"))
 
 
+def strongest(graph: Graph) -> str:
+    layer, head = (graph.heads.table[name].iloc[graph.heads.strongest(1)[0]] for name in ("layer", "head"))
+    return f"{layer}.{head}"
+
+
 def saved(page: Any, button: str, folder: Path) -> Path:
     with page.expect_download() as got:
         page.get_by_role("button", name=button, exact=True).click()
@@ -42,7 +48,7 @@ def saved(page: Any, button: str, folder: Path) -> Path:
 def test_from_the_list_to_a_circuit_with_its_scores_and_what_is_left_out(site: Site, visit: Any) -> None:
     page = visit(site)
     page.get_by_role("link", name="Circuits").click()
-    rows = page.locator("main tbody tr")
+    rows = page.locator("main table").first.locator("tbody tr")
     rows.first.wait_for()
     assert rows.count() == 4
     assert "cannot be shown" in rows.nth(2).inner_text()
@@ -143,11 +149,18 @@ def test_a_pointer_shows_what_feeds_a_node_without_drawing_all_again(live: Site,
 
 def test_heads_open_paths_light_up_and_a_feature_shows_what_it_fires_on(live: Site, visit: Any) -> None:
     page = opened(visit, live, f"{PLACE}?heads=1&on=h0.0")
-    assert "Open it" in panel(page).inner_text()
-    panel(page).get_by_role("button", name="Open: from which tokens").click()
+    shown = panel(page).inner_text()
+    held = read_graph(live.atlas / "circuits" / f"{CIRCUIT}.json")
+    effect = held.heads.table["effect"].iloc[0]
+    assert number(panel(page).locator("dl b").first.inner_text()) == pytest.approx(effect, abs=6e-4)
+    assert all(words in shown for words in ("Where it looks", "By which features", "What it feeds"))
+    page.goto(f"{live.url}{PLACE}?heads=1&on=h{strongest(held)}")
+    panel(page).get_by_role("heading", name="Why it looks there").wait_for()
+    assert "looks for" in panel(page).inner_text()
+    panel(page).get_by_role("button", name="Open in the picture").click()
     panel(page).get_by_role("button", name="Close the head").wait_for()
-    parts = [number(text) for text in panel(page).locator(".links-list .num").all_inner_texts()]
-    assert parts[-1] == pytest.approx(sum(parts[:-1]))
+    page.get_by_role("region", name="First genes").get_by_role("link", name=re.compile("head L")).first.click()
+    panel(page).get_by_role("heading", name=re.compile("^L. head")).wait_for()
     page.locator(".paths button").nth(3).click()
     frames(page)
     assert "path=3" in page.url
@@ -166,6 +179,34 @@ def test_heads_open_paths_light_up_and_a_feature_shows_what_it_fires_on(live: Si
     assert "L0/7 at CD79A, L0/8 at :" in panel(page).locator("dl").inner_text()
     page.goto(f"{live.url}#/circuits/no-such")
     page.get_by_role("alert").get_by_text("no circuit").wait_for()
+
+
+def test_edges_say_which_heads_they_pass_and_features_what_they_are_called(live: Site, visit: Any) -> None:
+    page = opened(visit, live, f"{PLACE}?on=a0&each=1")
+    graph = read_graph(live.atlas / "circuits" / f"{CIRCUIT}.json")
+    assert panel(page).locator(".split").count() > 3
+    split = panel(page).locator(".split").first.inner_text()
+    assert re.search(r"(by L\d head \d|along the stream) [+−]", split)
+    named = graph.nodes[graph.nodes["label"] == "fires on CD79A, MS4A1"]
+    layer, feature = named[["layer", "feature"]].iloc[0]
+    page.goto(f"{live.url}{PLACE}?on=f{layer}.{feature}")
+    panel(page).get_by_text("fires on CD79A, MS4A1 (automatic name)").wait_for()
+    page.get_by_label("Find a node").fill("fires on cd79a")
+    page.get_by_role("option").first.wait_for()
+
+
+def test_the_list_has_the_circuit_of_a_label_as_picture_and_table(site: Site, visit: Any) -> None:
+    page = visit(site, "#/circuits", width=1400)
+    card = page.get_by_role("article").first
+    card.locator("canvas[data-nodes]").wait_for()
+    frames(page)
+    canvas = card.locator("canvas[data-nodes]")
+    assert int(canvas.get_attribute("data-nodes")) > 3
+    assert float(canvas.get_attribute("data-scale")) >= 0.85, "words can be read"
+    assert card.get_by_role("table").count() == 3
+    assert "looks at" in card.inner_text()
+    card.get_by_role("link", name=re.compile("^head L")).first.click()
+    panel(page).get_by_text("among the strongest heads").wait_for()
 
 
 def test_pictures_and_graphs_can_be_saved(site: Site, visit: Any, tmp_path: Path) -> None:

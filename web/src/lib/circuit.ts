@@ -1,6 +1,7 @@
 // A circuit as it is drawn: nodes folded (by gene, or by hand), the edges between them, and which of both are shown. Weights of
 // what is folded are added up. It knows numbers and words, and nothing of pixels.
 
+import { headKey, headName, readBy, seenBy, summed } from "./circuitHeads";
 import type { CircuitKind, CircuitView } from "./types";
 
 /** Nodes that were put together under a name, by their keys; `f1.7` is a feature at all tokens. */
@@ -18,6 +19,10 @@ export interface Node {
   column: string;
   gene: boolean;
   label: string;
+  /** what a machine calls a feature, or "" */
+  called: string;
+  /** of a head its place among the view's, else -1 */
+  head: number;
   /** nodes of the view; none of a head */
   members: number[];
   influence: number;
@@ -57,7 +62,7 @@ export interface Limits {
 export const PROMPT = "prompt";
 export const ERRORS = "errors";
 export const HEADS = "heads";
-const MOST_HEADS = 16;
+const [MOST_HEADS, MOST_FED] = [16, 8];
 
 /** What a node of the view is called in links; the same in another trace of the same question. */
 export function keyOf(view: CircuitView, i: number): string {
@@ -111,7 +116,7 @@ export function fold(view: CircuitView, how: Folding): Graph {
       known.set(id, at);
       const gene = position[i] >= 0 ? view.genes[position[i]] : "";
       const column = kind[i] === "answer" ? "" : kind[i] === "error" && !how.each ? ERRORS : gene || PROMPT;
-      nodes.push({ key: hand === undefined ? keys[i] : `g${hand}`, kind: hand === undefined ? kind[i] : "group", layer: layer[i], column, gene: Boolean(gene) && column === gene, label: label[i], members: [], influence: 0, group: hand ?? -1 });
+      nodes.push({ key: hand === undefined ? keys[i] : `g${hand}`, kind: hand === undefined ? kind[i] : "group", layer: layer[i], column, gene: Boolean(gene) && column === gene, label: label[i], called: "", head: -1, members: [], influence: 0, group: hand ?? -1 });
     }
     const node = nodes[at];
     node.members.push(i);
@@ -130,7 +135,7 @@ export function fold(view: CircuitView, how: Folding): Graph {
 function name(view: CircuitView, node: Node, how: Folding): void {
   const { layer, position, feature } = view.nodes;
   const [first, many] = [node.members[0], node.members.length];
-  if (node.kind === "feature") node.label = `L${node.layer}/${feature[first]}${many > 1 ? ` ×${many}` : ""}`;
+  if (node.kind === "feature") [node.label, node.called] = [`L${node.layer}/${feature[first]}${many > 1 ? ` ×${many}` : ""}`, view.nodes.label[first]];
   else if (node.kind === "error") node.label = `error L${node.layer}${how.each ? "" : ` ×${many}`}`;
   else if (node.kind === "token") node.label = how.each ? `${view.tokens[position[first]].trim() || view.names[position[first]]} ·${position[first] + 1}` : node.gene ? node.column : `${PROMPT}: ${many} token${many > 1 ? "s" : ""}`;
   else if (node.kind === "group") {
@@ -166,44 +171,31 @@ function join(view: CircuitView, nodes: Node[], of: Int32Array, how: Folding): G
   return graph;
 }
 
-/** Add the strongest heads as nodes; return what each carries to the first answer and, of those that are open, from where. */
+/** Add the strongest heads as nodes; return what each feeds (its effect on the answer, where edges are not split by head) and,
+ *  of those that are open, from which tokens and by which features. */
 function headRows(view: CircuitView, nodes: Node[], of: Int32Array, how: Folding): { a: number; b: number; weight: number; score: number }[] {
-  const sums = new Map<string, { layer: number; head: number; sum: number; from: [number, number][] }>();
-  for (const [layer, head, source, effect] of view.heads) {
-    const key = `h${layer}.${head}`;
-    const one = sums.get(key) ?? { layer, head, sum: 0, from: [] };
-    one.sum += effect;
-    one.from.push([source, effect]);
-    sums.set(key, one);
-  }
-  const tokens = new Map<number, number>();
-  view.nodes.kind.forEach((kind, i) => { if (kind === "token") tokens.set(view.nodes.position[i], of[i]); });
+  const heads = view.heads;
   const rows: { a: number; b: number; weight: number; score: number }[] = [];
-  const strongest = [...sums].sort((x, y) => Math.abs(y[1].sum) - Math.abs(x[1].sum)).slice(0, MOST_HEADS);
-  for (const [key, one] of strongest) {
-    const at = nodes.length;
-    nodes.push({ key, kind: "head", layer: one.layer, column: HEADS, gene: false, label: `L${one.layer} head ${one.head}`, members: [], influence: 0, group: -1 });
-    rows.push({ a: at, b: of[view.answers[0].node], weight: one.sum, score: 0 });
-    if (!how.open.has(key)) continue;
-    const from = new Map<number, number>();
-    for (const [source, effect] of one.from) {
-      const token = tokens.get(source);
-      if (token !== undefined) from.set(token, (from.get(token) ?? 0) + effect);
-    }
-    for (const [token, weight] of [...from].sort((x, y) => Math.abs(y[1]) - Math.abs(x[1]))) rows.push({ a: token, b: at, weight, score: 0 });
+  for (let i = 0; heads && i < Math.min(MOST_HEADS, heads.layer.length); i++) {
+    const [at, key, layer] = [nodes.length, headKey(heads, i), heads.layer[i]];
+    nodes.push({ key, kind: "head", layer, column: HEADS, gene: false, label: headName(heads, i), called: "", head: i, members: [], influence: 0, group: -1 });
+    const put = (pairs: [number, number][], into: boolean): void => { for (const [node, weight] of pairs) rows.push({ a: into ? node : at, b: into ? at : node, weight, score: 0 }); };
+    const to = summed(heads.to[i], of);
+    put(to.length ? to.slice(0, MOST_FED) : [[of[view.answers[0].node], heads.effect[i] ?? 0]], false);
+    if (how.open.has(key)) put([...seenBy(view, i, of), ...readBy(view, i, of, ["feature"])], true);
   }
   return rows;
 }
 
-/** The nodes that are shown: features and errors of most influence, the genes below them and others of most influence, and
+/** The nodes that are shown: features, groups and errors of most influence, the genes below them and others of most influence, and
  *  whatever is asked for. */
 export function shownNodes(graph: Graph, limits: Limits, forced: Iterable<number>): number[] {
   const { nodes } = graph;
   const order = nodes.map((_, i) => i).sort((a, b) => nodes[b].influence - nodes[a].influence || a - b);
   const kept = new Set<number>(forced);
-  const inner = order.filter((i) => (nodes[i].kind === "feature" || nodes[i].kind === "error") && nodes[i].influence > 0);
+  const inner = order.filter((i) => (nodes[i].kind === "feature" || nodes[i].kind === "error" || nodes[i].kind === "group") && nodes[i].influence > 0);
   for (const i of inner.slice(0, limits.features)) kept.add(i);
-  for (const i of order) if (["answer", "group", "head"].includes(nodes[i].kind)) kept.add(i);
+  for (const i of order) if (["answer", "head"].includes(nodes[i].kind)) kept.add(i);
   for (const i of [...kept]) if (nodes[i].kind === "head") for (const e of graph.into[i].slice(0, 6)) kept.add(graph.source[e]);
   const under = new Set([...kept].filter((i) => nodes[i].kind !== "answer").map((i) => `${nodes[i].gene} ${nodes[i].column}`));
   const tokens = order.filter((i) => nodes[i].kind === "token");
@@ -234,7 +226,7 @@ export function shownEdges(graph: Graph, shown: number[], most: number): number[
 
 /** How much of the influence of features and errors the shown ones have, 0 to 1. */
 export function covered(graph: Graph, shown: number[]): number {
-  const inner = (node: Node): boolean => node.kind === "feature" || node.kind === "error";
+  const inner = (node: Node): boolean => node.kind === "feature" || node.kind === "error" || node.kind === "group";
   let [some, all] = [0, 0];
   for (const node of graph.nodes) if (inner(node)) all += node.influence;
   for (const i of shown) if (inner(graph.nodes[i])) some += graph.nodes[i].influence;

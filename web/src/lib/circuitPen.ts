@@ -44,6 +44,8 @@ export interface Words {
   bold?: boolean;
   italic?: boolean;
   middle?: boolean;
+  /** the whole of a text that may be cut */
+  said?: string;
 }
 export interface Pen {
   curves(curves: Curve[], colour: string, width: number, alpha: number): void;
@@ -111,7 +113,8 @@ export function drawNodes(pen: Pen, scene: Scene, shown: Iterable<number>, look:
     else if (node.kind === "group") [frame.line, frame.width] = [look.ink, 2.5];
     if (scene.pinned.has(i)) [frame.line, frame.width] = [look.accent, 2.5];
     pen.box(box.x, box.y, box.w, HIGH, frame);
-    if (words) pen.text(box.x + box.w / 2, box.y + 15, shownLabel(node), { size: node.kind === "answer" ? 13 : 12, colour: look.ink, bold: node.kind === "answer" || node.kind === "group", italic: node.kind === "token" && node.gene, middle: true });
+    const said = node.called ? `${node.label}: ${node.called} (automatic name)` : node.label;
+    if (words) pen.text(box.x + box.w / 2, box.y + 15, shownLabel(node, scene.placed.text), { said, size: node.kind === "answer" ? 13 : 12, colour: look.ink, bold: node.kind === "answer" || node.kind === "group", italic: node.kind === "token" && node.gene, middle: true });
   }
 }
 
@@ -188,7 +191,7 @@ export class SvgPen implements Pen {
 
   text(x: number, y: number, text: string, words: Words): void {
     const face = `${words.bold ? ' font-weight="bold"' : ""}${words.italic ? ' font-style="italic"' : ""}${words.middle ? ' text-anchor="middle"' : ""}`;
-    this.parts.push(`<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" font-size="${words.size}" fill="${words.colour}"${face}>${escaped(text)}</text>`);
+    this.parts.push(`<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" font-size="${words.size}" fill="${words.colour}"${face}>${words.said && words.said !== text ? `<title>${escaped(words.said)}</title>` : ""}${escaped(text)}</text>`);
   }
 }
 

@@ -95,8 +95,9 @@ export const expression = (gene: number): Promise<Sparse> => columns(`data/expre
 export const drawable = (genes: number[]): boolean => genes.every((gene) => holds(`data/expression/${gene}.bin`));
 export const drawableNeuron = (number: number): boolean => holds(`data/neurons/${number}.bin`);
 
-export const circuits = (): Promise<CircuitListed[]> => one("data/circuits.json") as Promise<CircuitListed[]>;
-export const circuit = kept((place) => json<CircuitView>(`data/circuits/${place}.json`), 4);
+/** Asked anew each time: circuits are written while the page is open. */
+export const circuits = (): Promise<CircuitListed[]> => json<CircuitListed[]>("data/circuits.json");
+export const circuit = kept((place) => json<CircuitView>(`data/circuits/${place}.json`), 12);
 export const featureDetails = (number: number): Promise<FeatureDetails> => one(`data/circuit-features/${number}.json`) as Promise<FeatureDetails>;
 /** A circuit to be saved: in cellglass's own format, or in Neuronpedia's. */
 export const circuitFile = async (place: number, format: "circuit-files" | "neuronpedia"): Promise<Blob> => new Blob([await bytes(circuitPath(place, format))], { type: "application/json" });

@@ -284,6 +284,8 @@ export interface CircuitScore {
 
 export interface CircuitListed extends CircuitAsked {
   name: string;
+  /** of many cells of one label */
+  is_class: boolean;
   scores: CircuitScore[];
   /** why it cannot be shown */
   wrong: string;
@@ -331,14 +333,55 @@ export interface CircuitView {
   paths: { line: string; nodes: number[]; effect: Maybe }[][];
   scores: CircuitScore[];
   curve: CurveRow[];
-  /** layer, head, source token, effect on the first answer: another way to take it apart than by edges */
-  heads: [number, number, number, number][];
+  heads: CircuitHeads | null;
+  table: { genes: CircuitRow[]; features: CircuitRow[]; heads: CircuitRow[] };
   checks: { columns: string[]; rows: Record<string, Maybe[]> };
   of: { features: number; errors: number; tokens: number; edges: number; before: { features: Maybe; errors: Maybe } | null };
   /** groups of features, by layer and number, that the graph came with */
   groups: { name: string; features: [number, number][] }[];
+  /** by name of a feature, what `cellglass circuits features` says of it */
+  explained: Record<string, { why: string; frequency: Maybe; genes: string; source: string; term: string; null_q: Maybe; label_column: string; label: string; f1: Maybe; f1_null: Maybe }>;
   /** numbers of the features of which it is known what they fire on */
   details: number[];
+}
+
+/** One row of what a circuit says first; of a class also spread, share and contrast. */
+export interface CircuitRow {
+  name: string;
+  /** of a feature, by machine; "" of others */
+  called: string;
+  /** genes at which a feature is active, or a head looks */
+  at: string[];
+  effect: Maybe;
+  effect_sd?: Maybe;
+  share?: Maybe;
+  other_effect?: Maybe;
+  difference?: Maybe;
+  difference_se?: Maybe;
+}
+
+/** Attention heads of a graph, those of largest effect first: another way to take the answer apart than by other nodes. */
+export interface CircuitHeads {
+  layer: number[];
+  head: number[];
+  /** on the first answer, over all paths; what of it is direct */
+  effect: Maybe[];
+  direct: Maybe[];
+  share?: Maybe[];
+  effect_sd?: Maybe[];
+  other_effect?: Maybe[];
+  difference?: Maybe[];
+  difference_se?: Maybe[];
+  /** of each head: token that it looks at, and effect by way of it */
+  seen: [number, number][][];
+  /** of each head: node that it reads, and weight; with more they add up to the effect */
+  reads: [number, number][][];
+  more: Maybe[];
+  /** of each head: node that it feeds last, and weight */
+  to: [number, number][][];
+  looks: { head: number; query: number; key: number; effect: number; share: number; score: number; pairs: [string, string, Maybe][] }[];
+  /** edges by the last head that they pass (a place in these lists, -1: none) */
+  parts: { target: number[]; source: number[]; head: number[]; weight: number[] };
 }
 
 export interface FeatureDetails {

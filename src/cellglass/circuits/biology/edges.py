@@ -33,7 +33,7 @@ from cellglass.circuits.propagation import Targets, effects
 from cellglass.circuits.transcoders import fingerprint_of
 from cellglass.dictionaries.kinds.crosslayer import CrossLayerTranscoder
 from cellglass.errors import InputError, listed
-from cellglass.files import atomic_path, locked
+from cellglass.files import atomic_path, check_job, locked
 from cellglass.models.folder import digest
 from cellglass.models.transformer.model import TransformerModel
 from cellglass.progress import Progress, silent
@@ -218,11 +218,7 @@ def _resumed(state: Path, job: str) -> tuple[int, dict[str, Array]]:
             done = int(about["done"])
     except (SafetensorError, KeyError, ValueError, OSError):
         raise InputError(f"{state} cannot be read; remove {state.parent}") from None
-    if about.get("job") != job:
-        raise InputError(
-            f"{state.parent}: holds work on other cells, genes or transcoders, or of another model; remove it, or "
-            "choose another folder"
-        )
+    check_job(state.parent, about.get("job"), job, "effects of genes on genes")
     return done, held
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.circuits.graph import Graph
+from cellglass.circuits.head_nodes import HeadNodes
 from cellglass.circuits.names import OTHER, PROMPT
 from cellglass.errors import InputError
 
@@ -32,26 +33,26 @@ class ClassCircuit:
 
         ``kind``, ``layer``, ``number``, ``gene``
             As of `cellglass.circuits.classes.merging.Key`.
-        ``name``
-            What a person reads.
+        ``name``, ``called``
+            What a person reads; and what a machine calls a feature by what it fires on, or nothing.
         ``active``, ``share``
             Share of cells in which the node is in the graph, and in which it stays when the graph is pruned; of a gene
-            in which the model reads it.
+            in which the model reads it; of a head in which it is among the heads of largest effect.
         ``value``, ``value_sd``
-            Activation of a feature over all its tokens; value of the answer.
+            Activation of a feature over all its tokens; value of the answer; of a head the direct part of its effect.
         ``influence``, ``influence_sd``
             On the answer over all paths, without sign.
         ``effect``, ``effect_sd``
-            Total effect on the answer, signed; of a head what it carries to it. In units of the answer.
+            Total effect on the answer, signed; of a head over all paths that pass it. In units of the answer.
         ``difference``, ``difference_se``
             Of the effect, between the class and the other label, and its standard error.
         ``genes``
-            Of features: the genes at whose tokens they are most active, most first.
+            Of features: the genes at whose tokens they are most active, most first; of heads: those that they look at.
     edges : pandas.DataFrame
         One row an edge, by target and source:
 
         ``target``, ``source``
-            Nodes. Targets are features and the answer.
+            Nodes. Targets are features, the answer and heads, whose weights add up to their effect.
         ``share``
             Of cells in which the edge stays when the graph is pruned.
         ``weight``, ``weight_sd``
@@ -63,11 +64,14 @@ class ClassCircuit:
     about : dict
         What was asked of which cells, with the mean answer and the scores of the graph of the means (``bare``: without
         features), and with stability, faithfulness and groups where they were made. Plain values.
+    seen : pandas.DataFrame
+        ``target`` (head), ``source`` (token), ``weight``: the heads' mean effect by the gene that they look at.
     """
 
     nodes: pd.DataFrame
     edges: pd.DataFrame
     about: dict[str, Any] = field(default_factory=dict)
+    seen: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["target", "source", "weight"]))
 
     @property
     def has_other(self) -> bool:
@@ -102,8 +106,8 @@ class ClassCircuit:
 
         It is drawn, pruned, walked and written like that of one cell. Each gene is one token. A feature stands at the
         gene at whose tokens it is most active, and errors at the prompt. A path in it is one of the means, and not the
-        mean of paths. Heads are left out, since what they carry is told by the others already; so are features of the
-        other label's cells alone.
+        mean of paths. Heads stand beside it, as in the graph of one cell, with share, spread and contrast; no edge is
+        split by head. Features of the other label's cells alone are left out.
         """
         if other and not self.has_other:
             raise InputError("the class circuit is not held against another label; make it with against")
@@ -124,13 +128,13 @@ class ClassCircuit:
                 "position": at,
                 "feature": np.where(kind == "feature", order["number"], -1),
                 "value": np.where(np.isin(kind, ["feature", "answer"]), order[f"{prefix}value"], np.nan),
-                "label": np.where(kind == "feature", "", order["name"]),
+                "label": np.where(kind == "feature", order["called"], order["name"]),
             }
         )  # fmt: skip
         table.loc[table["kind"] == "answer", "label"] = str(self.about.get("answer_label", "answer"))
         place = np.full(len(self.nodes), -1)
         place[order.index] = np.arange(len(order))
-        edges = self.edges[self.edges[f"{prefix}weight"] != 0]
+        edges = self.edges[(self.edges[f"{prefix}weight"] != 0) & (kinds != "head").to_numpy()[self.edges["target"]]]
         weights = sp.csr_matrix(
             (edges[f"{prefix}weight"].to_numpy(dtype=np.float64), (place[edges["target"]], place[edges["source"]])),
             shape=(len(order), len(order)),
@@ -138,7 +142,40 @@ class ClassCircuit:
         genes = [str(gene) for gene in tokens["gene"]]
         texts = [gene or PROMPT for gene in genes]
         about = {name: value for name, value in self.about.items() if not (other and name in _OF_CLASS)}
-        return Graph(table, weights, np.ones(1), texts, genes, {**about, "merged": True})
+        heads = self._heads(prefix, place, {node: i for i, node in enumerate(tokens.index)}, len(order))
+        return Graph(table, weights, np.ones(1), texts, genes, {**about, "merged": True}, heads)
+
+    def heads(self, by: str = "effect") -> pd.DataFrame:
+        """Return what is told of heads, index ``layer`` and ``head``, by falling size of a column."""
+        some = self.nodes[self.nodes["kind"] == "head"]
+        names = [name for name in some.columns if name in _OF_HEADS]
+        order = np.argsort(-some[by].abs().to_numpy(), kind="stable")
+        found = some.iloc[order].rename(columns={"number": "head"}).set_index(["layer", "head"])
+        return found[names].rename(columns={"value": "direct"})
+
+    def _heads(self, prefix: str, place: Array, token: Mapping[int, int], n: int) -> HeadNodes | None:
+        """Return the heads of the graph of means; `place` is where each node stands in it, and `token` each token."""
+        some = self.nodes[self.nodes["kind"] == "head"]
+        if not len(some):
+            return None
+        own = {"layer": some["layer"], "head": some["number"], "effect": some[f"{prefix}effect"]}
+        names = ["share", "effect_sd", "other_effect", "difference", "difference_se"]
+        more = {"share": some["other_share"]} if prefix else {name: some[name] for name in names if name in some}
+        direct = some["other_value" if prefix else "value"]
+        table = pd.DataFrame({**own, "direct": direct, **more}).reset_index(drop=True)
+        row = np.full(len(self.nodes), -1)
+        row[some.index] = np.arange(len(some))
+        rest = place[self.nodes.index[self.nodes["kind"] == "rest"][0]]
+        column = np.where(place < 0, rest, place)
+        read = self.edges[row[self.edges["target"]] >= 0]
+        weight = read[f"{prefix}weight"].to_numpy(dtype=np.float64)
+        weights = sp.csr_matrix((weight, (row[read["target"]], column[read["source"]])), shape=(len(some), n))
+        at = [token[node] for node in self.seen["source"].tolist()]
+        looked = self.seen[f"{prefix}weight"].to_numpy(dtype=np.float64)
+        seen = sp.csr_matrix(
+            (looked, (row[self.seen["target"].to_numpy(dtype=np.int64)], at)), shape=(len(some), len(token))
+        )
+        return HeadNodes(table, seen, weights)
 
 
 _ORDER = ("feature", "error", "token", "bias", "rest", "answer")
@@ -148,6 +185,8 @@ _OF_GENES = (
     *("share", "influence", "influence_sd", "effect", "effect_sd", "other_share", "other_effect", "difference"),
     "difference_se",
 )
+_OF_HEADS = ("share", "value", "effect", "effect_sd", "other_share", "other_effect", "difference", "difference_se",
+             "genes")  # fmt: skip
 
 
 def _position(node: Mapping[Hashable, Any], position: dict[str, int]) -> int:

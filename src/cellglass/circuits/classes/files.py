@@ -1,11 +1,11 @@
 """The circuit of a class on disk: JSON that brings it back, nodes and edges as tables of text, and a picture.
 
-    {"format": "cellglass-class-circuit", "version": 1, "about": {...},
-     "nodes": {COLUMN: [...], ...}, "edges": {COLUMN: [...], ...}}
+    {"format": "cellglass-class-circuit", "version": 2, "about": {...},
+     "nodes": {COLUMN: [...], ...}, "edges": {COLUMN: [...], ...}, "seen": {COLUMN: [...], ...}}
 
 Columns are those of `ClassCircuit`. What is not a number is null; numbers have as many digits as bring back the same
 bits: float64 of nodes, float32 of edges. A reader of a later version reads all earlier ones; what is added without a
-new version may be ignored.
+new version may be ignored. Version 2 added edges into heads, what they look at, and names of features.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ import pandas as pd
 from cellglass.circuits.classes.circuit import ClassCircuit
 from cellglass.circuits.classes.merging import KINDS
 from cellglass.circuits.draw import draw_graph
-from cellglass.circuits.json import plain, read_about, read_as, shortest, write_document
+from cellglass.circuits.head_json import shortest, whole_numbers
+from cellglass.circuits.json import plain, read_about, read_as, write_document
 from cellglass.circuits.pruning import prune
 from cellglass.errors import InputError
 from cellglass.files import atomic_path
 
-FORMAT, VERSION = "cellglass-class-circuit", 1
+FORMAT, VERSION = "cellglass-class-circuit", 2
 ENDS = ("target", "source")
 _AGAIN = "trace the class again, or take the file anew from where it came"
-_TEXTS = ("kind", "gene", "name")
+_TEXTS = ("kind", "gene", "name", "called")
 _INTEGERS = ("layer", "number")
 _NEEDED = {
     "nodes": ("kind", "layer", "number", "gene", "name", "share", "value", "influence", "effect", "genes"),
     "edges": ("target", "source", "share", "weight", "influence"),
+    "seen": ("target", "source", "weight"),
 }
 
 
@@ -73,10 +75,17 @@ def _document(circuit: ClassCircuit) -> dict[str, Any]:
             nodes[str(name)] = column.tolist()
         else:
             nodes[str(name)] = [_number(x) for x in column.tolist()]
-    edges: dict[str, list[Any]] = {name: circuit.edges[name].tolist() for name in ENDS}
-    for name in circuit.edges.columns[2:]:
-        edges[str(name)] = [_number(x) for x in shortest(circuit.edges[name].to_numpy())]
-    return {"format": FORMAT, "version": VERSION, "about": plain(circuit.about), "nodes": nodes, "edges": edges}
+    return {
+        "format": FORMAT, "version": VERSION, "about": plain(circuit.about), "nodes": nodes,
+        "edges": _edges(circuit.edges), "seen": _edges(circuit.seen),
+    }  # fmt: skip
+
+
+def _edges(table: pd.DataFrame) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {name: table[name].tolist() for name in ENDS}
+    for name in table.columns[2:]:
+        found[str(name)] = [_number(x) for x in shortest(table[name].to_numpy())]
+    return found
 
 
 def _number(x: float) -> float | None:
@@ -86,37 +95,37 @@ def _number(x: float) -> float | None:
 def _circuit(held: dict[str, Any]) -> ClassCircuit:
     tables = {}
     for name, needed in _NEEDED.items():
-        columns = held[name]
+        columns = held[name] if held["version"] >= 2 or name != "seen" else {one: [] for one in needed}
         missing = [one for one in needed if one not in columns]
         if missing:
             raise KeyError(f"{name}.{missing[0]}")
         if len({len(column) for column in columns.values()}) != 1:
             raise ValueError(f"the columns of {name} have different lengths")
         tables[name] = columns
-    nodes, edges = tables["nodes"], tables["edges"]
+    nodes = tables["nodes"]
     n, unknown = len(nodes["kind"]), set(nodes["kind"]) - set(KINDS)
     if unknown:
         raise ValueError(f"there is no kind of node {sorted(unknown)[0]!r}")
-    ends = [_integers(edges[name], name) for name in ENDS]
-    if any(((end < 0) | (end >= n)).any() for end in ends):
-        raise ValueError("an edge is of a node that is not there")
     if not isinstance(held["about"], dict):
         raise TypeError("about is no mapping")
     found = pd.DataFrame(
         {
             name: column
             if name in _TEXTS or name == "genes"
-            else _integers(column, name)
+            else whole_numbers(column, name)
             if name in _INTEGERS
             else np.array(column, dtype=np.float64)
             for name, column in nodes.items()
         }
     )
-    rest = {name: np.array(column, dtype=np.float32) for name, column in edges.items() if name not in ENDS}
-    return ClassCircuit(found, pd.DataFrame({"target": ends[0], "source": ends[1], **rest}), held["about"])
+    if "called" not in found:
+        found.insert(list(found.columns).index("name") + 1, "called", "")
+    return ClassCircuit(found, _of_edges(tables["edges"], n), held["about"], _of_edges(tables["seen"], n))
 
 
-def _integers(column: Any, name: str) -> Any:
-    if not all(type(number) is int for number in column):
-        raise TypeError(f"{name} are no whole numbers")
-    return np.array(column, dtype=np.int64)
+def _of_edges(columns: dict[str, Any], nodes: int) -> pd.DataFrame:
+    ends = {name: whole_numbers(columns[name], name) for name in ENDS}
+    if any(((end < 0) | (end >= nodes)).any() for end in ends.values()):
+        raise ValueError("an edge is of a node that is not there")
+    rest = {name: np.array(column, dtype=np.float32) for name, column in columns.items() if name not in ENDS}
+    return pd.DataFrame({**ends, **rest})

@@ -25,11 +25,12 @@ from cellglass.circuits.classes.cells import donors_of, ordered_cells
 from cellglass.circuits.classes.circuit import ClassCircuit
 from cellglass.circuits.classes.merging import merge, read_merged, totals_of, write_merged
 from cellglass.circuits.classes.stability import halves
-from cellglass.circuits.classes.tables import Part, choose, edge_table, node_table, summed
+from cellglass.circuits.classes.tables import Part, choose, edge_table, node_table, seen_table, summed
+from cellglass.circuits.meanings import told_of
 from cellglass.circuits.tracing import FEATURES, check_labels, cost_of
 from cellglass.circuits.transcoders import Transcoders
 from cellglass.errors import InputError
-from cellglass.files import atomic_path, locked, read_json
+from cellglass.files import atomic_path, locked, read_json, take_folder
 from cellglass.models.base import CellModel
 from cellglass.models.folder import digest
 from cellglass.models.transformer.model import TransformerModel
@@ -38,7 +39,6 @@ from cellglass.progress import Progress, silent
 Array = np.ndarray[Any, Any]
 
 N_CELLS, NODES, GENES = 20, 200, 60
-JOB = "job.json"
 
 
 class ClassCost(NamedTuple):
@@ -159,7 +159,7 @@ def class_circuit(
         "transcoders": transcoders.summary,
     }  # fmt: skip
     with _folder(folder) as place:
-        _check_job(place, _job(about, cells, plan, transcoders))
+        take_folder(place, _job(about, cells, plan, transcoders), "the trace of a class")
         reasons, answer = _trace_all(net, cells, transcoders, plan, asked, place, features, memory, tell, progress)
 
         def parts() -> Iterator[Part]:
@@ -167,12 +167,12 @@ def class_circuit(
                 if plan[number].position not in reasons:
                     yield Part(plan[number].unit, plan[number].side, read_merged(_file(place, number)))
 
-        return _circuit(parts, cells, plan, reasons, {**about, "answer_label": answer}, seed)
+        return _circuit(parts, cells, plan, reasons, {**about, "answer_label": answer}, transcoders, seed)
 
 
 def _circuit(
     parts: Callable[[], Iterator[Part]], cells: Cells, plan: list[_Planned], reasons: dict[int, str],
-    about: dict[str, Any], seed: int,
+    about: dict[str, Any], transcoders: Transcoders, seed: int,
 ) -> ClassCircuit:  # fmt: skip
     chosen = choose(parts, about["nodes"], about["genes"])
     found = summed(parts(), chosen)
@@ -187,7 +187,11 @@ def _circuit(
         "paired": found.is_paired,
         "title": f"{about['answer_label']} in {told[0]} cells of {about['class']}",
     }
-    circuit = ClassCircuit(node_table(found, chosen), edge_table(found, chosen), about)
+    circuit = ClassCircuit(
+        node_table(found, chosen, transcoders.names), edge_table(found, chosen), about, seen_table(found, chosen)
+    )
+    told_by_machine = told_of(transcoders.details, circuit.features("influence"))
+    circuit = circuit.told(explained=told_by_machine) if told_by_machine else circuit
     graph, answers = circuit.graph(), circuit.nodes["kind"] == "answer"
     circuit = circuit.told(
         answer=float(circuit.nodes.loc[answers, "value"].iloc[0]),
@@ -279,14 +283,3 @@ def _job(about: dict[str, Any], cells: Cells, plan: list[_Planned], transcoders:
     for one in transcoders.dictionaries:
         told.update(digest({"kind": one.kind}, one.state_dict()).encode())
     return told.hexdigest()
-
-
-def _check_job(folder: Path, job: str) -> None:
-    file = folder / JOB
-    if not file.exists():
-        write_plain(file, job)
-    elif read_json(file, way_out=f"remove {folder}") != job:
-        raise InputError(
-            f"{folder}: holds the work of another class circuit (other cells, question, settings or transcoders); "
-            "remove it, or choose another folder"
-        )

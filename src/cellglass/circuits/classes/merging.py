@@ -6,18 +6,20 @@ r"""One cell's graph with its positions added up, so that graphs of different ce
     bias      of a layer's attention and MLP; norms, and what is the same in all cells, as layer -1
     rest      what the graph left out
     answer    one
-    head      (layer, head), without edges: what it carries to the answer along the stream, from all tokens
+    head      (layer, head), with edges from what it reads, which add up to its effect over all paths
 
     weight[T, S] = sum over t in T, s in S of weight[t, s]
 
 and so influence, of nodes and of edges. A merged node, or edge, is *kept* where any of its members stays in the pruned
-graph; a gene where the model reads it. The total effects of tokens, errors and biases add up to the answer.
+graph; a gene where the model reads it; a head where it is among those of largest effect that have 0.8 of all heads'
+effects, signs aside. Heads have no part in influence. The total effects of tokens, errors and biases add up to the
+answer.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,9 +32,9 @@ from cellglass.circuits.asked import Asked
 from cellglass.circuits.choice import nodes_of, units
 from cellglass.circuits.genes import of_tokens
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.heads import head_effects
+from cellglass.circuits.head_nodes import HeadNodes
 from cellglass.circuits.propagation import effects
-from cellglass.circuits.pruning import edge_scores, kept
+from cellglass.circuits.pruning import NODE_SHARE, edge_scores, kept
 from cellglass.files import atomic_path
 
 Array = np.ndarray[Any, Any]
@@ -69,7 +71,8 @@ class Merged:
     ----------
     keys : list of Key
     value : numpy.ndarray, (M,)
-        Activation of a feature, over the tokens at which the graph holds it; value of the answer; 0 of others.
+        Activation of a feature, over the tokens at which the graph holds it; value of the answer; of a head the direct
+        part of its effect; 0 of others.
     influence : numpy.ndarray, (M,)
     effect : numpy.ndarray, (M,)
         Total effect on the answer; of features over all tokens, whether the graph holds them or not.
@@ -83,6 +86,10 @@ class Merged:
         A feature's node and a token's: where the feature is active.
     active : numpy.ndarray, (P,)
         Its activation there.
+    at : numpy.ndarray, (Q, 2)
+        A head's node and a token's: where heads look.
+    seen : numpy.ndarray, (Q,)
+        The head's effect by way of them.
     """
 
     keys: list[Key]
@@ -97,6 +104,8 @@ class Merged:
     stays: Array
     where: Array
     active: Array
+    at: Array = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    seen: Array = field(default_factory=lambda: np.empty(0))
 
 
 def merge(graph: Graph, totals: dict[Key, float]) -> Merged:
@@ -111,7 +120,12 @@ def merge(graph: Graph, totals: dict[Key, float]) -> Merged:
     """
     node_keys = _keys(graph)
     of_graph = sorted(set(node_keys))
-    keys = [*of_graph, *sorted(key for key in totals if key.kind == "head")]
+    assert graph.heads is not None  # noqa: S101  `build_graph` gives them
+    heads = graph.heads
+    of_heads = [
+        Key("head", *pair) for pair in zip(heads.table["layer"].tolist(), heads.table["head"].tolist(), strict=True)
+    ]
+    keys = [*of_graph, *of_heads]
     place = {key: i for i, key in enumerate(keys)}
     member = np.array([place[key] for key in node_keys])
     m, n = len(keys), len(graph.nodes)
@@ -123,17 +137,25 @@ def merge(graph: Graph, totals: dict[Key, float]) -> Merged:
     stay = (among @ edges.astype(np.float64) @ among.T).tocsr()
     there = np.zeros(m, dtype=bool)
     there[member[nodes]] = True
-    there[len(of_graph) :] = True
+    there[len(of_graph) :] = _largest(heads.table["effect"].to_numpy())
+    first = slice(len(of_graph), m)
+    value[first] = heads.table["direct"]
+    effect = np.array([totals.get(key, 0.0) for key in keys])
+    effect[first] = heads.table["effect"]
+    read = sp.csr_matrix(heads.weights.astype(np.float64) @ among.T).tocoo()
     return Merged(
-        keys, value, among @ graph.influence(), np.array([totals.get(key, 0.0) for key in keys]), there,
-        whole.row.astype(np.int64), whole.col.astype(np.int64), whole.data.astype(np.float32),
-        _at(passed, whole.row, whole.col).astype(np.float32), _at(stay, whole.row, whole.col) > 0,
-        *_places(graph, member, place),
+        keys, value, among @ graph.influence(), effect, there,
+        np.concatenate([whole.row, len(of_graph) + read.row]).astype(np.int64),
+        np.concatenate([whole.col, read.col]).astype(np.int64),
+        np.concatenate([whole.data, read.data]).astype(np.float32),
+        np.concatenate([_at(passed, whole.row, whole.col), np.zeros(read.nnz)]).astype(np.float32),
+        np.concatenate([_at(stay, whole.row, whole.col) > 0, there[len(of_graph) + read.row] & there[read.col]]),
+        *_places(graph, member, place), *_seen(graph, heads, place),
     )  # fmt: skip
 
 
 def totals_of(asked: Asked) -> dict[Key, float]:
-    """Return the total effect on the answer of every node that a merged graph of this cell can have."""
+    """Return the total effect on the answer of every node that a merged graph of this cell can have, but for heads."""
     targets = asked.answers.targets
     found = effects(asked.frozen, asked.replacement, targets, total=True)
     totals: dict[Key, float] = {}
@@ -152,9 +174,6 @@ def totals_of(asked: Asked) -> dict[Key, float]:
     constant = {name: part.sum(0) for name, part in found.parts.items() if name in asked.frozen.constant}
     for name, bias in {**found.biases, **constant, "constant": found.constant}.items():
         add(Key("bias", _layer(name)), float(bias[0]))
-    for layer, heads in enumerate(head_effects(asked.frozen, targets).heads[..., 0].sum(2).tolist()):
-        for head, value in enumerate(heads):
-            add(Key("head", layer, head), value)
     return totals
 
 
@@ -202,6 +221,27 @@ def _places(graph: Graph, member: Array, place: dict[Key, int]) -> tuple[Array, 
         return np.empty((0, 2), dtype=np.int64), value
     pairs, which = np.unique(np.stack([member[features], token], axis=1), axis=0, return_inverse=True)
     return pairs, np.bincount(np.ravel(which), weights=value)
+
+
+def _seen(graph: Graph, heads: HeadNodes, place: dict[Key, int]) -> tuple[Array, Array]:
+    """Return where heads look: pairs of a head's node and a token's, and the head's effect by way of them."""
+    genes = sorted(set(graph.genes))
+    number = {gene: i for i, gene in enumerate(genes)}
+    tokens = np.array([number[gene] for gene in graph.genes])
+    among = sp.csr_matrix((np.ones(len(tokens)), (np.arange(len(tokens)), tokens)), shape=(len(tokens), len(genes)))
+    found = sp.csr_matrix(heads.seen.astype(np.float64) @ among).tocoo()
+    node = np.array([place[Key("token", gene=gene)] for gene in genes])
+    return np.stack([len(place) - len(heads) + found.row, node[found.col]], axis=1).astype(np.int64), found.data
+
+
+def _largest(effect: Array) -> Array:
+    """Return which of some effects are the largest that have `NODE_SHARE` of all, signs aside."""
+    size = np.abs(effect)
+    order = np.argsort(-size, kind="stable")
+    before = np.cumsum(size[order]) - size[order]
+    found = np.zeros(len(size), dtype=bool)
+    found[order] = (before < NODE_SHARE * size.sum()) & (size[order] > 0)
+    return found
 
 
 def _at(values: sp.csr_matrix, row: Array, column: Array) -> Array:

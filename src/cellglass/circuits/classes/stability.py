@@ -115,12 +115,12 @@ def _strengths(found: Contrast, chosen: Chosen) -> dict[str, Array]:
     """Return the influence of features, genes and edges, and the weights of edges, of the class."""
     mean = found.sides[0].mean
     node = mean["node influence"]
-    sources = _sources(chosen)
+    sources, rows = _sources(chosen), len(chosen.rows)  # heads, which stand behind, have no influence
     return {
         "features": node[chosen.of_kind("feature")],
         "genes": node[_genes(chosen)],
-        "edges": mean["edge influence"][:, sources].ravel(),
-        "weights": mean["edge weight"][:, sources].ravel(),
+        "edges": mean["edge influence"][:rows, sources].ravel(),
+        "weights": mean["edge weight"][:rows, sources].ravel(),
     }
 
 

@@ -15,6 +15,8 @@ import pandas as pd
 
 from cellglass.circuits.classes.merging import Key, Merged
 from cellglass.circuits.classes.sums import Contrast
+from cellglass.circuits.head_nodes import head_name
+from cellglass.circuits.meanings import Names
 from cellglass.circuits.names import OTHER, PROMPT, feature_name
 
 Array = np.ndarray[Any, Any]
@@ -52,6 +54,11 @@ class Chosen(NamedTuple):
         """Nodes that have a row: features and the answer."""
         return np.concatenate([self.of_kind("feature"), self.of_kind("answer")])
 
+    @property
+    def targets(self) -> Array:
+        """Nodes that edges lead to: those that have a row, then heads."""
+        return np.concatenate([self.rows, self.of_kind("head")])
+
 
 def choose(parts: Parts, features: int, genes: int) -> Chosen:
     """Return the nodes: of features and genes those whose mean influence, of cells of either side, is largest."""
@@ -72,7 +79,7 @@ def choose(parts: Parts, features: int, genes: int) -> Chosen:
 
 
 def summed(parts: Iterable[Part], chosen: Chosen) -> Contrast:
-    """Return means over units of nodes and of edges into features and the answer; see `arrays_of` for the names."""
+    """Return means over units of nodes and of edges; see `arrays_of` for the names."""
     found = Contrast()
     for part in parts:
         found.add(part.unit, part.side, arrays_of(part.merged, chosen))
@@ -83,8 +90,8 @@ def summed(parts: Iterable[Part], chosen: Chosen) -> Contrast:
 def arrays_of(merged: Merged, chosen: Chosen) -> dict[str, Array]:
     """Return one cell's values in a class circuit's order.
 
-    ``node NAME``, (n,), of `NODES`; ``edge NAME``, (rows, n), of `EDGES`; ``at``, (features, tokens), where features
-    are active.
+    ``node NAME``, (n,), of `NODES`; ``edge NAME``, (targets, n), of `EDGES`; ``at``, (features, tokens), where features
+    are active; ``seen``, (heads, tokens), where heads look.
     """
     n, rest, other = len(chosen.keys), chosen.place[Key("rest")], chosen.place[Key("token", gene=OTHER)]
     own = np.array(
@@ -96,7 +103,7 @@ def arrays_of(merged: Merged, chosen: Chosen) -> dict[str, Array]:
     found["node share"][own[merged.kept & named]] = True
     for name in ("value", "influence", "effect"):
         found[f"node {name}"] = np.bincount(own, weights=getattr(merged, name), minlength=n)
-    rows = chosen.rows
+    rows = chosen.targets
     row = np.full(n, -1)
     row[rows] = np.arange(len(rows))
     # Edges into features that the class circuit has no node for are dropped; their sources keep the others.
@@ -112,11 +119,15 @@ def arrays_of(merged: Merged, chosen: Chosen) -> dict[str, Array]:
     at = np.bincount((feature[some] - features[0]) * len(tokens) + token[some], weights=merged.active[some],
                      minlength=len(features) * len(tokens)) if len(features) else np.empty(0)  # fmt: skip
     found["at"] = at.reshape(len(features), len(tokens))
+    heads = chosen.of_kind("head")
+    pairs = own[merged.at].reshape(-1, 2) - [heads.min(initial=n), 0]
+    seen = np.bincount(pairs[:, 0] * len(tokens) + pairs[:, 1], weights=merged.seen, minlength=len(heads) * len(tokens))
+    found["seen"] = seen.reshape(len(heads), len(tokens))
     return found
 
 
-def node_table(found: Contrast, chosen: Chosen) -> pd.DataFrame:
-    """Return one row a node; see `ClassCircuit`."""
+def node_table(found: Contrast, chosen: Chosen, names: Names | None = None) -> pd.DataFrame:
+    """Return one row a node; see `ClassCircuit`. `names` are what a machine calls features."""
     one, other = found.sides
     table = pd.DataFrame(
         {
@@ -125,6 +136,9 @@ def node_table(found: Contrast, chosen: Chosen) -> pd.DataFrame:
             "number": [key.number for key in chosen.keys],
             "gene": [key.gene for key in chosen.keys],
             "name": [name_of(key) for key in chosen.keys],
+            "called": [
+                (names or {}).get((key.layer, key.number), "") if key.kind == "feature" else "" for key in chosen.keys
+            ],
         }
     )
     for name in NODES:
@@ -136,6 +150,9 @@ def node_table(found: Contrast, chosen: Chosen) -> pd.DataFrame:
     for node, row in zip(chosen.of_kind("feature"), one.mean["at"], strict=True):
         order = np.argsort(-row, kind="stable")[:TOP_GENES]
         genes[node] = [table["name"].iloc[tokens[i]] for i in order if row[i] > 0]
+    for node, row in zip(chosen.of_kind("head"), one.mean["seen"], strict=True):
+        order = np.argsort(-np.abs(row), kind="stable")[:TOP_GENES]
+        genes[node] = [table["name"].iloc[tokens[i]] for i in order if row[i] != 0]
     table["genes"] = genes
     if other.n:
         for name in NODES[1:]:
@@ -152,7 +169,7 @@ def edge_table(found: Contrast, chosen: Chosen) -> pd.DataFrame:
     if other.n:
         there |= (other.mean["edge influence"] != 0) | (other.mean["edge weight"] != 0)
     row, source = np.nonzero(there)
-    columns: dict[str, Array] = {"target": chosen.rows[row], "source": source}
+    columns: dict[str, Array] = {"target": chosen.targets[row], "source": source}
     for name in EDGES:
         columns[name] = one.mean[f"edge {name}"][there]
     columns["weight_sd"] = one.sd("edge weight")[there]
@@ -162,7 +179,27 @@ def edge_table(found: Contrast, chosen: Chosen) -> pd.DataFrame:
         difference, error = found.difference("edge weight")
         columns["difference"], columns["difference_se"] = difference[there], error[there]
     table = pd.DataFrame(columns)
-    for name in table.columns[2:]:  # what is written to JSON comes back with the same bits
+    return _short(table)
+
+
+def seen_table(found: Contrast, chosen: Chosen) -> pd.DataFrame:
+    """Return one row for each head and gene that it looks at in any cell; see `ClassCircuit`."""
+    one, other = found.sides
+    tokens, heads = chosen.of_kind("token"), chosen.of_kind("head")
+    mean = one.mean["seen"]
+    there = mean != 0
+    if other.n:
+        there |= other.mean["seen"] != 0
+    i, j = np.nonzero(there)
+    columns: dict[str, Array] = {"target": heads[i], "source": tokens[j], "weight": mean[there]}
+    if other.n:
+        columns["other_weight"] = other.mean["seen"][there]
+    return _short(pd.DataFrame(columns))
+
+
+def _short(table: pd.DataFrame) -> pd.DataFrame:
+    """Return edges whose numbers come back from JSON with the same bits."""
+    for name in table.columns[2:]:
         table[name] = table[name].astype(np.float32)
     return table
 
@@ -178,7 +215,7 @@ def name_of(key: Key) -> str:
         "bias": f"biases {of_layer}",
         "rest": "features left out",
         "answer": "answer",
-        "head": f"head L{key.layer}.{key.number}",
+        "head": head_name(key.layer, key.number),
     }[key.kind]
 
 

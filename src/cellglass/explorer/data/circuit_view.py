@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 
 from cellglass.circuits.graph import Graph
-from cellglass.circuits.names import token_names
+from cellglass.circuits.meanings import TEXTS as TEXTS_OF_FEATURES
+from cellglass.circuits.meanings import TOLD
+from cellglass.circuits.names import feature_name, token_names
 from cellglass.circuits.paths import Path, path_lines, strongest_paths, total_effects
+from cellglass.explorer.data.circuit_heads import heads_view
 from cellglass.explorer.data.json import short, shorts
 
 Array = np.ndarray[Any, Any]
@@ -41,8 +44,8 @@ def graph_view(graph: Graph) -> dict[str, Any]:
         ``total``, ``bias``, ``rest`` and ``more`` of each node's row, and ``more_in`` and ``more_out``, the numbers of
         edges that are not listed; ``effects``: over all paths, a list for each answer;
         ``edges``: columns ``source``, ``target``, ``weight``, ``score``, by falling score (its influence);
-        ``answers``: node and weight; ``paths`` of each answer; ``scores``, ``curve``, ``heads``, ``checks``,
-        ``groups``;
+        ``answers``: node and weight; ``paths`` of each answer; ``scores``, ``curve``, ``checks``, ``groups``;
+        ``heads``: as `heads_view` has them; ``explained``: by name of a feature, what is known of it;
         ``of``: how many features, errors and edges the graph has, and how many there were before it was pruned.
     """
     strength, kind = graph.influence(), graph.nodes["kind"].to_numpy()
@@ -72,9 +75,10 @@ def graph_view(graph: Graph) -> dict[str, Any]:
         "paths": _paths(graph, shown, answers),
         "scores": scores(graph.about) or _scored(graph),
         "curve": curve(graph.about),
-        "heads": heads(graph),
+        "heads": heads_view(graph, new),
         "checks": checks(graph.about),
         "groups": groups(graph.about),
+        "explained": explained(graph.about),
         "of": _of(graph),
     }
 
@@ -117,21 +121,6 @@ def curve(about: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def heads(graph: Graph) -> list[list[Any]]:
-    """Return layer, head, source token and effect on the first answer, of ``about["heads"]``, the largest first.
-
-    They are rows of `HeadEffects.table`: another way to take the answer apart than by edges, so they are no part of
-    its row.
-    """
-    found: list[tuple[int, int, int, float]] = []
-    for row in _records(graph.about, "heads"):
-        values = numbers(row.get(name) for name in ("layer", "head", "source", "effect"))
-        layer, head, source, effect = (math.nan if value is None else value for value in values)
-        if 0 <= source < len(graph.tokens) and math.isfinite(layer + head + effect):
-            found.append((int(layer), int(head), int(source), effect))
-    return [list(row) for row in sorted(found, key=lambda row: -abs(row[3]))[:MOST_NODES]]
-
-
 def checks(about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the table of genes that a graph carries: the names of its columns, and a row for each gene."""
     rows = _records(about, "genes")
@@ -150,6 +139,18 @@ def groups(about: Mapping[str, Any]) -> list[dict[str, Any]]:
         pairs = [pair for pair in members if _is_feature(pair)] if isinstance(members, list) else []
         if _text(one.get("name")) and pairs:
             found.append({"name": _text(one["name"]), "features": pairs})
+    return found
+
+
+def explained(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what a graph carries of features that were explained, by their names, as texts and numbers."""
+    found = {}
+    for row in _records(about, "explained"):
+        layer, feature = row.get("layer"), row.get("feature")
+        if isinstance(layer, int) and isinstance(feature, int):
+            texts = {name: _text(row.get(name)) for name in TOLD if name in TEXTS_OF_FEATURES}
+            numbers_of = {name: number(row.get(name)) for name in TOLD if name not in TEXTS_OF_FEATURES}
+            found[feature_name(layer, feature)] = texts | numbers_of
     return found
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 64 << 20
 """Bytes of finished files that are kept in memory."""
+_OF_CIRCUITS = ("data/manifest.json", "data/circuit", "data/neuronpedia")
+"""How paths begin whose files change when a circuit is written."""
 _NUMBERED = re.compile(r"(data/[a-z-]+)/(0|[1-9][0-9]{0,9})(\.bin|\.json)")
 
 
@@ -66,6 +68,7 @@ class Tree:
         self.neurons = Neurons(self.source, self.neighbours)
         self.counterfactual = Counterfactual(self.source)
         self.circuits = Circuits(atlas.path / schema.CIRCUITS)
+        self._circuits_of = self.circuits.stamp
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
         self._lock = Lock()
@@ -87,6 +90,7 @@ class Tree:
         DamagedError
             If the part of the atlas that it is made from is damaged.
         """
+        self._renew()
         with self._lock:
             if path in self._kept:
                 self._kept.move_to_end(path)
@@ -115,6 +119,16 @@ class Tree:
         for place in self.circuits.shown[:1]:
             self.get(f"data/circuits/{place}.json")
         _ = self.search_index.by_gene, self.search_index.members, self.counterfactual._counts, self.neurons.alike
+
+    def _renew(self) -> None:
+        """Forget files of circuits when their folder's listing has changed since they were made."""
+        stamp = self.circuits.stamp
+        with self._lock:
+            if stamp == self._circuits_of:
+                return
+            self._circuits_of = stamp
+            for path in [path for path in self._kept if path.startswith(_OF_CIRCUITS)]:
+                self._size -= len(self._kept.pop(path))
 
     def _maker(self, path: str) -> Callable[[], bytes]:
         if path in self._single:
