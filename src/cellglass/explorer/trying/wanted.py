@@ -10,8 +10,8 @@ Bounds are here too: nothing that passes takes without end. Names are looked up 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cellglass.errors import InputError
@@ -22,7 +22,8 @@ CELLS, DRAWS = 30, 20
 _LONGEST = 300
 
 
-class Features(NamedTuple):
+@dataclass(frozen=True)
+class Features:
     """Features to scale, as of `cellglass.circuits.ScaleFeatures`."""
 
     members: list[tuple[int, int]]
@@ -30,7 +31,8 @@ class Features(NamedTuple):
     gene: str | None
 
 
-class Count(NamedTuple):
+@dataclass(frozen=True)
+class Count:
     """A count to set, as of `cellglass.circuits.SetCount`."""
 
     gene: str
@@ -72,11 +74,11 @@ def _change(value: Any) -> Features | Count:
     if "count" in value:
         gene = _text(value.get("gene"), "gene")
         return Count(gene, _whole(value["count"], f"the count of {gene}", 0, MOST_COUNT))
-    members, factor, at = value["features"], value.get("factor"), value.get("gene")
+    members, at = value["features"], value.get("gene")
+    factor: Any = value.get("factor")
     if not isinstance(members, list) or not 1 <= len(members) <= MOST_MEMBERS or not all(map(_is_pair, members)):
         raise InputError(f"features: they must be a list of 1 to {MOST_MEMBERS} pairs of layer and number")
-    numeric = isinstance(factor, int | float) and not isinstance(factor, bool) and math.isfinite(factor)
-    if not numeric or not 0 <= factor <= MOST_FACTOR:
+    if type(factor) not in (int, float) or not 0 <= factor <= MOST_FACTOR:  # not a number is not between them either
         raise InputError(f"factor: it must be a number from 0 to {MOST_FACTOR}")
     return Features([(one[0], one[1]) for one in members], float(factor), at if at in (None, "") else _text(at, "gene"))
 
