@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from cellglass.errors import InputError, listed
 from cellglass.explorer.data.json import short, shorts
@@ -102,7 +103,7 @@ def _cells(bench: Bench, opened: Opened, about: dict[str, Any], wanted: Wanted) 
     from cellglass.circuits.classes.cells import ordered_cells
 
     if wanted.cell is not None:
-        place = int(opened.cells.obs.index.get_indexer([wanted.cell])[0])
+        place = int(opened.cells.obs.index.get_indexer(pd.Index([wanted.cell]))[0])
         if place < 0:
             some = listed(opened.cells.obs.index[:3])
             raise InputError(f"there is no cell {wanted.cell!r} among the cells; they are named as {some}, ...")
