@@ -7,8 +7,8 @@ of 0 takes a feature out, and 1 changes nothing. A count is set in the raw count
 
 Control. Of features: as much is added at every token, in random directions. Of a count: another gene is given that
 count, one of the genes of nearest mean log(1 + count) in the cells that are tried. A draw is the same in all cells, so
-that means over cells have a null too. Random directions are a weak null: most of what an MLP writes matters more than
-they do; `cellglass.circuits.ablate_group` compares with other features.
+that means over cells have a null too. Where random directions change the answer as much, the features mattered by the
+size of what they write; `cellglass.circuits.ablate_group` compares with other features instead.
 """
 
 from __future__ import annotations

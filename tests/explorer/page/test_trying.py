@@ -79,6 +79,25 @@ def test_a_feature_is_taken_out_by_keys_and_the_page_shows_what_python_gives(
             keep(page, f"try-{width}-{scheme}", full=True)
 
 
+def test_a_group_is_scaled_as_one(site_of_model: Site, tried: Tried, opened: Opened, visit: Any) -> None:
+    graph = read_graph(tried.folder / "circuits" / f"{tried.circuit}.json")
+    rows = graph.nodes.iloc[graph.of_kind("feature")][["layer", "feature"]].drop_duplicates().to_numpy()[:3].tolist()
+    keys = ",".join(f'"f{layer}.{number}"' for layer, number in rows)
+    page = visit(site_of_model, f'#/circuits/{tried.circuit}?groups=[["mine","t80",{keys}]]&on=g0')
+    slider = panel(page).get_by_role("slider", name="Activation")
+    slider.focus()
+    page.keyboard.press("End")
+    assert slider.get_attribute("aria-valuetext") == "× 4"
+    assert "its tokens and errors stay" in panel(page).inner_text()
+    panel(page).get_by_role("button", name="Try", exact=True).click()
+    panel(page).get_by_text("Done.").wait_for()
+    assert opened.transcoders is not None
+    given = (opened.model, opened.cells[:1], opened.transcoders.stand_ins, B, MONO)
+    wanted = try_changes(*given, changes=[ScaleFeatures([(layer, number) for layer, number in rows], 4)])
+    assert shown(page, "after") == pytest.approx(wanted.after, abs=6e-4)
+    assert "mine (3 features) × 4 at all tokens" in panel(page).inner_text()
+
+
 def test_a_count_is_set_in_cells_of_a_label_and_a_bar_tells_how_far_it_is(
     site_of_model: Site, tried: Tried, opened: Opened, visit: Any, keep: Any
 ) -> None:

@@ -80,6 +80,7 @@ def test_what_cannot_be_asked_is_said(bench: Bench, tried: Tried, monkeypatch: p
     for about, says in (
         ({"target": "probe at layers.1.resid of LYZ"}, "a direction that its file does not hold"),
         ({"cell": "cell-0"}, "does not say what it asks"),
+        ({"target": "concept:0 at layers.1.resid of LYZ"}, "dictionar"),  # which this atlas lacks
         ({"target": B, "fingerprint": "0"}, "of another model"),
     ):
         monkeypatch.setattr(bench, "about", lambda _name, about=about: about)

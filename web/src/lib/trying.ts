@@ -77,7 +77,7 @@ export const signed = (value: Maybe, digits = 3): string => (known(value) && val
 /** What was changed, as the beginning of a sentence. */
 export function said(change: TryChange, name: string): string {
   if ("count" in change) return `${change.gene} at a count of ${count(change.count)}`;
-  const at = change.gene === null ? "at all tokens" : change.gene ? `at ${change.gene} alone` : "at tokens of no gene alone";
+  const at = change.gene === null ? "at all tokens" : change.gene ? `at ${change.gene} alone` : "at the prompt alone";
   return `${name} ${times(change.factor)} ${at}`;
 }
 
@@ -118,4 +118,7 @@ export function told(result: TryResult, what: string, answer: string, ofFeatures
 }
 
 /** A probability as a reader says it. */
-export const chance = (value: Maybe): string => (known(value) && value > 0 && value < 0.0005 ? "< 0.05 %" : percent(value));
+export const chance = (value: Maybe): string => (known(value) && value > 0 && value < 0.1 ? (value < 0.00005 ? "< 0.01 %" : `${(100 * value).toFixed(2)} %`) : percent(value));
+
+/** How many digits behind the point tell the ticks of an axis apart. */
+export const digitsOf = (ticks: number[]): number => (ticks.length > 1 ? Math.max(0, Math.ceil(-Math.log10(Math.abs(ticks[1] - ticks[0])) - 1e-9)) : 1);
