@@ -14,7 +14,7 @@ values on this input, so that what the head makes of a state of zeros is a const
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Union
@@ -102,9 +102,17 @@ def real_values(model: TransformerModel, questions: Sequence[Question]) -> np.nd
         A question about another state than the last one.
     """
     found = np.full(len(questions), np.nan)
-    if not questions:
-        return found
     readers = [one.reader for one in questions]
+    for i, states in each_states(model, questions):
+        found[i] = float(readers[i](states))
+    return found
+
+
+@torch.no_grad()
+def each_states(model: TransformerModel, questions: Sequence[Question]) -> Iterator[tuple[int, Tensor]]:
+    """Yield the number of each question with the states that answer it, (t, d); cells of like length run together."""
+    if not questions:
+        return
     tokens = _together([one.tokens for one in questions])
     points = {**model.points, LAST: plan_of(model.net).last}
     for chosen in batches_by_length(tokens.lengths, model.batch_tokens):
@@ -112,8 +120,7 @@ def real_values(model: TransformerModel, questions: Sequence[Question]) -> np.nd
         places = {questions[i].point for i in chosen.tolist()}
         seen, _ = run(model.net, partial(model.forward, batch), points, places)
         for row, i in enumerate(chosen.tolist()):
-            found[i] = float(readers[i](seen[questions[i].point][row, : tokens.lengths[i]]))
-    return found
+            yield i, seen[questions[i].point][row, : tokens.lengths[i]]
 
 
 def run_copies(

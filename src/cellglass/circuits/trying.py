@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.cells.cells import Cells
-from cellglass.circuits.answers import Question, Target, gene_of, question, run_copies
+from cellglass.circuits.answers import Question, Target, each_states, gene_of, question
 from cellglass.circuits.features import StandIns
 from cellglass.circuits.scaling import ScaleFeatures, Scaling, answers_of, scaled_answers, turned_answers
 from cellglass.errors import InputError, one_line
@@ -245,36 +245,66 @@ def each_tried(
     genes = np.array([gene_of(model, one.gene) for one in counts], dtype=np.int64)
     wanted = np.array([one.count for one in counts], dtype=np.float32)
     others = _other_genes(model, cells, genes, draws, seed)
-
-    def asked(cell: Cells, which: Array | None) -> Question:
-        return question(model, cell if which is None else _counted(cell, which, wanted), target, against)
-
     for i in range(cells.n_cells):
         cell = model.align(cells[i : i + 1])
         name = str(cell.obs.index[0])
         try:
-            own = asked(cell, None)
-            before = answers_of(own, run_copies(model, own, 1, own.point))
-            changed = asked(cell, genes) if counts else own
-            after, added, touched = scaled_answers(model, changed, scaling)
+            own = question(model, cell, target, against)
+            changed = question(model, _counted(cell, genes, wanted), target, against) if counts else own
         except InputError as error:
             yield LeftOut(name, one_line(error, 500))
             continue
-        control = np.full((draws, before.shape[1]), np.nan)
-        if not counts:
-            control[:] = turned_answers(model, own, scaling, added, range(draws), seed)
-        for draw, which in enumerate(others):
+        drawn: list[Question | None] = []
+        for which in others:
             try:
-                other = asked(cell, which)
+                drawn.append(question(model, _counted(cell, which, wanted), target, against))
             except InputError:  # the gene that is asked about is the one that went
-                continue
-            control[draw], there, _ = scaled_answers(model, other, scaling)
-            if there:
-                control[draw] = turned_answers(model, other, scaling, there, [draw], seed)
+                drawn.append(None)
+        answers, touched, norm = _answers(model, own, changed, drawn, scaling, draws, seed)
         touched += int((_counts_of(cell, genes) != wanted).sum())
-        norm = float(np.sqrt(sum(float(one.double().square().sum()) for one in added.values())))
-        chances = np.concatenate([before[:, 1:], after[:, 1:], control[:, 1:]])
-        yield Tried(name, float(before[0, 0]), float(after[0, 0]), control[:, 0], own.words, chances, touched, norm)
+        before, after = answers[:2, 0].tolist()
+        yield Tried(name, before, after, answers[2:, 0], own.words, answers[:, 1:], touched, norm)
+
+
+def _answers(
+    model: TransformerModel, own: Question, changed: Question, drawn: Sequence[Question | None], scaling: Scaling,
+    draws: int, seed: int,
+) -> tuple[Array, int, float]:  # fmt: skip
+    """Return answers and chances before, after and in each draw, (2 + draws, 1 + words); how many features; length.
+
+    `drawn` are the cell with other genes' counts set, for each draw, where counts are set.
+    """
+    there = [number for number, one in enumerate(drawn) if one is not None]
+    asked = [own, changed, *(one for one in drawn if one is not None)]
+    values = np.full((2 + draws, 1 + len(own.words)), np.nan)
+    if not scaling.scales:
+        values[[0, 1, *(2 + number for number in there)]] = _together(model, asked)
+        return values, 0, 0.0
+    values[0] = _together(model, [own])
+    values[1], added, touched = scaled_answers(model, changed, scaling)
+    if not drawn:
+        values[2:] = turned_answers(model, own, scaling, added, range(draws), seed)
+    for number, one in zip(there, asked[2:], strict=True):
+        values[2 + number] = turned_answers(model, one, scaling, scaled_answers(model, one, scaling)[1], [number], seed)
+    return values, touched, float(np.sqrt(sum(float(one.double().square().sum()) for one in added.values())))
+
+
+def _together(model: TransformerModel, asked: Sequence[Question]) -> Array:
+    """Return answers and chances, (n, 1 + words); those that the model reads as the same tokens share one run."""
+    first: dict[bytes, int] = {}
+    alike: dict[int, list[int]] = {}
+    for i, one in enumerate(asked):
+        alike.setdefault(first.setdefault(_bytes_of(one), i), []).append(i)
+    own, values = list(alike), np.empty((len(asked), 1 + len(asked[0].words)))
+    for place, states in each_states(model, [asked[i] for i in own]):
+        for i in alike[own[place]]:
+            values[i] = answers_of(asked[i], states[None])
+    return values
+
+
+def _bytes_of(asked: Question) -> bytes:
+    value = asked.tokens.value
+    return np.asarray(asked.tokens.ids).tobytes() + (b"" if value is None else np.asarray(value).tobytes())
 
 
 def summed(found: Iterable[Tried | LeftOut]) -> TriedCells:
