@@ -244,7 +244,7 @@ def each_tried(
     scaling = Scaling.of(model, transcoders, [one for one in changes if isinstance(one, ScaleFeatures)])
     genes = np.array([gene_of(model, one.gene) for one in counts], dtype=np.int64)
     wanted = np.array([one.count for one in counts], dtype=np.float32)
-    others = _other_genes(model, cells, genes, draws, seed)
+    others = other_genes(model, cells, genes, draws, seed)
     for i in range(cells.n_cells):
         cell = model.align(cells[i : i + 1])
         name = str(cell.obs.index[0])
@@ -361,7 +361,7 @@ def _counts_of(cell: Cells, genes: Array) -> Array:
     return np.asarray(cell.counts[:, genes].toarray())[0] if len(genes) else np.zeros(0)
 
 
-def _other_genes(model: TransformerModel, cells: Cells, genes: Array, draws: int, seed: int) -> Array:
+def other_genes(model: TransformerModel, cells: Cells, genes: Array, draws: int, seed: int) -> Array:
     """Return for each draw a gene in the place of each of `genes`, int64 (draws, genes); none where none is changed.
 
     They are drawn from the `_POOL` x `draws` genes of nearest mean log(1 + count), and those that are as near as the

@@ -42,6 +42,11 @@ def shown(page: Any, row: str) -> float:
     return float(text.partition(": ")[2].replace("−", "-"))
 
 
+def until_done(page: Any) -> None:
+    """Wait for the end of a try; the first of a server also imports and opens the model."""
+    panel(page).get_by_text("Done.").wait_for(timeout=180_000)
+
+
 def test_a_feature_is_taken_out_by_keys_and_the_page_shows_what_python_gives(
     site_of_model: Site, tried: Tried, opened: Opened, visit: Any, keep: Any
 ) -> None:
@@ -54,7 +59,7 @@ def test_a_feature_is_taken_out_by_keys_and_the_page_shows_what_python_gives(
     page.get_by_role("group", name="What is changed").get_by_role("button").first.focus()
     tab_to(page, "Try")
     page.keyboard.press("Enter")
-    panel(page).get_by_text("Done.").wait_for()
+    until_done(page)
     assert opened.transcoders is not None
     given = (opened.model, opened.cells[:1], opened.transcoders.stand_ins, B, MONO)
     wanted = try_changes(*given, changes=[ScaleFeatures([(int(layer), int(number))])])
@@ -90,7 +95,7 @@ def test_a_group_is_scaled_as_one(site_of_model: Site, tried: Tried, opened: Ope
     assert slider.get_attribute("aria-valuetext") == "× 4"
     assert "its tokens and errors stay" in panel(page).inner_text()
     panel(page).get_by_role("button", name="Try", exact=True).click()
-    panel(page).get_by_text("Done.").wait_for()
+    until_done(page)
     assert opened.transcoders is not None
     given = (opened.model, opened.cells[:1], opened.transcoders.stand_ins, B, MONO)
     wanted = try_changes(*given, changes=[ScaleFeatures([(layer, number) for layer, number in rows], 4)])
@@ -108,7 +113,7 @@ def test_a_count_is_set_in_cells_of_a_label_and_a_bar_tells_how_far_it_is(
     panel(page).get_by_label("at most").fill("3")
     panel(page).get_by_role("radio", name="Cells of").check()
     panel(page).get_by_role("button", name="Try", exact=True).click()
-    panel(page).get_by_text("Done.").wait_for()
+    until_done(page)
     some = np.sort(ordered_cells(opened.cells, "cell type", B)[:3])
     wanted = try_in_cells(opened.model, opened.cells[some], None, B, changes=[SetCount("LYZ", 9)])
     assert shown(page, "after") == pytest.approx(wanted.after, abs=6e-4)

@@ -124,3 +124,5 @@ export const tryOffer = (circuit: string): Promise<TryOffer> => json(`api/try?ci
 export const beginTry = (asked: TryAsked): Promise<{ id: string }> => json("api/try", asked);
 export const tryState = (id: string): Promise<TryState> => json(`api/try/state?id=${encodeURIComponent(id)}`);
 export const stopTry = (id: string): Promise<unknown> => json("api/try/stop", { id });
+/** Stop it while the page is left, when no answer can be waited for. */
+export const leaveTry = (id: string): boolean => navigator.sendBeacon("api/try/stop", JSON.stringify({ id }));
