@@ -89,3 +89,6 @@ def test_what_cannot_be_asked_is_said(bench: Bench, tried: Tried, monkeypatch: p
     bare = Bench(bench.atlas, Given(model=tried.folder))
     with pytest.raises(InputError, match="no column of labels"):
         list(steps(bare, Wanted(tried.circuit, change, None, B, 1, 1)))
+    named = list(steps(bare, Wanted(tried.circuit, change, None, "G1", 2, 1, "phase")))[-1].result
+    assert named is not None
+    assert named["n"] == 2

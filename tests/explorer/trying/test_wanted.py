@@ -18,8 +18,8 @@ def test_a_question_is_read_with_what_it_leaves_out() -> None:
     )
     assert found.changes == [Features([(0, 7), (1, 2)], 2.0, ""), Count("LYZ", 0)]
     assert (found.circuit, found.cell, found.label, found.n, found.draws) == ("one", "cell-0", None, 30, 20)
-    many = read_wanted({"circuit": "one", "changes": CELL["changes"], "label": "B", "n": 5, "draws": 3})
-    assert (many.cell, many.label, many.n, many.draws) == (None, "B", 5, 3)
+    many = read_wanted({"circuit": "one", "changes": CELL["changes"], "label": "B", "n": 5, "draws": 3, "column": "C"})
+    assert (many.cell, many.label, many.n, many.draws, many.column) == (None, "B", 5, 3, "C")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ def test_a_question_is_read_with_what_it_leaves_out() -> None:
         ({"changes": CELL["changes"] * 21}, "1 to 20"),
         ({"cell": None}, "one of both"),
         ({"label": "B"}, "one of both"),
+        ({"column": 3}, "column"),
         ({"n": 0}, "n: "),
         ({"n": 201}, "1 to 200"),
         ({"draws": 101}, "1 to 100"),

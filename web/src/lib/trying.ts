@@ -27,6 +27,8 @@ export interface TryAsked {
   changes: TryChange[];
   cell: string | null;
   label: string | null;
+  /** of labels; of a label alone */
+  column: string | null;
   n: number;
 }
 

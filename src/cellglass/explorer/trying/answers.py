@@ -108,9 +108,9 @@ def _cells(bench: Bench, opened: Opened, about: dict[str, Any], wanted: Wanted) 
             some = listed(opened.cells.obs.index[:3])
             raise InputError(f"there is no cell {wanted.cell!r} among the cells; they are named as {some}, ...")
         return opened.cells[place : place + 1]
-    column, _ = label_of(about, bench.column)
+    column = label_of(about, bench.column)[0] if wanted.column is None else wanted.column
     if column is None:
-        raise InputError("no column of labels is known, so no cells of a label can be found; try it in one cell")
+        raise InputError("no column of labels is known, so no cells of a label are found; name one, or one cell")
     batch = about.get("batch")
     order = ordered_cells(opened.cells, column, str(wanted.label), batch if isinstance(batch, str) else None)
     return opened.cells[np.sort(order[: wanted.n])]

@@ -1,6 +1,7 @@
 """What a reader asks to be tried, from JSON: which circuit, which changes, in one cell or in cells of a label.
 
-    {"circuit": NAME, "changes": [CHANGE, ...], "cell": NAME | null, "label": TEXT | null, "n": 30, "draws": 20}
+    {"circuit": NAME, "changes": [CHANGE, ...], "cell": NAME}    or, in place of the cell,
+    "label": TEXT, "column": COLUMN | null, "n": 30              and with both "draws": 20
 
     CHANGE    {"features": [[layer, number], ...], "factor": 0, "gene": SYMBOL | "" | null}
               {"gene": SYMBOL, "count": 0}
@@ -40,7 +41,7 @@ class Count:
 
 
 class Wanted(NamedTuple):
-    """What is to be tried; `cell` is None where it is tried in `n` cells of a label."""
+    """What is to be tried: in a cell, or in `n` cells of a label, of the circuit's column where none is named."""
 
     circuit: str
     changes: list[Features | Count]
@@ -48,6 +49,7 @@ class Wanted(NamedTuple):
     label: str | None
     n: int
     draws: int
+    column: str | None = None
 
 
 def read_wanted(value: Mapping[str, Any]) -> Wanted:
@@ -55,7 +57,7 @@ def read_wanted(value: Mapping[str, Any]) -> Wanted:
     changes = value.get("changes")
     if not isinstance(changes, list) or not 1 <= len(changes) <= MOST_CHANGES:
         raise InputError(f"changes: they must be a list of 1 to {MOST_CHANGES}")
-    cell, label = value.get("cell"), value.get("label")
+    cell, label, column = value.get("cell"), value.get("label"), value.get("column")
     if (cell is None) == (label is None):
         raise InputError("cell, label: one of both must be named")
     return Wanted(
@@ -65,6 +67,7 @@ def read_wanted(value: Mapping[str, Any]) -> Wanted:
         None if label is None else _text(label, "label"),
         _whole(value.get("n", CELLS), "n", 1, MOST_CELLS),
         _whole(value.get("draws", DRAWS), "draws", 1, MOST_DRAWS),
+        None if column is None else _text(column, "column"),
     )
 
 

@@ -17,8 +17,8 @@ from cellglass.errors import InputError
 from cellglass.explorer.trying.answers import Step
 
 log = logging.getLogger(__name__)
-PATIENCE = 60.0
-"""Seconds after which a computation ends that nobody asked for."""
+PATIENCE = 300.0
+"""Seconds after which a computation ends that nobody asks for; a browser lets a hidden page ask once a minute."""
 
 
 class BusyError(Exception):
