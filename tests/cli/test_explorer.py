@@ -115,6 +115,8 @@ WRONG = {
     "a folder that is none": (["explore", "{empty}"], "manifest.json"),
     "a port that is none": (["explore", "{atlas}", "--port", "99999"], "--port 99999"),
     "an address of another machine": (["explore", "{atlas}", "--host", "192.0.2.1"], "--host 192.0.2.1"),
+    "a model that is not there": (["explore", "{atlas}", "--model", "nowhere"], "--model nowhere"),
+    "an atlas without a model": (["explore", "{atlas}", "--transcoders", "{empty}"], "no longer keeps its model"),
     "notes in a folder": (["explore", "{atlas}", "--notes", "{empty}"], "folder"),
     "notes in the manifest": (["explore", "{atlas}", "--notes", "{atlas}/manifest.json"], "annotations.sqlite"),
     "notes in another database": (["explore", "{atlas}", "--notes", "{text}"], "text.json"),

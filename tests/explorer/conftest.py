@@ -8,7 +8,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -203,3 +203,52 @@ def genes(read: Any) -> pd.DataFrame:
     """The table of genes that numbers refer to."""
     table = read("data/genes.json")
     return pd.DataFrame({"id": table["id"], "symbol": table["symbol"]})
+
+
+class Tried(NamedTuple):
+    """An atlas that keeps a small fitted Cell2Sentence and its cells, transcoders of it, and what was traced with them.
+
+    Attributes
+    ----------
+    circuit, of_class : str
+        Names of a circuit of one cell, and of one of a class.
+    """
+
+    folder: Path
+    transcoders: Path
+    circuit: str
+    of_class: str
+
+
+B, MONO = "CD19+ B cells", "CD14+ monocytes"
+
+
+@pytest.fixture(scope="session")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
+    from cellglass.atlas import schema
+    from cellglass.cells.store import write_cells
+    from cellglass.circuits import class_circuit, trace, write_class, write_graph
+    from cellglass.circuits.answers import frozen_cell, question
+    from cellglass.circuits.transcoders import Transcoders, fingerprint_of
+    from cellglass.models.cell2sentence.model import Cell2SentenceModel
+    from circuits.networks import transcoders
+    from synthetic import make_cells
+
+    folder = tmp_path_factory.mktemp("tried")
+    atlas = make_atlas(folder / "atlas", n_cells=60, n_concepts=8)
+    cells = make_cells(60, np.random.default_rng(0))[0]
+    model = Cell2SentenceModel.fit(
+        cells, layers=2, width=16, heads=2, epochs=1, labels="cell type", n_genes=12, vocabulary=400
+    )
+    model.save(atlas / schema.MODEL)
+    write_cells(cells, atlas / schema.CELLS)
+    one = model.align(cells[:1])
+    drawn = transcoders(frozen_cell(model, question(model, one, B, MONO).tokens), latents=32, k=4)
+    made = Transcoders(model.kind, fingerprint_of(model), 2, tuple(drawn), labels="cell type")
+    made.save(folder / "transcoders")
+    graph = trace(model, cells, "cell-0", made, B, MONO, features=60, delete=False)
+    (atlas / "circuits" / "classes").mkdir(parents=True)
+    write_graph(graph, atlas / "circuits" / "B_in_cell-0.json")
+    circuit = class_circuit(model, cells, B, made, labels="cell type", n_cells=2, features=60)
+    write_class(circuit, atlas / "circuits" / "classes" / "B.json")
+    return Tried(atlas, folder / "transcoders", "B_in_cell-0", "classes/B")

@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from cellglass.circuits.propagation import Effects, Targets, effects, feature_targets
     from cellglass.circuits.pruning import prune
     from cellglass.circuits.qk import ScorePairs, score_pairs
+    from cellglass.circuits.scaling import ScaleFeatures
     from cellglass.circuits.stability import stability_of
     from cellglass.circuits.tracing import cost_of, gene_table, trace, write_trace
     from cellglass.circuits.training import train_transcoders
     from cellglass.circuits.transcoders import Transcoders, load_transcoders
+    from cellglass.circuits.trying import SetCount, Tried, TriedCells, try_changes, try_in_cells
 
 __all__ = [
     "Ablation",
@@ -72,9 +74,13 @@ __all__ = [
     "Question",
     "Regulation",
     "Replacement",
+    "ScaleFeatures",
     "ScorePairs",
+    "SetCount",
     "Targets",
     "Transcoders",
+    "Tried",
+    "TriedCells",
     "ablate_group",
     "against_knockouts",
     "against_regulation",
@@ -136,6 +142,8 @@ __all__ = [
     "total_effects",
     "trace",
     "train_transcoders",
+    "try_changes",
+    "try_in_cells",
     "units",
     "with_groups",
     "write_class",
@@ -168,9 +176,13 @@ _WHERE = {
     "Question": "cellglass.circuits.answers",
     "Regulation": "cellglass.circuits.biology.regulation",
     "Replacement": "cellglass.circuits.features",
+    "ScaleFeatures": "cellglass.circuits.scaling",
     "ScorePairs": "cellglass.circuits.qk",
+    "SetCount": "cellglass.circuits.trying",
     "Targets": "cellglass.circuits.propagation",
     "Transcoders": "cellglass.circuits.transcoders",
+    "Tried": "cellglass.circuits.trying",
+    "TriedCells": "cellglass.circuits.trying",
     "ablate_group": "cellglass.circuits.ablation",
     "against_knockouts": "cellglass.circuits.biology.knockouts",
     "against_regulation": "cellglass.circuits.biology.match",
@@ -232,6 +244,8 @@ _WHERE = {
     "total_effects": "cellglass.circuits.paths",
     "trace": "cellglass.circuits.tracing",
     "train_transcoders": "cellglass.circuits.training",
+    "try_changes": "cellglass.circuits.trying",
+    "try_in_cells": "cellglass.circuits.trying",
     "units": "cellglass.circuits.choice",
     "with_groups": "cellglass.circuits.groups",
     "write_class": "cellglass.circuits.classes.files",

@@ -14,7 +14,7 @@ values on this input, so that what the head makes of a state of zeros is a const
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Union
@@ -62,6 +62,11 @@ class Question:
         cannot be said.
     point : str
         The token site at which the answer is read; ``LAST`` is behind all layers.
+    words : tuple of str
+        The answers that the model gives a probability to: the target and, where there is one, what it is held against.
+    chances : callable, (torch.Tensor (..., t, d)) -> torch.Tensor (..., words), optional
+        The probabilities of the words, by the same states as `read`: of each word that of its first token in which the
+        two part, among all tokens of the model. None where the model gives none.
     """
 
     tokens: TokenLists
@@ -70,6 +75,8 @@ class Question:
     ask: Callable[[Frozen], Answers]
     read: Callable[[Tensor], Tensor] | None = None
     point: str = LAST
+    words: tuple[str, ...] = ()
+    chances: Callable[[Tensor], Tensor] | None = None
 
     @property
     def reader(self) -> Callable[[Tensor], Tensor]:
@@ -95,9 +102,17 @@ def real_values(model: TransformerModel, questions: Sequence[Question]) -> np.nd
         A question about another state than the last one.
     """
     found = np.full(len(questions), np.nan)
-    if not questions:
-        return found
     readers = [one.reader for one in questions]
+    for i, states in each_states(model, questions):
+        found[i] = float(readers[i](states))
+    return found
+
+
+@torch.no_grad()
+def each_states(model: TransformerModel, questions: Sequence[Question]) -> Iterator[tuple[int, Tensor]]:
+    """Yield the number of each question with the states that answer it, (t, d); cells of like length run together."""
+    if not questions:
+        return
     tokens = _together([one.tokens for one in questions])
     points = {**model.points, LAST: plan_of(model.net).last}
     for chosen in batches_by_length(tokens.lengths, model.batch_tokens):
@@ -105,8 +120,7 @@ def real_values(model: TransformerModel, questions: Sequence[Question]) -> np.nd
         places = {questions[i].point for i in chosen.tolist()}
         seen, _ = run(model.net, partial(model.forward, batch), points, places)
         for row, i in enumerate(chosen.tolist()):
-            found[i] = float(readers[i](seen[questions[i].point][row, : tokens.lengths[i]]))
-    return found
+            yield i, seen[questions[i].point][row, : tokens.lengths[i]]
 
 
 def run_copies(
@@ -238,8 +252,12 @@ def _next(model: Any, tokens: TokenLists, answers: Sequence[Sequence[int]], name
         direction, offset = row(states)
         return states[..., -1, :] @ direction + offset
 
-    decode = model.writer.tokenizer.decode
-    return Question(tokens, [decode([int(i)]) for i in ids], _symbols(model, gene), ask, read)
+    def chances(states: Tensor) -> Tensor:
+        return model.logits(states[..., -1, :]).float().softmax(-1)[..., which]  # type: ignore[no-any-return]
+
+    decode, words = model.writer.tokenizer.decode, tuple(name for name in names if name is not None)
+    texts = [decode([int(i)]) for i in ids]
+    return Question(tokens, texts, _symbols(model, gene), ask, read, words=words, chances=chances)
 
 
 # -- scGPT and Geneformer --------------------------------------------------------------------------------------------
@@ -294,8 +312,11 @@ def _masked(model: Any, cell: Cells, text: str, against: str | None) -> Question
         w, b = row(states)
         return head.transform(states[..., place, :]) @ w + b  # type: ignore[no-any-return]
 
-    shown = TokenLists(tokens.start, ids, gene)
-    return Question(shown, *told(model, shown), ask, read)
+    def chances(states: Tensor) -> Tensor:
+        return head(states[..., place, :]).float().softmax(-1)[..., wanted]  # type: ignore[no-any-return]
+
+    shown, words = TokenLists(tokens.start, ids, gene), tuple(name for name in (text, against) if name is not None)
+    return Question(shown, *told(model, shown), ask, read, words=words, chances=chances)
 
 
 def _frozen_expression(head: Any, at: Tensor, x: Tensor) -> Tensor:

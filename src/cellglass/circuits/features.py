@@ -128,12 +128,9 @@ def replace_mlps(frozen: Frozen, transcoders: StandIns) -> Replacement:
         raise InputError(f"there are {len(transcoders)} transcoders, but the model has {frozen.n_layers} layers")
     features, error, constant, skips = [], [], [], []
     for layer, one in enumerate(transcoders):
-        _check(one, layer, frozen)
-        assert isinstance(one, SparseDictionary)  # noqa: S101  `_check` says so
         x = frozen.mlp_in[layer]
-        read = (one.encoder / one.scale).to(x)
-        offset = (one.encoder_bias.to(x) - read @ one.centre.to(x)).to(x)
-        found = _active(one.encode(x.float()), x, read, offset, {layer: one.directions.to(x)})
+        found = layer_features(transcoders, layer, x)
+        assert isinstance(one, SparseDictionary)  # noqa: S101  `layer_features` says so
         base = (one.centre_out + one.scale_out * one.bias).to(x)
         skip = None
         if one.config.skip:
@@ -147,31 +144,55 @@ def replace_mlps(frozen: Frozen, transcoders: StandIns) -> Replacement:
     return Replacement(features, error, constant, skips)
 
 
+@torch.no_grad()
+def layer_features(transcoders: StandIns, layer: int, x: Tensor) -> Features:
+    """Return the features of one layer at tokens whose MLP reads `x`, (t, d).
+
+    Raises
+    ------
+    InputError
+        Widths that do not fit, or a kind whose activations are not linear.
+    """
+    if isinstance(transcoders, CrossLayerTranscoder):
+        _width(transcoders.width_in, transcoders.width_out, "the cross-layer transcoder", x.shape[1])
+        return _crosslayer_features(transcoders, layer, transcoders.encode_layer(x.float(), layer), x)
+    one = transcoders[layer]
+    _check(one, layer, x.shape[1])
+    assert isinstance(one, SparseDictionary)  # noqa: S101  `_check` says so
+    read = (one.encoder / one.scale).to(x)
+    offset = (one.encoder_bias.to(x) - read @ one.centre.to(x)).to(x)
+    return _active(one.encode(x.float()), x, read, offset, {layer: one.directions.to(x)})
+
+
 def _crosslayer(frozen: Frozen, one: CrossLayerTranscoder) -> Replacement:
     if one.n_layers != frozen.n_layers:
         raise InputError(f"the transcoder is of {one.n_layers} layers, but the model has {frozen.n_layers}")
-    _width(one.width_in, one.width_out, "the cross-layer transcoder", frozen)
+    _width(one.width_in, one.width_out, "the cross-layer transcoder", frozen.final.shape[1])
     x = torch.cat(list(frozen.mlp_in), dim=1)
     codes = one.encode(x.float())
-    m, d, out = one.per_layer, one.width_in, one.width_out
+    m, k, out = one.per_layer, one.config.k, one.width_out
     features: list[Features] = []
     for layer in range(one.n_layers):
-        rows, columns = slice(layer * m, (layer + 1) * m), slice(layer * d, (layer + 1) * d)
-        k = one.config.k
         own = Codes(codes.indices[:, layer * k : (layer + 1) * k] - layer * m, codes.values[:, layer * k :][:, :k], m)
-        read = (one.encoder[rows] / one.scale[columns]).to(x)
-        offset = one.encoder_bias[rows].to(x) - read @ one.centre[columns].to(x)
-        write = {
-            to: (one.written(layer)[:, (to - layer) * out :][:, :out] * one.scale_out[to * out : (to + 1) * out]).to(x)
-            for to in range(layer, one.n_layers)
-        }
-        features.append(_active(own, frozen.mlp_in[layer], read, offset, write))
+        features.append(_crosslayer_features(one, layer, own, frozen.mlp_in[layer]))
     base = torch.split((one.centre_out + one.scale_out * one.bias).to(x), out)
     error = [
         y - base[layer] - torch.stack([explained(f, layer) for f in features[: layer + 1]]).sum(0)
         for layer, y in enumerate(frozen.mlp_out)
     ]
     return Replacement(features, error, list(base), [None] * one.n_layers)
+
+
+def _crosslayer_features(one: CrossLayerTranscoder, layer: int, codes: Codes, x: Tensor) -> Features:
+    m, d, out = one.per_layer, one.width_in, one.width_out
+    rows, columns = slice(layer * m, (layer + 1) * m), slice(layer * d, (layer + 1) * d)
+    read = (one.encoder[rows] / one.scale[columns]).to(x)
+    offset = one.encoder_bias[rows].to(x) - read @ one.centre[columns].to(x)
+    write = {
+        to: (one.written(layer)[:, (to - layer) * out :][:, :out] * one.scale_out[to * out : (to + 1) * out]).to(x)
+        for to in range(layer, one.n_layers)
+    }
+    return _active(codes, x, read, offset, write)
 
 
 def _active(codes: Codes, x: Tensor, read: Tensor, offset: Tensor, write: Mapping[int, Tensor]) -> Features:
@@ -182,7 +203,7 @@ def _active(codes: Codes, x: Tensor, read: Tensor, offset: Tensor, write: Mappin
     return Features(latent, value, read, offset, write)
 
 
-def _check(one: Dictionary, layer: int, frozen: Frozen) -> None:
+def _check(one: Dictionary, layer: int, width: int) -> None:
     entry = KINDS.find(one.kind, "a transcoder")
     if entry.selection not in ("topk", "threshold") or not isinstance(one, SparseDictionary):
         raise InputError(
@@ -191,10 +212,9 @@ def _check(one: Dictionary, layer: int, frozen: Frozen) -> None:
         )
     if not one.is_transcoder:
         raise InputError(f"the dictionary of layer {layer} writes the site that it reads; circuits take transcoders")
-    _width(one.d_in, one.d_out, f"the transcoder of layer {layer}", frozen)
+    _width(one.d_in, one.d_out, f"the transcoder of layer {layer}", width)
 
 
-def _width(reads: int, writes: int, what: str, frozen: Frozen) -> None:
-    d = frozen.final.shape[1]
+def _width(reads: int, writes: int, what: str, d: int) -> None:
     if (reads, writes) != (d, d):
         raise InputError(f"{what} reads width {reads} and writes {writes}, but the model's residual stream has {d}")

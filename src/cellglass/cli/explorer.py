@@ -40,17 +40,33 @@ def explore(
         str, typer.Option(help="Address to listen at. Anywhere but on this machine, the link holds a secret token.")
     ] = "127.0.0.1",
     notes: NotesPath = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model to try changes of circuits in.", show_default="the one that the atlas keeps"),
+    ] = None,
+    transcoders: Annotated[
+        Path | None, typer.Option(help="Its transcoders, so that features of circuits can be changed.")
+    ] = None,
+    cells: Annotated[
+        Path | None, typer.Option(help="Cells to try them in.", show_default="those that the atlas keeps")
+    ] = None,
 ) -> None:
-    """Open an atlas in the browser: concepts, cells, genes, pathways, notes, and blind review.
+    """Open an atlas in the browser: concepts, cells, genes, pathways, circuits, notes, and blind review.
 
-    Nobody but this machine can reach the page. Of the atlas nothing is written but the notes, in its annotations.sqlite
-    or where --notes says. Stop it with Ctrl-C.
+    With --model, --transcoders or --cells, changes can be tried on the page of a circuit: features taken out, counts
+    set, and what the model answers then. Nobody but this machine can reach the page. Of the atlas nothing is written
+    but the notes, in its annotations.sqlite or where --notes says. Stop it with Ctrl-C.
 
     Example: cellglass explore demo-atlas/
     """
     from cellglass.explorer.app import serve
 
-    serve(atlas, port, host, browser, notes, tell=typer.echo)
+    given = None
+    if any(part is not None for part in (model, transcoders, cells)):
+        from cellglass.explorer.trying.bench import Given
+
+        given = Given(model, transcoders, cells)
+    serve(atlas, port, host, browser, notes, given=given, tell=typer.echo)
 
 
 def export(

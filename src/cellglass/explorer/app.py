@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cellglass.atlas.read import Atlas
     from cellglass.explorer.http.security import App
     from cellglass.explorer.notes.store import Notes
+    from cellglass.explorer.trying.bench import Bench, Given
 
 log = logging.getLogger(__name__)
 PORT = 8765
@@ -56,6 +57,7 @@ def make_app(
     allowed_hosts: Collection[str],
     pack: bool = False,
     beside: Sequence[Callable[[], None]] = (),
+    bench: Bench | None = None,
 ) -> App:
     """Return the application, an ASGI callable behind `security.Guard`.
 
@@ -77,6 +79,8 @@ def make_app(
         Whether text is gzipped.
     beside : sequence of callables
         What else is done in the thread that makes beside the server what takes seconds, after it.
+    bench : Bench, optional
+        The model in which changes to circuits are tried; without it the page says how to have it.
     """
     from starlette.applications import Starlette
     from starlette.routing import Route
@@ -90,8 +94,10 @@ def make_app(
     heavy, light = Threads(2), Threads(4)
     routes, limits = [*api.notes_routes(notes, light)], dict[str, int]()
     if atlas is not None:
+        from cellglass.explorer.trying.api import try_routes
+
         more, limits, prepare = _atlas_routes(atlas, tree, notes, light, shared=token is not None)
-        routes, beside = [*routes, *more], [tree.warm, prepare, *beside]
+        routes, beside = [*routes, *more, *try_routes(bench, light)], [tree.warm, prepare, *beside]
     threading.Thread(target=_prepared, args=(beside,), name="cellglass-beside", daemon=True).start()
 
     def file(request: Request) -> Response:
@@ -220,6 +226,7 @@ def serve(
     open_browser: bool = True,
     notes: Path | str | None = None,
     *,
+    given: Given | None = None,
     tell: Callable[[str], None] = log.info,
     page_folder: Path | str = PAGE,
 ) -> None:
@@ -235,8 +242,15 @@ def serve(
         Whether to show the page once it can be had.
     notes
         The file of notes; None takes the atlas's own (`notes_place.notes_path`).
+    given : Given, optional
+        The model, transcoders and cells in which changes to circuits are tried; they are opened at the first try.
     tell : callable
         Told, line by line, what the user should read: the link above all.
+
+    Raises
+    ------
+    InputError
+        No atlas, no port, or a model, transcoders or cells that are not there or do not fit.
     """
     import uvicorn
 
@@ -245,7 +259,12 @@ def serve(
     from cellglass.explorer.http.security import authorities, is_loopback
     from cellglass.explorer.notes.place import open_notes
 
-    atlas = open_atlas(atlas_folder)
+    atlas, bench = open_atlas(atlas_folder), None
+    if given is not None:
+        from cellglass.explorer.trying.bench import Bench
+
+        bench = Bench(atlas, given)
+        bench.check()
     with contextlib.closing(open_notes(atlas, notes)) as kept, contextlib.closing(listen(host, port, tell)) as sock:
         number = sock.getsockname()[1]
         tree = Tree(atlas, live=True)
@@ -259,6 +278,7 @@ def serve(
             allowed_hosts=authorities(host, number),
             pack=token is not None,
             beside=[lambda: _tell_changed(atlas, tell)],
+            bench=bench,
         )
         link = address_of(host, number, token)
         tell(f"the explorer is at {link}")

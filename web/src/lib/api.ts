@@ -11,9 +11,12 @@
 //   GET  api/review/item, api/review/activation  ?session=&rater=&code=
 //   POST api/review/answer {session, rater, code, rating 1..5, label, comment, seconds}  -> as next
 //   POST api/review/end   {session, key};  GET api/review/results?session=
+//   GET  api/try?circuit=NAME   what can be tried;  GET api/try/state?id=   how far it is, and what is known by now
+//   POST api/try   {circuit, changes, cell, label, n} -> {id}; 409 while another runs;  POST api/try/stop {id}
 //   An error has a status and {error: "plain words"}.
 
 import { DataError, unpack } from "./data";
+import type { TryAsked, TryOffer, TryState } from "./trying";
 import type { Content, Marks, NoteState, ReviewItem, ReviewPlace, ReviewSession, Revision, Sparse } from "./types";
 
 /** Somebody else wrote in between. */
@@ -116,3 +119,10 @@ export async function reviewCells(session: string, rater: string, code: string):
   const path = `api/review/activation?${which(session, rater, code)}`;
   return unpack(await (await ask(path)).arrayBuffer(), path);
 }
+
+export const tryOffer = (circuit: string): Promise<TryOffer> => json(`api/try?circuit=${encodeURIComponent(circuit)}`);
+export const beginTry = (asked: TryAsked): Promise<{ id: string }> => json("api/try", asked);
+export const tryState = (id: string): Promise<TryState> => json(`api/try/state?id=${encodeURIComponent(id)}`);
+export const stopTry = (id: string): Promise<unknown> => json("api/try/stop", { id });
+/** Stop it while the page is left, when no answer can be waited for. */
+export const leaveTry = (id: string): boolean => navigator.sendBeacon("api/try/stop", JSON.stringify({ id }));
