@@ -1,4 +1,7 @@
-"""What all tests share: where the larger real data may lie, a browser, one thread for what is small, no time limits."""
+"""What all tests share: where the larger real data may lie, a browser, one thread for what is small, no time limits.
+
+And the order of their files: those that take longest first.
+"""
 
 import os
 import sys
@@ -22,6 +25,19 @@ SWITCHES = (
     *("--disable-gpu-compositing", "--disable-gpu-rasterization"),  # as without a graphics card
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"),
 )
+
+LONGEST = (
+    "test_docs.py", "test_circuits_benchmark.py", "pipeline/stages/test_reproducibility.py",
+    "explorer/page/test_report.py", "pipeline/stages/test_layout.py", "pipeline/test_wiring.py", "explorer/page/test_reproducibility.py",
+)  # fmt: skip
+"""Files in the order in which workers take them up; the others follow in the order of their folders."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: a worker that meets it at the end keeps all others waiting."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

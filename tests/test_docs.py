@@ -64,17 +64,19 @@ def test_the_python_of_the_page_on_models_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_commands_of_the_page_on_the_explorer_run(tmp_path: Path) -> None:
+def test_the_commands_of_the_page_on_the_explorer_run(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     atlas = open_atlas(make_atlas(tmp_path / "demo-atlas", n_cells=120))
     with open_notes(atlas) as notes:
         notes.write({"latent": 0, "who": "Ada", "base": None, "label": "plasma cells"})
     lines = [line for block in _blocks(ROOT / "docs" / "explorer.md", "sh") for line in block.splitlines()]
     assert len(lines) >= 4
+    monkeypatch.chdir(tmp_path)
     for line in lines:
-        done = subprocess.run(
-            [sys.executable, "-m", *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        program, *words = line.split()
+        status, _, error = command(*words)
+        assert (program, status) == ("cellglass", 0), f"{line}\n{error}"
     assert (tmp_path / "site" / "index.html").is_file()
     assert "plasma cells" in (tmp_path / "notes.csv").read_text(encoding="utf-8")
 
