@@ -43,7 +43,7 @@ test-all: $(STAMP)  ## run both in one session, which makes what they share once
 	@$(PYTEST)
 
 test-default-cpu: $(STAMP)  ## run tests of numbers as on a processor without AVX
-	@ATEN_CPU_CAPABILITY=default $(PYTEST) -m "not slow" tests/attribution tests/enrichment tests/dictionaries/kinds tests/dictionaries/baselines tests/dictionaries/test_registry.py
+	@ATEN_CPU_CAPABILITY=default $(PYTEST) -m "not slow" tests/attribution tests/dictionaries/kinds tests/dictionaries/baselines tests/dictionaries/test_registry.py
 
 mutate: $(STAMP)  ## plant faults in a room (ROOM=evaluation SAMPLE=40) and list those that no test notices
 	@$(BIN)/python tests/mutate.py $(ROOM) --sample $(SAMPLE)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from once import once
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -27,9 +29,14 @@ SWITCHES = (
 )
 
 LONGEST = (
-    "test_docs.py", "test_circuits_benchmark.py", "pipeline/stages/test_reproducibility.py",
-    "explorer/page/test_report.py", "pipeline/stages/test_layout.py", "pipeline/test_wiring.py", "explorer/page/test_reproducibility.py",
-)  # fmt: skip
+    "test_docs.py",
+    "test_circuits_benchmark.py",
+    "pipeline/stages/test_reproducibility.py",
+    "explorer/page/test_report.py",
+    "pipeline/stages/test_layout.py",
+    "pipeline/test_wiring.py",
+    "explorer/page/test_reproducibility.py",
+)
 """Files in the order in which workers take them up; the others follow in the order of their folders."""
 
 
@@ -59,6 +66,17 @@ def browser() -> Iterator[Any]:
         opened = play.chromium.launch(executable_path=str(CHROMIUM), args=list(SWITCHES))
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def demo_atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the atlas that `cellglass demo` writes; a minute or two."""
+    from cellglass.cli.app import app
+
+    def make(folder: Path) -> None:
+        assert not app(["demo", "--out", str(folder), "--quiet"], standalone_mode=False)
+
+    return once(tmp_path_factory, "demo", make)
 
 
 @pytest.fixture
