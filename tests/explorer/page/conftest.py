@@ -115,9 +115,9 @@ def report(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site(path.as_uri(), False, full_folder, None)
 
 
-@pytest.fixture(params=["live", "static", "report"])
+@pytest.fixture(params=["live", pytest.param("static", marks=pytest.mark.slow), "report"])
 def site(request: pytest.FixtureRequest) -> Site:
-    """All of them, one after the other."""
+    """All of them, one after the other; what is an export's own has fast tests in `test_static.py`."""
     found: Site = request.getfixturevalue(request.param)
     return found
 
