@@ -21,13 +21,13 @@ from cellglass.circuits import groups_of, load_transcoders, read_graph
 from cellglass.dictionaries import TopK, TopKConfig
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.pipeline.workspace import MODEL
+from short import few_steps
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_steps() -> Iterator[None]:
+def short_training() -> Iterator[None]:
     """Train for a moment: what is looked at here is what is written and said."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cellglass.dictionaries.training.defaults._STEPS", 100)
+    with few_steps(100):
         yield
 
 

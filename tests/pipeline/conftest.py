@@ -5,17 +5,36 @@ Each is made once for all workers, so a test that writes into one copies it firs
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cellglass.cells import Simulated, simulate
+from cellglass.cells import Cells, Simulated, simulate
 from cellglass.enrichment import GeneSets, write_gmt
 from cellglass.pipeline.config import DictionaryConfig, RunConfig, make_config
 from cellglass.pipeline.explain import run_pipeline
 from cellglass.pipeline.run import Run
 from once import once
+from short import few_steps
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_training() -> Iterator[None]:
+    """Train dictionaries for a moment in all that is run here."""
+    with few_steps():
+        yield
+
+
+def _made(factory: pytest.TempPathFactory, name: str, cells: Cells, config: RunConfig) -> Run:
+    """Return a finished run."""
+
+    def make(place: Path) -> None:
+        with few_steps():
+            run_pipeline(cells, config, place)
+
+    return Run(once(factory, name, make), config, {"cells": cells})
 
 
 @pytest.fixture(scope="session")
@@ -55,12 +74,10 @@ def small_config(gmt: Path) -> RunConfig:
 def default_run(planted: Simulated, small_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a finished run with the dictionary that there is by default, of its default size."""
     config = replace(small_config, dictionary=DictionaryConfig(seeds=2, pairs=6))
-    folder = once(tmp_path_factory, "default run", lambda place: run_pipeline(planted.cells, config, place))
-    return Run(folder, config, {"cells": planted.cells})
+    return _made(tmp_path_factory, "default run", planted.cells, config)
 
 
 @pytest.fixture(scope="session")
 def small_run(planted: Simulated, small_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a finished run with a plain dictionary from two seeds."""
-    folder = once(tmp_path_factory, "small run", lambda place: run_pipeline(planted.cells, small_config, place))
-    return Run(folder, small_config, {"cells": planted.cells})
+    return _made(tmp_path_factory, "small run", planted.cells, small_config)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 import time
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from cellglass.pipeline.config import DictionaryConfig, RunConfig, make_config, 
 from cellglass.pipeline.explain import STAGES, explain, run_pipeline
 from cellglass.pipeline.run import Run
 from cellglass.pipeline.workspace import open_model
+from forked import end, run, start
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -116,26 +115,15 @@ def test_ten_kills_change_nothing(planted: Simulated, small_config: RunConfig, t
     Each run is a process of its own, forked from one that has imported what a run imports.
     """
     planted.cells.to_anndata().write_h5ad(tmp_path / "cells.h5ad")
-    config = replace(small_config, dictionary=DictionaryConfig(latents=32, k=4, seeds=2, pairs=4))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["scanpy", "scvi", "sklearn.linear_model", "torch", "cellglass.pipeline.explain"])
-
-    def start(out: Path) -> BaseProcess:
-        process = context.Process(target=run_pipeline, args=(tmp_path / "cells.h5ad", config, out))
-        process.start()
-        return process
-
-    def end(process: BaseProcess) -> int | None:
-        process.join()
-        return process.exitcode
-
+    dictionary = DictionaryConfig(latents=32, k=4, seeds=2, pairs=4)
+    call = (tmp_path / "cells.h5ad", replace(small_config, dictionary=dictionary))
     begun = time.monotonic()
-    assert end(start(tmp_path / "whole")) == 0
+    assert end(start(run, *call, tmp_path / "whole")) == 0
     whole = time.monotonic() - begun
     moments = np.random.default_rng(0)
     kills = 0
     while kills < 10:
-        process = start(tmp_path / "killed")
+        process = start(run, *call, tmp_path / "killed")
         process.join(moments.uniform(0.05, 0.7) * whole)
         if process.exitcode is None:
             process.kill()
@@ -145,7 +133,7 @@ def test_ten_kills_change_nothing(planted: Simulated, small_config: RunConfig, t
             assert process.exitcode == 0
             shutil.rmtree(tmp_path / "killed")  # done before the kill: begin anew, and kill sooner
             whole /= 2
-    assert end(start(tmp_path / "killed")) == 0
+    assert end(start(run, *call, tmp_path / "killed")) == 0
     expected, found = _digests(tmp_path / "whole"), _digests(tmp_path / "killed")
     assert len(expected) >= 12
     assert found == expected
