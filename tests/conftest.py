@@ -31,15 +31,16 @@ SWITCHES = (
 LONGEST = (
     "test_docs.py",
     "pipeline/stages/test_reproducibility.py",
-    "pipeline/test_missing_parts.py",
     "explorer/page/test_access.py",
-    "pipeline/test_explain.py",
+    "explorer/page/test_cells.py",
+    "circuits/test_training.py",
     "test_circuits_benchmark.py",
+    "pipeline/test_missing_parts.py",
+    "explorer/page/test_evidence.py",
+    "pipeline/test_explain.py",
     "pipeline/stages/test_layout.py",
     "pipeline/stages/test_tokens.py",
     "pipeline/test_wiring.py",
-    "explorer/page/test_cells.py",
-    "circuits/test_training.py",
     "pipeline/test_models.py",
     "pipeline/test_early.py",
     "explorer/page/test_widths.py",
@@ -50,15 +51,16 @@ LONGEST = (
     "explorer/page/test_notes.py",
     "explorer/page/test_static.py",
     "explorer/page/test_concept.py",
-    "explorer/page/test_evidence.py",
-    "enrichment/test_ora.py",
     "dictionaries/baselines/test_clusters.py",
     "models/cell2sentence/test_training.py",
     "models/geneformer/test_training.py",
     "models/scvi/test_training.py",
     "explorer/test_kill.py",
 )
-"""Files in the order in which workers take them up; the others follow in the order of their folders."""
+"""Files in the order in which workers take them up; the others follow in the order of their folders.
+
+The first two need what no other makes: the demo, and the runs that all tests of the pipeline wait for.
+"""
 
 
 @pytest.hookimpl(trylast=True)
