@@ -180,7 +180,7 @@ def test_quality_is_that_of_scvi_tools_own_training(tmp_path, monkeypatch):
     labels = cells.obs["bulk_labels"].astype(str)
     elbos, scores = [], []
     for seed in range(3):
-        ours = ScviModel.fit(cells, epochs=60, seed=seed)
+        ours = ScviModel.fit(cells, epochs=100, seed=seed)
         with warnings.catch_warnings(), threads(1), torch.random.fork_rng():
             warnings.simplefilter("ignore")
             import scvi
@@ -191,7 +191,7 @@ def test_quality_is_that_of_scvi_tools_own_training(tmp_path, monkeypatch):
             adata = cells.to_anndata()
             scvi.model.SCVI.setup_anndata(adata)
             theirs = scvi.model.SCVI(adata, n_latent=20)
-            theirs.train(60, enable_progress_bar=False, logger=False, enable_checkpointing=False)
+            theirs.train(100, enable_progress_bar=False, logger=False, enable_checkpointing=False)
             elbo = float(theirs.get_elbo())
             latents = (ours.activations(cells, ["z"])["z"].numpy(), theirs.get_latent_representation())
             probe = LogisticRegression(max_iter=1000)
