@@ -15,7 +15,7 @@ from cellglass.pipeline.config import RunConfig
 from short import few_steps
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["scanpy", "scvi", "sklearn.linear_model", "torch", "forked"])
+CONTEXT.set_forkserver_preload(["scanpy", "scvi", "sklearn.linear_model", "torch", "cellglass.pipeline.explain"])
 
 
 def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
