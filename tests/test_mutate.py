@@ -45,7 +45,8 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_what_no_test_notices_is_listed_and_nothing_else(repository: Path) -> None:
+def test_what_no_test_notices_is_listed_and_nothing_else(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # a dozen sessions of tests that need no plugin
     found = mutate.run(repository, "small", sample=100, seed=0, limit=60)
     ends = {(one["before"], one["after"]): one["end"] for one in found}
     assert ends[["max", "low, min", "x, high))"][0], "min"] == "killed"

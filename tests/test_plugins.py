@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,13 +99,15 @@ def test_an_atlas_is_made_with_a_model_a_dictionary_a_method_and_a_test_of_anoth
     assert "contrast" in found["card"]
 
 
-def test_without_the_package_its_names_are_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_without_the_package_its_names_are_refused_with_those_there_are(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
     simulate(n_cells=40, n_genes=60, n_programs=2, genes_per_program=10, seed=1).cells.to_anndata().write_h5ad(
         tmp_path / "my.h5ad"
     )
     for option, name in (("--dictionary", "halves"), ("--method", "contrast"), ("--test", "share")):
-        done = _command(dict(os.environ), "run", str(tmp_path / "my.h5ad"), option, name, "--out", str(tmp_path / "a"))
-        assert done.returncode == 2
-        assert name in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        status, _, error = command("run", tmp_path / "my.h5ad", option, name, "--out", tmp_path / "a")
+        assert status == 2
+        assert name in error
+        assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "a").exists()

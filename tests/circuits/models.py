@@ -12,6 +12,7 @@ import torch
 
 from cellglass.cells.cells import Cells
 from cellglass.circuits.answers import frozen_cell, question
+from cellglass.circuits.asked import Asked, ask
 from cellglass.dictionaries import TopK
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.models.geneformer.files import Dictionaries, GeneformerConfig, weights_of
@@ -81,3 +82,9 @@ def transcoders_of(kind: str, *, skip: bool = False) -> list[TopK]:
     model, cell = model_of(kind), cells_of()[:1]
     frozen = frozen_cell(model, question(model, model.align(cell), *TARGETS[kind]).tokens)
     return transcoders(frozen, LATENTS, K, skip=skip)
+
+
+@cache
+def asked_of(kind: str, *, skip: bool = False) -> Asked:
+    """Return the first cell as it is asked about; whoever changes a part of it copies that first."""
+    return ask(model_of(kind), cells_of()[:1], transcoders_of(kind, skip=skip), *TARGETS[kind])

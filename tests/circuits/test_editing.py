@@ -12,13 +12,9 @@ from cellglass.circuits.choice import on_masks, units
 from cellglass.circuits.editing import Filling, Written, frozen_answers, mean_activations, real_answers
 from cellglass.dictionaries import CrossLayerConfig, CrossLayerTranscoder
 from cellglass.errors import InputError
-from circuits.models import LATENTS, TARGETS, WIDTH, K, cells_of, model_of, transcoders_of
+from circuits.models import LATENTS, TARGETS, WIDTH, K, asked_of, cells_of, model_of, transcoders_of
 
 KINDS = sorted(TARGETS)
-
-
-def asked_of(kind: str, *, skip: bool = False) -> Asked:
-    return ask(model_of(kind), cells_of()[:1], transcoders_of(kind, skip=skip), *TARGETS[kind])
 
 
 def written_of(one: Asked, circuits: list[np.ndarray], filling: Filling, level="node", *, removed=False) -> Written:

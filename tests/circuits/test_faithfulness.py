@@ -13,11 +13,7 @@ from cellglass.circuits.choice import on_masks, ranked_units, strengths, units
 from cellglass.circuits.editing import Filling, Written, frozen_answers, real_answers
 from cellglass.circuits.faithfulness import area, areas, faithfulness_curve, mean_curve
 from cellglass.errors import InputError
-from circuits.models import TARGETS, cells_of, model_of, transcoders_of
-
-
-def asked_of(kind: str):
-    return ask(model_of(kind), cells_of()[:1], transcoders_of(kind), *TARGETS[kind])
+from circuits.models import TARGETS, asked_of, cells_of, model_of, transcoders_of
 
 
 @pytest.mark.parametrize("level", ["node", "whole"])

@@ -9,17 +9,12 @@ import torch
 
 from cellglass.circuits.answers import question, real_values
 from cellglass.circuits.architectures import plan_of
-from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.genes import by_gene, integrated_gradients, occlusions, rank_genes
 from cellglass.circuits.propagation import effects
 from cellglass.errors import InputError
-from circuits.models import TARGETS, cells_of, model_of, transcoders_of
+from circuits.models import TARGETS, asked_of, cells_of, model_of
 
 KINDS = sorted(TARGETS)
-
-
-def asked_of(kind: str) -> Asked:
-    return ask(model_of(kind), cells_of()[:1], transcoders_of(kind), *TARGETS[kind])
 
 
 def test_values_of_tokens_are_added_up_by_gene() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,14 @@ from cellglass.circuits import groups_of, load_transcoders, read_graph
 from cellglass.dictionaries import TopK, TopKConfig
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.pipeline.workspace import MODEL
+from short import few_steps
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_training() -> Iterator[None]:
+    """Train for a moment: what is looked at here is what is written and said."""
+    with few_steps(100):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,6 @@ from cellglass.enrichment.base import SMALLEST
 from cellglass.enrichment.ora import fisher_table, ora, top_genes
 from cellglass.errors import InputError
 
-RNG = np.random.default_rng(0)
-
 
 @given(
     scores=st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0]), min_size=4, max_size=12).map(np.array),
@@ -26,15 +24,18 @@ def test_lists_are_short_positive_and_never_split_ties(scores, top_n):
         assert listed.sum() + (left == left.max()).sum() > top_n
 
 
-# decoupler's own use of numba, said once, when it is compiled on a fresh machine.
-@pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPendingDeprecationWarning")
-def test_tables_equal_fishers_and_decouplers(random_sets):
-    import decoupler
-
+@pytest.fixture
+def scored(random_sets):
+    """Sets, and scores of which one row has fewer than 15 above 0."""
     _, sets = random_sets(120, [5, 9, 9, 30, 100])
-    scores = RNG.normal(size=(6, 120))
-    scores[1, :] -= 1.5  # fewer than top_n above 0
+    scores = np.random.default_rng(0).normal(size=(6, 120))
+    scores[1, :] -= 1.5
     scores[:, sets.genes_of(0)[:4]] += 4
+    return sets, scores
+
+
+def test_tables_equal_fishers(scored):
+    sets, scores = scored
     tested = ora([scores, scores[:, ::-1]], sets, top_n=15)
     for draw, values in enumerate([scores, scores[:, ::-1]]):
         listed = top_genes(values, 15)
@@ -45,6 +46,15 @@ def test_tables_equal_fishers_and_decouplers(random_sets):
             (a, b), (c_, d) = np.array(table) + 0.5
             assert tested.p[draw, c, t] == pytest.approx(fisher_exact(table).pvalue, rel=1e-8)
             assert tested.statistic[draw, c, t] == pytest.approx(np.log(a * d / (b * c_)))
+
+
+@pytest.mark.slow  # decoupler's test is compiled for many seconds; and its use of numba is said once, when it is
+@pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPendingDeprecationWarning")
+def test_statistics_equal_decouplers(scored):
+    import decoupler
+
+    sets, scores = scored
+    tested = ora([scores], sets, top_n=15)
     rows = sets.matrix.tocoo()
     net = pd.DataFrame({"source": [sets.terms[i] for i in rows.col], "target": [f"g{i}" for i in rows.row]})
     full = top_genes(scores, 15).sum(axis=1) == 15

@@ -1,5 +1,7 @@
 """Atlases for the explorer's tests: a full one of a consensus dictionary, one of a plain dictionary and other seeds,
 one of gene tokens, one with hardly anything. None is a result.
+
+Each is made once for all workers, so a test that writes into one copies it first.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from cellglass.activations import MemoryRows
 from cellglass.atlas import open_atlas, write
 from cellglass.atlas.read import Atlas
 from cellglass.explorer import Tree
+from once import once
 from synthetic import make_atlas
 
 FINDINGS = 18
@@ -145,41 +148,46 @@ def add_circuits(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = make_atlas(tmp_path_factory.mktemp("explorer") / "full")
-    add_pairs(folder, 700, list(range(FINDINGS)), np.random.default_rng(1))
-    add_dictionary(folder, 24)
-    add_activations(folder, 700)
-    add_circuits(folder)
-    return folder
+    def make(folder: Path) -> None:
+        make_atlas(folder)
+        add_pairs(folder, 700, list(range(FINDINGS)), np.random.default_rng(1))
+        add_dictionary(folder, 24)
+        add_activations(folder, 700)
+        add_circuits(folder)
+
+    return once(tmp_path_factory, "full atlas", make)
 
 
 @pytest.fixture(scope="session")
 def seeds_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain dictionary that was trained from five seeds."""
-    folder: Path = make_atlas(tmp_path_factory.mktemp("explorer") / "seeds", n_cells=300, by="seeds")
-    return folder
+    return once(tmp_path_factory, "atlas of seeds", lambda folder: make_atlas(folder, n_cells=300, by="seeds"))
 
 
 @pytest.fixture(scope="session")
 def token_folder(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("explorer") / "tokens"
-    shutil.copytree(full_folder, folder)
-    add_tokens(folder, open_atlas(folder), np.random.default_rng(2))
-    return folder
+    def make(folder: Path) -> None:
+        shutil.copytree(full_folder, folder)
+        add_tokens(folder, open_atlas(folder), np.random.default_rng(2))
+
+    return once(tmp_path_factory, "atlas of tokens", make)
 
 
 @pytest.fixture(scope="session")
 def bare_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One seed, no counts, no genes, no gene sets, no pairs, no dictionary."""
-    folder: Path = make_atlas(tmp_path_factory.mktemp("explorer") / "bare", n_cells=90, hostile=True)
-    shutil.rmtree(folder / "expression.zarr")
-    for name in ("genes", "pathways"):
-        (folder / f"{name}.parquet").unlink()
-    manifest = json.loads((folder / "manifest.json").read_text())
-    outputs = manifest["stages"]["all"]["outputs"]
-    manifest["stages"]["all"]["outputs"] = {name: outputs[name] for name in ("concepts.zarr", "evaluation.json")}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+
+    def make(folder: Path) -> None:
+        make_atlas(folder, n_cells=90, hostile=True)
+        shutil.rmtree(folder / "expression.zarr")
+        for name in ("genes", "pathways"):
+            (folder / f"{name}.parquet").unlink()
+        manifest = json.loads((folder / "manifest.json").read_text())
+        outputs = manifest["stages"]["all"]["outputs"]
+        manifest["stages"]["all"]["outputs"] = {name: outputs[name] for name in ("concepts.zarr", "evaluation.json")}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    return once(tmp_path_factory, "bare atlas", make)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,11 @@ from cellglass.pipeline.config import make_config
 from cellglass.pipeline.explain import run_pipeline
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_training() -> None:
+    """Train as long as by default: what is found is what is looked at."""
+
+
 @pytest.mark.slow
 def test_the_loss_of_a_pathway_is_told_by_its_absent_genes(tmp_path: Path) -> None:
     rng, n, n_genes = np.random.default_rng(0), 700, 200

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +15,11 @@ import cellglass
 from cellglass.atlas.manifest import artefact_digest
 from cellglass.cells import Simulated
 from cellglass.errors import InputError
-from cellglass.pipeline.config import make_config, merge
+from cellglass.pipeline.config import DictionaryConfig, RunConfig, make_config, merge
 from cellglass.pipeline.explain import STAGES, explain, run_pipeline
 from cellglass.pipeline.run import Run
 from cellglass.pipeline.workspace import open_model
+from forked import end, run, start
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -30,18 +29,16 @@ def _digests(folder: Path) -> dict[str, str]:
     return {name: artefact_digest(folder / name) for name in names if name != "report.html"}
 
 
-def test_the_same_call_runs_nothing_again(small_run: Run, planted: Simulated) -> None:
-    before = small_run.path("manifest.json").read_text()
-    atlas = run_pipeline(planted.cells, small_run.config, small_run.folder)
-    assert small_run.path("manifest.json").read_text() == before
+def test_the_same_call_runs_nothing_again(small_run: Run, planted: Simulated, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_run.folder, tmp_path / "atlas")
+    before = (folder / "manifest.json").read_text()
+    atlas = run_pipeline(planted.cells, small_run.config, folder)
+    assert (folder / "manifest.json").read_text() == before
     assert atlas.concepts.n_vars == 24
 
 
 def test_other_gene_sets_run_what_reads_them_and_no_more(small_run: Run, planted: Simulated, tmp_path: Path) -> None:
-    import shutil
-
-    folder = tmp_path / "atlas"
-    shutil.copytree(small_run.folder, folder)
+    folder = shutil.copytree(small_run.folder, tmp_path / "atlas")
     other = make_config(merge(small_run.config.as_dict(), {"enrichment": {"tests": ["ora"]}}))
     heard: list[str] = []
     run_pipeline(planted.cells, other, folder, progress=lambda what, done, total: heard.append(what))
@@ -94,11 +91,9 @@ def test_explain_takes_an_anndata_and_a_model_in_memory(
 
 
 def test_an_embedding_gets_what_needs_no_model(planted: Simulated, gmt: Path, tmp_path: Path) -> None:
-    import dataclasses
-
     rng = np.random.default_rng(0)
     embedding = (planted.activity @ rng.normal(size=(6, 10)) + 0.1 * rng.normal(size=(400, 10))).astype(np.float32)
-    cells = dataclasses.replace(planted.cells, obsm={"X_uce": embedding})
+    cells = replace(planted.cells, obsm={"X_uce": embedding})
     config = make_config(
         {
             "cells": {"labels": ["cell_type"]},
@@ -114,38 +109,31 @@ def test_an_embedding_gets_what_needs_no_model(planted: Simulated, gmt: Path, tm
 
 
 @pytest.mark.slow
-def test_ten_kills_change_nothing(planted: Simulated, default_run: Run, tmp_path: Path) -> None:
-    """Kill the run at ten random moments, each followed by the same command; compare artefact by artefact."""
+def test_ten_kills_change_nothing(planted: Simulated, small_config: RunConfig, tmp_path: Path) -> None:
+    """Kill the run at ten random moments, each followed by the same call; compare artefact by artefact.
+
+    Each run is a process of its own, forked from one that has imported what a run imports.
+    """
     planted.cells.to_anndata().write_h5ad(tmp_path / "cells.h5ad")
-    code = (
-        "import json, sys; from pathlib import Path\n"
-        "from cellglass.pipeline.config import make_config\n"
-        "from cellglass.pipeline.explain import run_pipeline\n"
-        "run_pipeline(Path(sys.argv[1]), make_config(json.loads(sys.argv[2])), sys.argv[3])"
-    )
-    settings = json.dumps(default_run.config.as_dict())
-
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cells.h5ad"), settings, str(out)])
-
+    dictionary = DictionaryConfig(latents=32, k=4, seeds=2, pairs=4)
+    call = (tmp_path / "cells.h5ad", replace(small_config, dictionary=dictionary))
     begun = time.monotonic()
-    assert start(tmp_path / "whole").wait() == 0
+    assert end(start(run, *call, tmp_path / "whole")) == 0
     whole = time.monotonic() - begun
     moments = np.random.default_rng(0)
     kills = 0
     while kills < 10:
-        process = start(tmp_path / "killed")
-        try:
-            process.wait(timeout=moments.uniform(0.05, 0.7) * whole)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        process = start(run, *call, tmp_path / "killed")
+        process.join(moments.uniform(0.05, 0.7) * whole)
+        if process.exitcode is None:
+            process.kill()
+            end(process)
             kills += 1
         else:
-            assert process.returncode == 0
+            assert process.exitcode == 0
             shutil.rmtree(tmp_path / "killed")  # done before the kill: begin anew, and kill sooner
             whole /= 2
-    assert start(tmp_path / "killed").wait() == 0
+    assert end(start(run, *call, tmp_path / "killed")) == 0
     expected, found = _digests(tmp_path / "whole"), _digests(tmp_path / "killed")
     assert len(expected) >= 12
     assert found == expected

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,9 @@ MADE = [part for part in schema.OPTIONAL if part != schema.CIRCUITS]  # no run m
 
 
 @pytest.mark.parametrize("part", [p if p in QUICK else pytest.param(p, marks=pytest.mark.slow) for p in MADE])
-def test_an_atlas_is_read_without_what_it_may_lack(part: str, small_run: Run, there: Cards, tmp_path: Path) -> None:
+def test_an_atlas_is_read_without_what_it_may_lack(
+    part: str, small_run: Run, there: Cards, command: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
     whole, folder = small_run.folder, tmp_path / "atlas"
     shutil.copytree(whole, folder)
     place = folder / part
@@ -68,8 +69,8 @@ def test_an_atlas_is_read_without_what_it_may_lack(part: str, small_run: Run, th
     assert report.stat().st_size > 50_000
     assert (export(atlas, tmp_path / "site") / "index.html").exists()
     assert len(compare(atlas, open_atlas(whole)).measures)
-    done = subprocess.run([sys.executable, "-m", "cellglass", "info", folder], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    status, _, error = command("info", folder)
+    assert (status, error) == (0, "")
 
 
 def test_counts_that_are_not_kept_are_nowhere_and_the_rest_is_the_same(default_run: Run, tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pickle
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +20,7 @@ from cellglass.pipeline.run import Run
 from cellglass.pipeline.runner import run_stages
 from cellglass.pipeline.stage import Unit
 from cellglass.progress import Progress
-
-DO = "import pickle, sys\nfor unit in pickle.load(open(sys.argv[1], 'rb')): unit()"
+from forked import do_units, end, start
 
 
 class Elsewhere:
@@ -35,7 +32,7 @@ class Elsewhere:
     def run(self, units: Sequence[Unit], progress: Progress) -> None:
         file = self.folder / "units.pickle"
         file.write_bytes(pickle.dumps(list(units)[::-1]))
-        subprocess.run([sys.executable, "-c", DO, str(file)], check=True)
+        assert end(start(do_units, file)) == 0
         for unit in units:
             shutil.copytree(unit.folder, self.folder / unit.stage.name / unit.name)
 

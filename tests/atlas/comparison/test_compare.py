@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -230,12 +229,14 @@ def test_two_embeddings_compare_by_directions_if_told_so(planted: dict[str, Any]
     assert "as told" in found.site
 
 
-def test_the_command_prints_writes_and_changes_nothing(planted: dict[str, Any], tmp_path: Path) -> None:
+def test_the_command_prints_writes_and_changes_nothing(
+    planted: dict[str, Any], command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = [sha256(planted[name]) for name in "ab"]
-    program = [sys.executable, "-m", "cellglass", "compare", str(planted["a"]), str(planted["b"])]
-    done = subprocess.run([*program, "--out", "pairs.csv"], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    shown = done.stdout.replace("\n", " ")
+    monkeypatch.chdir(tmp_path)
+    status, shown, error = command(planted["a"], planted["b"], "--out", "pairs.csv")
+    assert status == 0, error
+    shown = shown.replace("\n", " ")
     for words in (
         "Site: site z of the same scvi model",
         "one-to-one pairs",

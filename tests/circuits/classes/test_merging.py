@@ -7,16 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellglass.circuits.asked import Asked, ask
+from cellglass.circuits.asked import Asked
 from cellglass.circuits.build import build_graph
 from cellglass.circuits.classes.merging import Key, Merged, merge, read_merged, totals_of, write_merged
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.pruning import edge_scores, prune
-from circuits.models import TARGETS, cells_of, model_of, transcoders_of
-
-
-def asked_of(kind: str = "gpt_neox") -> Asked:
-    return ask(model_of(kind), cells_of()[:1], transcoders_of(kind), *TARGETS[kind])
+from circuits.models import TARGETS, asked_of
 
 
 def graph_of(one: Asked) -> Graph:
@@ -25,7 +21,7 @@ def graph_of(one: Asked) -> Graph:
 
 @pytest.fixture(scope="module")
 def both() -> tuple[Graph, Merged]:
-    one = asked_of()
+    one = asked_of("gpt_neox")
     graph = graph_of(one)
     return graph, merge(graph, totals_of(one))
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -23,27 +24,44 @@ from cellglass.explorer.data.search_index import GENE_SHARD
 from explorer.conftest import FINDINGS
 
 
-@pytest.fixture(params=["full_folder", "token_folder", "bare_folder"])
-def any_folder(request: pytest.FixtureRequest) -> Path:
-    folder: Path = request.getfixturevalue(request.param)
-    return folder
+class Whole(NamedTuple):
+    """An atlas and all files of a tree over it, asked for one after the other."""
+
+    atlas: Atlas
+    paths: list[str]
+    files: dict[str, bytes]
 
 
-def test_every_path_has_a_file_and_no_path_comes_twice(any_folder: Path) -> None:
-    tree = Tree(open_atlas(any_folder))
+def whole(folder: Path) -> Whole:
+    atlas = open_atlas(folder)
+    tree = Tree(atlas)
     paths = list(tree.paths())
-    assert len(set(paths)) == len(paths) > 20
-    for path in paths:
-        content = tree.get(path)
+    return Whole(atlas, paths, {path: tree.get(path) for path in paths})
+
+
+@pytest.fixture(scope="module")
+def full(full_folder: Path) -> Whole:
+    return whole(full_folder)
+
+
+@pytest.fixture(params=["full_folder", "token_folder", "bare_folder"], scope="module")
+def any_whole(request: pytest.FixtureRequest) -> Whole:
+    name: str = request.param
+    found: Whole = request.getfixturevalue("full") if name == "full_folder" else whole(request.getfixturevalue(name))
+    return found
+
+
+def test_every_path_has_a_file_and_no_path_comes_twice(any_whole: Whole) -> None:
+    assert len(set(any_whole.paths)) == len(any_whole.paths) > 20
+    for path, content in any_whole.files.items():
         if path.endswith(".json"):
             json.loads(content, parse_constant=pytest.fail)  # NaN is no JSON
 
 
-def test_two_trees_give_the_same_bytes_whatever_is_asked_first(any_folder: Path) -> None:
-    one, other = Tree(open_atlas(any_folder)), Tree(open_atlas(any_folder))
-    paths = list(one.paths())
-    late = {path: other.get(path) for path in reversed(paths)}
-    assert all(one.get(path) == late[path] for path in paths)
+def test_two_trees_give_the_same_bytes_whatever_is_asked_first(any_whole: Whole) -> None:
+    other = Tree(open_atlas(any_whole.atlas.path))
+    assert list(other.paths()) == any_whole.paths
+    assert all(other.get(path) == any_whole.files[path] for path in reversed(any_whole.paths))
 
 
 HASHES = """
@@ -56,11 +74,11 @@ for path in tree.paths():
 """
 
 
-def test_two_processes_give_the_same_bytes(full_folder: Path, tree: Tree) -> None:
+def test_two_processes_give_the_same_bytes(full_folder: Path, full: Whole) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     command = [sys.executable, "-c", HASHES, str(full_folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=300)
-    expected = [f"{path} {hashlib.sha256(tree.get(path)).hexdigest()}" for path in tree.paths()]
+    expected = [f"{path} {hashlib.sha256(full.files[path]).hexdigest()}" for path in full.paths]
     assert done.stdout.splitlines() == expected
 
 
@@ -131,13 +149,9 @@ def test_columns_are_those_of_the_atlas(tree: Tree, atlas: Atlas) -> None:
         np.testing.assert_array_equal(values, counts[rows, gene])
 
 
-def test_the_whole_matrix_is_never_read(atlas: Atlas) -> None:
-    fresh = open_atlas(atlas.path)
-    tree = Tree(fresh)
-    for path in tree.paths():
-        tree.get(path)
-    assert "concepts" not in fresh.__dict__
-    assert "expression" not in fresh.__dict__
+def test_the_whole_matrix_is_never_read(full: Whole) -> None:
+    assert "concepts" not in full.atlas.__dict__
+    assert "expression" not in full.atlas.__dict__
 
 
 def test_what_is_kept_is_bounded(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,11 +164,11 @@ def test_what_is_kept_is_bounded(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) 
     assert tree._kept
 
 
-def test_many_threads_get_the_same_files(atlas: Atlas, tree: Tree) -> None:
+def test_many_threads_get_the_same_files(atlas: Atlas, full: Whole) -> None:
     shared = Tree(atlas)
-    paths = list(shared.paths())[::3] * 3
+    paths = full.paths[::3] * 3
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(shared.get, paths)) == [tree.get(path) for path in paths]
+        assert list(pool.map(shared.get, paths)) == [full.files[path] for path in paths]
 
 
 def test_warm_makes_what_is_shared(atlas: Atlas) -> None:

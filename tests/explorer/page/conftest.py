@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from once import once
+
 ARTIFACTS = Path(__file__).parents[3] / "artifacts" / "explorer"
 
 
@@ -38,19 +40,8 @@ class Site(NamedTuple):
         return "live" if self.live else "report" if self.url.startswith("file:") else "static"
 
 
-def _command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "cellglass", *map(str, arguments)]
-
-
-def run_command(*arguments: str | Path) -> str:
-    """Run cellglass to its end and return what it printed."""
-    done = subprocess.run(_command(*arguments), capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def run_here(*arguments: str | Path) -> str:
-    """Run cellglass as `run_command` does, but in this process, which has loaded torch already: four seconds less."""
+    """Run cellglass to its end in this process, which has loaded torch already; return what it printed."""
     from cellglass.cli.app import app
 
     said = io.StringIO()
@@ -62,9 +53,12 @@ def run_here(*arguments: str | Path) -> str:
 
 def start_live(atlas: Path, notes: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
     """Start `cellglass explore` on any free port; return the process and the address that it prints."""
-    arguments = _command("explore", atlas, "--no-browser", "--port", "0", "--notes", notes, *options)
+    command = [sys.executable, "-m", "cellglass", "explore", str(atlas), "--no-browser", "--port", "0"]
     process = subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        [*command, "--notes", str(notes), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -92,8 +86,9 @@ def live(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def static(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = tmp_path_factory.mktemp("static") / "site"
-    run_command("export", full_folder, "--out", site, "--no-notes", "--quiet")
+    site = once(
+        tmp_path_factory, "export", lambda out: run_here("export", full_folder, "--out", out, "--no-notes", "--quiet")
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -112,14 +107,17 @@ def static(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="session")
 def report(full_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    run_here("report", full_folder, "--out", path, "--no-notes")
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        run_here("report", full_folder, "--out", folder / "report.html", "--no-notes")
+
+    path = once(tmp_path_factory, "report", make) / "report.html"
     return Site(path.as_uri(), False, full_folder, None)
 
 
-@pytest.fixture(params=["live", "static", "report"])
+@pytest.fixture(params=["live", pytest.param("static", marks=pytest.mark.slow), "report"])
 def site(request: pytest.FixtureRequest) -> Site:
-    """All of them, one after the other."""
+    """All of them, one after the other; what is an export's own has fast tests in `test_static.py`."""
     found: Site = request.getfixturevalue(request.param)
     return found
 

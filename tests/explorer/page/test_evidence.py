@@ -85,16 +85,12 @@ def test_lists_and_search_state_it_too(site: Site, visit: Any) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_is_searched_and_every_card_of_it_states_its_evidence(tmp_path: Path, visit: Any) -> None:
-    import cellglass
-    from cellglass.pipeline.demo import demo_config
-    from cellglass.pipeline.explain import run_pipeline
-
-    folder = tmp_path / "demo"
-    run_pipeline(None, demo_config(0, "scvi"), folder, report=False)
-    process, url = start_live(folder, tmp_path / "notes.sqlite")
+def test_the_demo_is_searched_and_every_card_of_it_states_its_evidence(
+    demo_atlas: Path, tmp_path: Path, visit: Any
+) -> None:
+    process, url = start_live(demo_atlas, tmp_path / "notes.sqlite")
     try:
-        site = Site(url, True, folder, None)
+        site = Site(url, True, demo_atlas, None)
         page = visit(site, "#/search")
         for asked, symbol in (("CD79A", "CD79A"), ("JCHAIN", "IGJ"), ("ENSG00000105369.9", "CD79A"), ("MZB1", "MZB1")):
             ask = page.locator("main").get_by_role("combobox", name="Search concepts")
@@ -105,8 +101,8 @@ def test_the_demo_is_searched_and_every_card_of_it_states_its_evidence(tmp_path:
             ask.fill(asked)
             ask.press("Enter")
             page.locator(".found .concept").first.wait_for()
-        check_cards(site, page, cellglass.open_atlas(folder).concepts.var["latent"].tolist())
-        for name in named_gene(cellglass.open_atlas(folder).concepts.var).query("not q < 0.05").itertuples():
+        check_cards(site, page, open_atlas(demo_atlas).concepts.var["latent"].tolist())
+        for name in named_gene(open_atlas(demo_atlas).concepts.var).query("not q < 0.05").itertuples():
             assert not name.gene or not name.Index.endswith(name.gene)
     finally:
         stop(process)

@@ -175,7 +175,8 @@ def test_where_there_are_donors_every_fit_halves_by_them_and_the_atlas_says_so(
 def test_one_plain_dictionary_tells_nothing(small_run: Run, planted: Simulated, tmp_path: Path) -> None:
     config = replace(small_run.config, dictionary=DictionaryConfig("topk", 12, 3, seeds=1, splits=0))
     config = replace(config, attribution=replace(config.attribution, methods=("de",)))
-    atlas = run_pipeline(planted.cells, config, tmp_path / "atlas", report=True)
+    folder = shutil.copytree(small_run.folder, tmp_path / "atlas")  # whose model need not be fitted again
+    atlas = run_pipeline(planted.cells, config, folder, report=True)
     assert not {"reproducibility", "residual", "cluster_correlation", "agreement"} & set(atlas.concepts.var)
     assert "threshold" in atlas.concepts.var
     summary = summarize(atlas)
@@ -200,7 +201,7 @@ def test_cells_in_which_nothing_comes_back_have_an_atlas_that_says_so(n: int, gm
         {
             "cells": {"labels": ["cell_type"]},
             "model": {"path": "obsm:X_noise"},
-            "dictionary": {"seeds": 2, "pairs": 5},
+            "dictionary": {"seeds": 1, "pairs": 5},
             "attribution": {"prototypes": 4, "partners": 2},
             "enrichment": {"gene_sets": [str(gmt)], "permutations": 100, "tests": ["ora"]},
         }

@@ -184,6 +184,7 @@ def test_a_cell_has_a_concept_that_most_cells_have_if_it_has_more_of_it_than_hal
 def test_a_run_at_a_site_of_cells_leaves_no_tokens_behind(run, config, planted):
     tables = config.as_dict()
     tables["model"]["site"] = "cell"
+    tables["dictionary"]["seeds"] = 1
     tables["attribution"] |= {"methods": ["de"]}
     assert run.path("tokens.parquet").exists()
     atlas = run_pipeline(planted.cells[:150], make_config(tables), run.folder, report=False)
