@@ -46,7 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """What differs from the defaults of `simulate`: 1,000 genes, 20 programs of 30 genes, loading 1, depth 2,000."""
 SEEDS, EPOCHS = 5, 100
-KINDS = {"concepts": "consensus", "clusters": "clusters", "pca": "pca", "ica": "ica"}
+KINDS = {"concepts": "consensus", "clusters": "clusters", "ica": "ica"}
 METHODS = ("path", "swap", "de")
 SHOWN = ("path", "swap", DE)
 RIVAL = "ica"
@@ -74,12 +74,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed of the smallest setting: under two minutes")
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="these alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the machine and the rows here")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here")
     parser.add_argument("--work", type=Path, default=KEPT, metavar="FOLDER", help="where finished parts are kept")
     options = parser.parse_args()
     about = machine()
-    names, seeds = (["400 cells"], 1) if options.quick else (list(SETTINGS), options.seeds)
+    names, seeds = (["400 cells"], 1) if options.quick else (options.settings, options.seeds)
     with threads(1):
         found = pd.concat([kept(options.work, name, seed) for seed in range(seeds) for name in names])
     if options.json is not None:
@@ -95,8 +96,8 @@ def kept(work: Path, setting: str, seed: int) -> pd.DataFrame:
     if path.exists():
         return pd.read_csv(path)
     start = time.process_time()
-    made = one(setting, seed).assign(setting=setting, seed=seed)
     path.parent.mkdir(parents=True, exist_ok=True)
+    made = one(setting, seed, path.with_suffix(".model")).assign(setting=setting, seed=seed)
     with atomic_path(path) as temporary:
         made.to_csv(temporary, index=False)
     mean = made[made["across"]].groupby(["basis", "method"], sort=False)["auroc"].mean()
@@ -105,10 +106,14 @@ def kept(work: Path, setting: str, seed: int) -> pd.DataFrame:
     return made
 
 
-def one(setting: str, seed: int) -> pd.DataFrame:
-    """Return the recovery of each basis, method and program in one simulation."""
+def one(setting: str, seed: int, folder: Path) -> pd.DataFrame:
+    """Return the recovery of each basis, method and program in one simulation; its scVI lies in `folder`."""
     truth = simulate(**SETTINGS[setting], seed=seed)
-    model = ScviModel.fit(truth.cells, n_latent=30, epochs=EPOCHS, seed=seed, device="cpu")
+    if not folder.exists():
+        fitted = ScviModel.fit(truth.cells, n_latent=30, epochs=EPOCHS, seed=seed, device="cpu")
+        with atomic_path(folder) as temporary:
+            fitted.save(temporary)
+    model = ScviModel.load(folder)
     cells = model.align(truth.cells)
     rows = activations(model, cells)
     z = rows.read(np.arange(rows.n_rows))
@@ -153,6 +158,7 @@ def markdown(found: pd.DataFrame, about: dict[str, Any]) -> str:
     settings = "\n".join(
         f"- *{name}*: " + ", ".join(f"{words[key]} {value:,}" for key, value in setting.items())
         for name, setting in SETTINGS.items()
+        if name in set(found["setting"])
     )
     head = _TITLE.format(
         cores=about["cores"], cpu=about["cpu"], seeds=found["seed"].nunique(), settings=settings, ideal=IDEAL
