@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from common import Row, machine
 from planted_programs import Ideal, activations, codes_of, recovered
-from planted_report import DE, IDEAL, table
+from planted_report import IDEAL, table
 
 from cellglass.attribution.config import AttributionConfig
 from cellglass.attribution.run import attribute
@@ -47,8 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """What differs from the defaults of `simulate`: 1,000 genes, 20 programs of 30 genes, loading 1, depth 2,000."""
 SEEDS, EPOCHS = 5, 100
 KINDS = {"concepts": "consensus", "clusters": "clusters", "ica": "ica"}
-METHODS = ("path", "swap", "de")
-SHOWN = ("path", "swap", DE)
+METHODS = ("path", "swap")
 RIVAL = "ica"
 
 _TITLE = """# Planted programs, where they are harder to find
