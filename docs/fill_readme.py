@@ -21,7 +21,6 @@ DICTIONARIES = ROOT / "docs" / "dictionaries.md"
 MODELS = ROOT / "docs" / "models.md"
 EXPLORER = ROOT / "docs" / "explorer.md"
 CIRCUITS = ROOT / "docs" / "circuits.md"
-CALIBRATION = ROOT / "docs" / "results" / "calibration.md"
 CAPTURED = (
     "a site of cells to disk",
     "64 gene tokens a cell to disk",
@@ -47,36 +46,6 @@ RATES = {
     "by_gene_set": "by a gene set",
     "spelling": "left out as spelling",
     "labelled": "mark a label (F1 of 0.5 or more)",
-}
-STRUCTURELESS = "cells without structure (genes independent, depth varies)"
-RANDOM = {
-    "path": "genes by path",
-    "swap": "genes by swap",
-    "path, hubs": "genes by path, partners that prototypes share",
-    "swap, hubs": "genes by swap, partners that prototypes share",
-    "gsea by null_q": "GSEA by `null_q`",
-    "ulm by null_q": "ULM by `null_q`",
-    "ora by null_q": "ORA by `null_q`",
-    "gsea by q": "GSEA by `q` alone",
-    "ulm by q": "ULM by `q` alone",
-    "ora by q": "ORA by `q` alone",
-    "labels permuted": "`best_label`",
-    "power: path, real partners": "for comparison, not random: genes by path, planted programs, real partners",
-}
-"""Rows of the calibration, and what they are called; tests of pairs also of residual latents."""
-RESIDUAL = ", residual latents"
-NOISE = {
-    "concepts": "concepts",
-    "fidelity.variance_explained": "`fidelity.variance_explained`",
-    "reproducibility.concepts": "`reproducibility.concepts`",
-    "reproducibility.concepts.count": "`reproducibility.concepts.count`",
-    "alignment.bulk_labels, mean over values": "`alignment.bulk_labels.*.concepts`, mean",
-    "probe.bulk_labels.concepts": "`probe.bulk_labels.concepts`",
-    "annotation.bundled.gsea.calibrated": "`annotation.bundled.gsea.calibrated`, genes by path",
-    "annotation.bundled.gsea.de.calibrated": "`annotation.bundled.gsea.calibrated`, genes by differential expression",
-    "genes at q < 0.05 by path, share": "genes at q < 0.05 by path",
-    "concepts with a gene at q < 0.05 by path, share": "concepts with a gene at q < 0.05 by path",
-    "concepts with a gene set in their name, share": "concepts with a gene set in their name",
 }
 RETURNING = {
     "concepts": "concepts",
@@ -107,7 +76,6 @@ def main() -> None:
     fill(MODELS, {"capture": capture()})
     fill(EXPLORER, {"speed": explorer()})
     fill(CIRCUITS, {"features": features()})
-    fill(CALIBRATION, {"random": random_structure(), "controls": controls()})
 
 
 def fill(page: Path, tables: dict[str, str]) -> None:
@@ -242,44 +210,6 @@ def features() -> str:
     for row in rows:
         shares = (f"{float(row[name]):.1%}" for name in RATES)
         lines.append(f"| {row['of']} | {int(row['units']):,} | " + " | ".join(shares) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def random_structure() -> str:
-    """Return what is found where there is nothing to find, a row for each test."""
-    found: dict[str, dict[str, tuple[float, str]]] = {}
-    for row in json.loads((ROOT / "benchmarks/results/calibration.json").read_text(encoding="utf-8"))["rows"]:
-        name, number = re.match(r"(.*), of ([\d,]+)", row["name"]).groups()  # type: ignore[union-attr]
-        found.setdefault(name, {})[row["metric"]] = row["value"], number
-    repetitions = found["concepts without structure"]["concepts_with_any"]
-    lines = [
-        f"| {repetitions[1]} repetitions | findings, % of tests | concepts (or latents) with any, % |",
-        "| --- | --- | --- |",
-    ]
-    for name, title in RANDOM.items():
-        for sort in ("", RESIDUAL):
-            if f"{name}{sort}" in found:
-                cells = (f"{value:.2g} of {number}" for value, number in found[f"{name}{sort}"].values())
-                lines.append(f"| {title}{sort} | {' | '.join(cells)} |")
-    share, of = found["concepts without structure"]["findings"]
-    reported = round(share / 100 * int(of.replace(",", "")))
-    end = (
-        f"Of {STRUCTURELESS} the default dictionary reported {reported} concepts in {repetitions[1]} repetitions, "
-        f"{reported / int(repetitions[1]):.1f} each."
-    )
-    return "\n".join([*lines, "", end]) + "\n"
-
-
-def controls() -> str:
-    """Return a row for each metric of the demo's model, of the same shuffled and of the same untrained."""
-    found: dict[str, dict[str, float]] = {}
-    for row in json.loads((ROOT / "benchmarks/results/controls.json").read_text(encoding="utf-8"))["rows"]:
-        found.setdefault(row["metric"], {})[row["name"]] = row["value"]
-    models = list(next(iter(found.values())))
-    lines = [f"| metric | {' | '.join(models)} |", "|" + " --- |" * (1 + len(models))]
-    for metric, title in NOISE.items():
-        digits = 0 if metric == "concepts" or metric.endswith("count") else 3 if metric.startswith("genes") else 2
-        lines.append(f"| {title} | {' | '.join(f'{found[metric][model]:.{digits}f}' for model in models)} |")
     return "\n".join(lines) + "\n"
 
 
