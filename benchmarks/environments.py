@@ -1,7 +1,8 @@
 """Environments of the libraries that cellglass is measured against or exchanges files with, one for each.
 
 Their requirements contradict each other and ours, so each library lives under ``build/peers/NAME`` with an interpreter
-of its own: torch first, at the version of ``constraints.txt``, then the library at the version below. It installs and
+of its own: torch first, at the version of ``constraints.txt``, where the library needs it, then the library at the
+version below. It installs and
 checks that the import works; it runs no benchmark. ``python benchmarks/environments.py NAME ...`` makes some of them,
 without names all; what stands already is left as it is.
 """
@@ -47,6 +48,8 @@ class Peer:
         linked to another torch) or for versions that no longer install, and where training needs none of them.
     check : str
         A statement that must run in the finished environment.
+    with_torch : bool
+        Whether it needs torch.
     """
 
     package: str
@@ -54,6 +57,7 @@ class Peer:
     constraints: tuple[str, ...] = ()
     whole: bool = True
     check: str = ""
+    with_torch: bool = True
 
 
 def _alone(package: str, part: str) -> str:
@@ -87,6 +91,8 @@ RECIPES = {
         constraints=("transformers==4.57.3", "nnsight==0.6.1"),
         check="import circuit_tracer, gguf",
     ),
+    # What scanpy's Leiden with flavor="igraph" calls.
+    "leiden": Peer("igraph==1.0.0", check="import igraph", with_torch=False),
 }
 
 
@@ -132,7 +138,7 @@ def _make(name: str) -> None:
     _call(name, [sys.executable, "-m", "venv", str(home)])
     limits = home / "constraints.txt"
     limits.write_text("\n".join((TORCH, *recipe.constraints)) + "\n", encoding="utf-8")
-    _install(name, [TORCH, "numpy"])
+    _install(name, [*([TORCH] if recipe.with_torch else []), "numpy"])
     if recipe.needs:
         _install(name, ["-c", str(limits), *recipe.needs])
     _install(name, ["-c", str(limits), *(() if recipe.whole else ("--no-deps",)), recipe.package])
@@ -168,7 +174,9 @@ def _call(name: str, command: list[str]) -> None:
 def _fingerprint(name: str) -> str:
     """Return what tells one recipe from another."""
     recipe = {key: value for key, value in asdict(RECIPES[name]).items() if key != "check"}  # it holds this folder
-    text = json.dumps({"torch": TORCH, "python": sys.version_info[:2], **recipe}, sort_keys=True)
+    if recipe.pop("with_torch"):
+        recipe["torch"] = TORCH
+    text = json.dumps({"python": sys.version_info[:2], **recipe}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -34,7 +34,7 @@ import reproducibility_report as report
 import reproducibility_scores as scores
 from common import Row, machine
 from reproducibility_methods import CONCEPTS, METHODS, Fitted
-from reproducibility_sites import SOURCES, Site, fitted, there
+from reproducibility_sites import SOURCES, Site, fitted, there, transformer_sites
 
 from cellglass.files import atomic_path
 from cellglass.seeds import derive, generator
@@ -46,6 +46,8 @@ QUICK_METHODS = ("consensus", "clusters", "ica", "random")
 SPLITS, SEEDS = 5, 3
 NUMBERS = {500: 5, 1000: 5, 2000: 5, 4000: 3, 12000: 3}
 """Numbers of cells, and how often each is drawn."""
+CELL_NUMBERS, TOKEN_NUMBERS = {500: 3, 1000: 3, 2000: 3, 4000: 3}, {500: 2, 1000: 2, 2000: 1, 4000: 1}
+"""The same of the cells of a transformer, and of its gene tokens, of which a cell has many."""
 SECTIONS = ("frontier", "model", "growth", "whole")
 TWICE = ("consensus", "clusters", "ica", "random")
 
@@ -90,8 +92,8 @@ def measure(
             yield from second_fit(work, site, 2 if quick else SEEDS)
         if "growth" in sections and not quick and name in ("kang", "demo"):
             yield from growth(work, site, NUMBERS if name == "kang" else {len(site.obs): splits})
-    if "growth" in sections and not quick:
-        yield from transformer(work, splits)
+    if "growth" in sections and not quick and "kang" in names:
+        yield from transformer(work)
     if "whole" in sections and not quick and "zheng" in names:
         yield from kept(work / "whole-zheng.json", lambda: whole(work))
 
@@ -229,14 +231,13 @@ def growth(work: Path, site: Site, numbers: dict[int, int]) -> Iterator[Record]:
                 found |= scores.use(fits[0], site.z, parts[0], unseen)
                 return [{"section": "growth", "site": site.name, "split": split, "method": str(n)} | found]
 
-            yield from kept(work / f"growth-{site.name}-{n}-{split}.json", make)
+            yield from kept(work / f"growth-{site.name.replace(', ', '-').replace(' ', '-')}-{n}-{split}.json", make)
 
 
-def transformer(work: Path, splits: int) -> Iterator[Record]:
-    """Yield the same at two sites of a small scGPT that is fitted to the demo cells."""
-    for name in ("cell", "tokens"):
-        site = fitted("demo", work, model={"site": name}, kind="scgpt")
-        yield from growth(work, site._replace(name=f"demo, scgpt {name}"), {len(site.obs): splits})
+def transformer(work: Path) -> Iterator[Record]:
+    """Yield the same at the sites of cells and of gene tokens of a small transformer."""
+    for site, numbers in zip(transformer_sites(work), (CELL_NUMBERS, TOKEN_NUMBERS), strict=True):
+        yield from growth(work, site, numbers)
 
 
 def whole(work: Path) -> list[Record]:

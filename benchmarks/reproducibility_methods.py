@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import cnmf
@@ -65,9 +68,10 @@ def consensus(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
 
 
 def concepts_alone(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
-    """Return the concepts, fitted without residual latents, which takes less time."""
+    """Return the concepts, fitted without residual latents, which takes less time; tokens of a cell stay together."""
     config = replace(default_config(site.rows.width, len(part)), with_residual=False)
-    made = fit("consensus", site.rows, config=config, rows_train=part, rows_valid=part[::10], seed=seed)
+    groups = site.cell if len(site.z) > len(site.obs) else None
+    made = fit("consensus", site.rows, config=config, rows_train=part, rows_valid=part[::10], seed=seed, groups=groups)
     assert isinstance(made, Consensus)  # noqa: S101  it is that kind
     a, n = codes_of(made, site), made.config.n_concepts
     return {CONCEPTS: Fitted(a[:, :n], a, made.reproducibility.numpy())}
@@ -107,21 +111,55 @@ def louvain(*resolutions: float) -> Method:
 
     def method(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
         import networkx
-        from sklearn.neighbors import NearestNeighbors
 
-        nearest = NearestNeighbors(n_neighbors=15).fit(site.z[part])
-        graph = networkx.from_scipy_sparse_array(nearest.kneighbors_graph())
-        near, made = nearest.kneighbors(site.z, return_distance=False), {}
+        nearest = _nearest(site, part)
+        graph, made = networkx.from_scipy_sparse_array(nearest.kneighbors_graph()), {}
         for resolution in resolutions:
             found = networkx.community.louvain_communities(graph, resolution=resolution, seed=seed % 2**32)
-            member = np.zeros((len(part), len(found)), dtype=np.float32)
+            member = np.zeros(len(part), dtype=np.int64)
             for i, cells in enumerate(found):
-                member[list(cells), i] = 1
-            own = np.eye(len(found), dtype=np.float32)[member[near].sum(axis=1).argmax(axis=1)]
-            made[f"Louvain communities, resolution {resolution:g}"] = _only(own)
+                member[list(cells)] = i
+            made[f"Louvain communities, resolution {resolution:g}"] = _communities(site, nearest, member)
         return made
 
     return method
+
+
+def leiden(*resolutions: float) -> Method:
+    """Return the same of the same graph by Leiden, in the interpreter of `environments` that has igraph."""
+
+    def method(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
+        import environments
+
+        nearest = _nearest(site, part)
+        graph = nearest.kneighbors_graph()
+        edges = np.column_stack(sp.triu(graph.maximum(graph.T), k=1).nonzero())
+        with TemporaryDirectory() as folder:
+            given, answer = Path(folder) / "graph.npz", Path(folder) / "answer.npz"
+            np.savez(given, edges=edges, size=len(part))
+            script = Path(__file__).with_name("leiden_peer.py")
+            command = [environments.ensure("leiden"), script, given, answer, seed % 2**32, *resolutions]
+            subprocess.run([str(part) for part in command], check=True)
+            with np.load(answer, allow_pickle=False) as found:
+                return {
+                    f"Leiden communities, resolution {resolution:g}": _communities(site, nearest, found[str(place)])
+                    for place, resolution in enumerate(resolutions)
+                }
+
+    return method
+
+
+def _nearest(site: Site, part: Array) -> Any:
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(n_neighbors=15).fit(site.z[part])
+
+
+def _communities(site: Site, nearest: Any, member: Array) -> Fitted:
+    """Return communities of all cells: each goes where most of its 15 nearest of the part are, `member` (n_part,)."""
+    every = np.eye(member.max() + 1, dtype=np.float32)
+    near = nearest.kneighbors(site.z, return_distance=False)
+    return _only(every[every[member][near].sum(axis=1).argmax(axis=1)])
 
 
 def ica(site: Site, part: Array, seed: int) -> dict[str, Fitted]:
@@ -170,6 +208,7 @@ METHODS: dict[str, Method] = {
     "clusters of k": clusters_of(8, 12, 16, 24),
     "many clusters": many_clusters,
     "communities": louvain(1, 3),
+    "leiden": leiden(1, 3),
     "ica": ica,
     "pca": plain("pca", PCA),
     "neurons": plain("neurons", NEURONS),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from planted_report import table
 from reproducibility_methods import ALL, CONCEPTS, NEURONS, TURNED
-from reproducibility_sites import SOURCES
+from reproducibility_sites import SOURCES, TRANSFORMER
 
 READING = Path(__file__).with_name("reproducibility_reading.md")
 """The reading of the run that the repository holds; stands above the tables, and is written by hand."""
@@ -57,9 +57,10 @@ _COLUMNS = """
   **strong**: of the cells with at least half of its 99th percentile.
 
 Mean ± standard deviation over {splits} splits of the cells. *Turned at random*: the concepts' own readouts after a
-random rotation of the whitened site, on in as many cells, with the same angles between them. Leiden clusters need
-`igraph`, which cellglass does not bring; Louvain communities of the same kind of graph, the 15 nearest cells, stand
-for them. Neurons are the same axes whatever the cells, so all of them come back: that column tells nothing there.
+random rotation of the whitened site, on in as many cells, with the same angles between them. Louvain and Leiden
+communities are of the same graph, the 15 nearest cells; `igraph`, which makes Leiden's, is no dependency of cellglass:
+`benchmarks/environments.py` installs it beside. Neurons are the same axes whatever the cells, so all of them come back:
+that column tells nothing there.
 """
 
 _CALIBRATION = """
@@ -84,6 +85,12 @@ say more than any of 100 shuffles and more than a hundredth of that entropy.
 
 _GROWTH = """
 Concepts fitted to two parts of 40 % of as many cells, read in all others. The model has seen all cells.
+"""
+
+_TRANSFORMER = """
+*kang, {kind}*: a small {kind} ({layers} layers of width {width}) fitted to {cells:,} of kang's cells; its site `cell`
+has a row for each cell, its *token* site (the residual stream behind the last layer) one for each of {tokens} genes of
+a cell. There all tokens of a cell are in the same half, and a concept comes back if it correlates over tokens.
 """
 
 
@@ -117,7 +124,8 @@ def markdown(records: Sequence[Record], about: dict[str, Any]) -> str:
         parts += [f"### {_about(site)}\n", grid(by["model", site], {k: FRONTIER[k] for k in _RETURNS}), ""]
     grown = [site for section, site in by if section == "growth"]
     if grown:
-        parts += ["## By the number of cells\n" + _GROWTH, growth(by, grown), ""]
+        words = _GROWTH + (_TRANSFORMER.format(**TRANSFORMER) if any(site not in SOURCES for site in grown) else "")
+        parts += ["## By the number of cells\n" + words, growth(by, grown), ""]
     for (section, _), some in by.items():
         if section == "whole":
             parts += ["## A whole run\n", whole(some[0]), ""]

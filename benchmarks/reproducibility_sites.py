@@ -10,11 +10,12 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellglass.activations.rows import Rows
+from cellglass.files import atomic_path
 from cellglass.pipeline.config import make_config
 from cellglass.pipeline.explain import STAGES
 from cellglass.pipeline.run import Run
 from cellglass.pipeline.runner import run_stages
-from cellglass.pipeline.workspace import of_tokens, open_activations, open_explained
+from cellglass.pipeline.workspace import cell_site, of_tokens, open_activations, open_explained
 from cellglass.seeds import generator
 from cellglass.threads import threads
 
@@ -101,6 +102,10 @@ class Site(NamedTuple):
         return tuple(np.flatnonzero(of_row == i) for i in range(3))  # type: ignore[return-value]  # three
 
 
+TRANSFORMER = {"kind": "scgpt", "cells": 5000, "layers": 2, "width": 64, "tokens": 16}
+"""The transformer that concepts are looked for in: its kind and size, and the cells and tokens of each that it sees."""
+
+
 def there(name: str) -> bool:
     """Return whether the cells can be had here."""
     path = SOURCES[name].path
@@ -123,3 +128,46 @@ def fitted(name: str, work: Path, seed: int = 0, model: dict[str, Any] | None = 
     cell = rows.cells() if of_tokens(store, site) else np.arange(cells.n_cells)
     z = rows.read(np.arange(rows.n_rows)).double().numpy()
     return Site(name, rows, z, np.asarray(cell), cells.obs, sp.csr_matrix(cells.counts), source)
+
+
+def transformer_sites(work: Path, seed: int = 0) -> list[Site]:
+    """Return two sites of one small transformer that is fitted to some of kang's cells: its cells, and its tokens.
+
+    The second is the residual stream behind the last layer: one row for each gene of a cell, `TRANSFORMER` of each.
+    """
+    how, source = TRANSFORMER, SOURCES["kang"]
+    kind, layers = str(how["kind"]), int(how["layers"])
+    labels = [source.label, *([source.donor] if source.donor else [])]
+    model = {
+        "path": kind,
+        "layers": layers,
+        "width": how["width"],
+        "tokens_per_cell": how["tokens"],
+        "site": f"layers.{layers - 1}.resid",
+    }
+    config = make_config({"cells": {"labels": labels}, "model": model, "seed": seed})
+    run = Run(work / f"kang-{kind}-{seed}", config.with_safe_columns(), {"cells": some_cells(work), "model": None})
+    with threads(1):
+        run_stages(run, STAGES[:3])
+    store, tokens = open_activations(run)
+    cells, found = open_explained(run), []
+    for site, name in ((cell_site(store), "cell"), (tokens, "token")):
+        rows = store.rows(site)
+        cell = rows.cells() if of_tokens(store, site) else np.arange(cells.n_cells)
+        z = rows.read(np.arange(rows.n_rows)).double().numpy()
+        counts = sp.csr_matrix(cells.counts)
+        found.append(Site(f"kang, {kind} {name}", rows, z, np.asarray(cell), cells.obs, counts, source))
+    return found
+
+
+def some_cells(work: Path) -> Path:
+    """Return a file with as many of kang's cells, drawn at random, as the transformer sees."""
+    path = work / f"kang-{TRANSFORMER['cells']}.h5ad"
+    if not path.exists():
+        import anndata
+
+        every = anndata.read_h5ad(SOURCES["kang"].path)
+        drawn = np.sort(generator(0, "cells of the transformer").permutation(every.n_obs)[: int(TRANSFORMER["cells"])])
+        with atomic_path(path) as temporary:
+            every[drawn].copy().write_h5ad(temporary)
+    return path

@@ -147,6 +147,28 @@ def test_a_rival_reads_all_rows(benchmark: Any, site: Any, name: str) -> None:
         assert marked["F1"] > 0.8
 
 
+def test_leiden_finds_blobs_where_its_environment_stands(benchmark: Any, site: Any) -> None:
+    import environments
+
+    if not environments.stands("leiden"):
+        pytest.skip("python benchmarks/environments.py leiden")
+    found = benchmark.reproducibility_methods.METHODS["leiden"](site, np.arange(0, 360, 2), 0)
+    assert list(found) == ["Leiden communities, resolution 1", "Leiden communities, resolution 3"]
+    first = next(iter(found.values())).activations
+    np.testing.assert_array_equal(first.sum(axis=1), 1)
+    assert benchmark.reproducibility_scores.marks(first, site.obs["type"], 0)["F1"] > 0.95
+
+
+def test_the_page_says_which_transformer_the_concepts_are_of(benchmark: Any) -> None:
+    keys = ("latents", "back", "distinct", "share", "share, lenient", "variance explained", "active")
+    record = {"section": "growth", "split": 0, "method": "500", **dict.fromkeys(keys, 0.5)}
+    about = {"cores": 1, "cpu": "a processor"}
+    page = benchmark.reproducibility_report.markdown([record | {"site": "kang, scgpt cell"}], about)
+    assert "| kang, scgpt cell | 500 | 0.50 |" in page
+    assert "a small scgpt (2 layers of width 64) fitted to 5,000 of kang's cells" in page
+    assert "small scgpt" not in benchmark.reproducibility_report.markdown([record | {"site": "kang"}], about)
+
+
 @pytest.mark.slow
 def test_concepts_come_back_and_the_page_says_who_is_better(benchmark: Any, site: Any, tmp_path: Path) -> None:
     run = benchmark.reproducibility
