@@ -151,7 +151,7 @@ def page_of(
         **{name: value for name, value in size.items() if name != "dropped"} | {
             "cells": f"{found.values['cells', 'traced']:.0f}", "scored": f"{found.values['cells', 'scored']:.0f}",
         },
-        dropped=", of which it lost up to {:.0%} of the genes anew in each epoch".format(size["dropped"])
+        dropped=", each with up to {:.0%} of its genes dropped anew in each epoch".format(size["dropped"])
         if size["dropped"] else "",
         unseen=f"{found.values['cells', 'unseen']:,.0f}", matter=MATTER, largest=f"{largest:,}",
         genes_read=f"{found.values['genes of a cell', '']:.0f}", steps_table=by_steps(found, size["steps"]),
