@@ -44,7 +44,7 @@ from cellglass.circuits.answers import frozen_cell
 from cellglass.circuits.asked import Asked, ask
 from cellglass.circuits.build import build_graph
 from cellglass.circuits.choice import ranked_units, strengths, units
-from cellglass.circuits.controls import control_scores
+from cellglass.circuits.controls import control_scores, random_transcoders
 from cellglass.circuits.credit import live_strengths
 from cellglass.circuits.editing import Filling, mean_activations
 from cellglass.circuits.faithfulness import faithfulness_curve, mean_curve
@@ -52,6 +52,7 @@ from cellglass.circuits.features import StandIns
 from cellglass.circuits.genes import by_gene, rank_genes
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.propagation import effects
+from cellglass.circuits.removal import removals
 from cellglass.circuits.stability import stability_of
 from cellglass.circuits.training import read_losses
 from cellglass.dictionaries import default_training
@@ -232,7 +233,7 @@ def parts(work: Path, study: Study) -> Iterator[tuple[str, Callable[[], Iterator
         return [graph_of(one, size) for one in asked()]
 
     yield "accuracy", lambda: accuracy(model, learnt, left, study, work)
-    yield "genes", lambda: genes(asked(), learnt, study)
+    yield "genes", lambda: genes(asked(), given, learnt, study)
     yield "scores", lambda: scores(asked(), graphs(), given, study)
     yield "kept", lambda: kept(asked(), graphs(), given, learnt, study)
     for own, other in study.types.items():
@@ -372,8 +373,8 @@ def kept(asked: list[Asked], graphs: list[Graph], given: StandIns, learnt: Cells
             yield Row("share lost, live", f"{way}, {n}", float(mean.loc[("lost", "live", n), "share"]), "")
 
 
-def genes(asked: list[Asked], learnt: Cells, study: Study) -> Iterator[Row]:
-    """Yield how rankings of genes agree with deleting them, and with hiding them; differential expression beside.
+def genes(asked: list[Asked], given: StandIns, learnt: Cells, study: Study) -> Iterator[Row]:
+    """Yield how rankings of genes agree with deleting them, and with hiding them; rivals and controls beside.
 
     Then the first genes of each type's circuits, and its first markers.
     """
@@ -396,6 +397,8 @@ def genes(asked: list[Asked], learnt: Cells, study: Study) -> Iterator[Row]:
         totals[one.target].append(effect["total"])
         effect["differential expression"] = (mean[one.target] - mean[str(one.against)]).reindex(effect.index)
         effect["total, linear patterns"] = linear_effects(one)
+        drawn = ask(one.model, one.cell, random_transcoders(given, one.frozen), one.target, one.against)
+        effect["removal, random transcoders"] = removals(drawn)
         effect[CHECKS[1]] = unseen_genes(one)
         for check in CHECKS:
             for name in effect.columns.drop(check):

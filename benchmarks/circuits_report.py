@@ -70,8 +70,8 @@ tokens are made anew, those behind move up, and the next gene comes in), when no
 their places (*in place*), and when its states are hidden in their place (*occlusion*). Over all genes of a cell, some
 {genes_read}; *of {matter}*: over the {matter} largest by either. *Removal* is what the circuit says that deletion
 takes, to first order, by one pass there and back for all genes: every pattern is shared out anew without the gene, at
-the new places of tokens. Differential expression, between the two types in the cells that the model was fitted to,
-knows no model.
+the new places of tokens. Of *random transcoders* it knows what attention carries to the answer, and of features
+nothing. Differential expression, between the two types in the cells that the model was fitted to, knows no model.
 
 {ranked}
 
@@ -151,7 +151,7 @@ def page_of(
         **{name: value for name, value in size.items() if name != "dropped"} | {
             "cells": f"{found.values['cells', 'traced']:.0f}", "scored": f"{found.values['cells', 'scored']:.0f}",
         },
-        dropped=", of which it lost up to {:.0%} of the genes anew in each epoch".format(size["dropped"])
+        dropped=", each with up to {:.0%} of its genes dropped anew in each epoch".format(size["dropped"])
         if size["dropped"] else "",
         unseen=f"{found.values['cells', 'unseen']:,.0f}", matter=MATTER, largest=f"{largest:,}",
         genes_read=f"{found.values['genes of a cell', '']:.0f}", steps_table=by_steps(found, size["steps"]),
