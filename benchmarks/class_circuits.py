@@ -107,7 +107,7 @@ TRAINED = "trained"
 class Scale(NamedTuple):
     """How large the study is.
 
-    Of each label `cells` make the circuit, or two thirds of those that there are; `tested` others test it, none where it
+    Of each label `cells` make the circuit, or two thirds of those that there are; `tested` others test it, none if it
     is 0. `sizes` are of circuits, `draws` the random ones of each, `random` the draws of random transcoders.
     """
 
