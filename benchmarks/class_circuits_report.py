@@ -145,7 +145,7 @@ def page_of(
         layers=network.layers, width=network.width, genes=network.genes, cells=size["cells"], tested=size["tested"],
         options=only + ("--quick " if quick else ""), cores=about["cores"], cpu=about["cpu"],
         reading=SMALL if quick else READING.read_text(encoding="utf-8").strip(), models=models(found),
-        asked=" ".join(f"*{part[0].upper()}{part[1:]}*: {', '.join(f'{a} from {b}' for a, b in some.items())}."
+        asked=" ".join(f"*{part[0].upper()}{part[1:]}*: {'; '.join(f'{a} from {b}' for a, b in some.items())}."
                        for part, some in asked.items()),
     )]  # fmt: skip
     if "types" in asked:
