@@ -92,7 +92,7 @@ FILES = {
     "sets": "genesets/hallmark_v7.0.gmt",
 }
 BUNDLED = ("INTERFERON_TYPE_I_RESPONSE", "INTERFERON_GAMMA_RESPONSE")
-FEWER = {"rows": 40_000, "steps": 800}, {"cells": 12, "tested": 4}
+FEWER = {"rows": 40_000, "steps": 800}, {"cells": 12, "tested": 0}
 """Of the transcoders and the circuits of the second study, whose cells are fewer and whose classes are more."""
 OF_CONDITION = "type, condition"
 """Column of what the model of the second study names."""
@@ -107,8 +107,8 @@ TRAINED = "trained"
 class Scale(NamedTuple):
     """How large the study is.
 
-    Of each label `cells` make the circuit, or two thirds of those that there are; `tested` others test it. `sizes` are
-    of circuits, `draws` the random ones of each, `random` the draws of random transcoders.
+    Of each label `cells` make the circuit, or two thirds of those that there are; `tested` others test it, none if it
+    is 0. `sizes` are of circuits, `draws` the random ones of each, `random` the draws of random transcoders.
     """
 
     network: Size
@@ -280,8 +280,9 @@ def measure(part: Part, work: Path, scale: Scale) -> Iterator[Row]:
         yield from told(circuit, key)
         tables[own] = values_of(part, given, circuit, place, scale)
         yield from listed(key, tables[own], part.known[own], part.known[own] | part.known[other])
-        yield from kept(place, f"quality {scale.tested} {scale.sizes} {scale.draws}",
-                        partial(quality, given, circuit, key, place, scale))  # fmt: skip
+        if scale.tested:
+            name = f"quality {scale.tested} {scale.sizes} {scale.draws}"
+            yield from kept(place, name, partial(quality, given, circuit, key, place, scale))
     if part.batch is not None:
         known = frozenset().union(*part.known.values())
         yield from listed(f"{part.name}, all types", merged(tables), known, known)

@@ -145,7 +145,7 @@ def page_of(
         layers=network.layers, width=network.width, genes=network.genes, cells=size["cells"], tested=size["tested"],
         options=only + ("--quick " if quick else ""), cores=about["cores"], cpu=about["cpu"],
         reading=SMALL if quick else READING.read_text(encoding="utf-8").strip(), models=models(found),
-        asked=" ".join(f"*{part[0].upper()}{part[1:]}*: {', '.join(f'{a} from {b}' for a, b in some.items())}."
+        asked=" ".join(f"*{part[0].upper()}{part[1:]}*: {'; '.join(f'{a} from {b}' for a, b in some.items())}."
                        for part, some in asked.items()),
     )]  # fmt: skip
     if "types" in asked:
@@ -171,6 +171,11 @@ def page_of(
 def keys_of(found: Found) -> list[tuple[str, str]]:
     """Return every class with its key."""
     return [(name.split(", ", 1)[1], name) for name in found.names("answer")]
+
+
+def tested(found: Found) -> list[tuple[str, str]]:
+    """Return the classes whose circuits were tested on other cells, with their keys."""
+    return [(one, key) for one, key in keys_of(found) if sizes_of(found, key)]
 
 
 def models(found: Found) -> str:
@@ -293,8 +298,8 @@ def sizes_of(found: Found, key: str) -> list[int]:
 
 def shares(found: Found) -> str:
     """Return the table of what circuits keep of the answer."""
-    rows, sizes = [], sorted({n for _, key in keys_of(found) for n in sizes_of(found, key)})
-    for one, key in keys_of(found):
+    rows, sizes = [], sorted({n for _, key in tested(found) for n in sizes_of(found, key)})
+    for one, key in tested(found):
         for by in BY:
             told = []
             for n in sizes:
@@ -310,8 +315,8 @@ def shares(found: Found) -> str:
 
 def contrasts(found: Found) -> str:
     """Return the table of what circuits keep of the contrast."""
-    rows, sizes = [], sorted({n for _, key in keys_of(found) for n in sizes_of(found, key)})
-    for one, key in keys_of(found):
+    rows, sizes = [], sorted({n for _, key in tested(found) for n in sizes_of(found, key)})
+    for one, key in tested(found):
         for filled in (OFF, AT_MEAN):
             for by in BY:
                 told = []

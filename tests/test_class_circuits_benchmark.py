@@ -159,7 +159,7 @@ def test_the_small_study_of_class_circuits_measures_resumes_and_writes_what_it_s
     text = page.read_text()
     assert "its figures say nothing" in text
     assert "| CD19+ B: class circuit |" in text
-    assert "*Types*: CD19+ B from CD14+ Monocyte. *Conditions*: CD14+ Monocyte, S from CD14+ Monocyte, G1," in " ".join(
+    assert "*Types*: CD19+ B from CD14+ Monocyte. *Conditions*: CD14+ Monocyte, S from CD14+ Monocyte, G1;" in " ".join(
         text.split()
     )
     missing = subprocess.run(
