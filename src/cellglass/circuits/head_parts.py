@@ -13,7 +13,7 @@ target and head upstream; so `split_edges` does it for the edges that pruning ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ def parts_by_head(
         for head in range(step.heads.n_heads):
             one = step.only(head)
             found = effects(frozen, replacement, Targets(i, one.back(g, patterns), zero), patterns=patterns)
-            yield Part(step.layer, head, _with_own(found, one, g, patterns))
+            yield Part(step.layer, head, _with_biases(found, _own(one, g, patterns)))
 
 
 @torch.no_grad()
@@ -121,10 +121,12 @@ def heads_of(
         seen[here] = found
         table.loc[here, "effect"] = found.astype(np.float64).sum(1)
         table.loc[here, "direct"] = by_source(step, states[i], direct[step.layer])[..., 0].sum(1).cpu().numpy()
-        for head, row in enumerate(here):
-            one, g = step.only(head), total[step.layer]
-            part = effects(frozen, replacement, Targets(i, one.back(g, patterns), g.new_zeros(1)), patterns=patterns)
-            rows[row] = places.values(_with_own(part, one, g, patterns), frozen)[0]
+        g, ones = total[step.layer], [step.only(head) for head in range(step.heads.n_heads)]
+        gradient = torch.cat([one.back(g, patterns) for one in ones], dim=1)  # each head is a target: (t, h, d)
+        part = effects(frozen, replacement, Targets(i, gradient, g.new_zeros(len(ones))), patterns=patterns)
+        own = [_own(one, g, patterns) for one in ones]
+        more = {name: torch.cat([one[name] for one in own]) for name in own[0]}
+        rows[here] = places.values(_with_biases(part, more), frozen)
     as_held = _dtype(frozen)
     return HeadNodes(table, sp.csr_matrix(seen.astype(as_held)), sp.csr_matrix(rows.astype(as_held)))
 
@@ -293,16 +295,16 @@ def _without_heads(frozen: Frozen) -> Frozen:
     return replace(frozen, steps=[one.silenced() if isinstance(one, Attend) else one for one in frozen.steps])
 
 
-def _with_own(found: Effects, one: Attend, g: Tensor, patterns: str) -> Effects:
-    """Return effects through a head with what the head itself adds: its bias of values, and its pattern's constants."""
-    biases, name = dict(found.biases), f"layers.{one.layer}"
-    own = {"attention": one.constant(len(g))} if one.has_constant else {}
+def _own(one: Attend, g: Tensor, patterns: str) -> dict[str, Tensor]:
+    """Return what a head itself adds to B targets, by bias: that of values, and its pattern's constants."""
+    added = {"attention": one.constant(len(g))} if one.has_constant else {}
     if patterns == "linear":
-        own["pattern"] = one.unexplained()
-    for what, added in own.items():
-        key = f"{name}.{what}"
-        biases[key] = biases.get(key, 0) + torch.einsum("td,tbd->b", added, g)
-    return replace(found, biases=biases)
+        added["pattern"] = one.unexplained()
+    return {f"layers.{one.layer}.{name}": torch.einsum("td,tbd->b", value, g) for name, value in added.items()}
+
+
+def _with_biases(found: Effects, more: Mapping[str, Tensor]) -> Effects:
+    return replace(found, biases={**found.biases, **{name: found.biases.get(name, 0) + more[name] for name in more}})
 
 
 def _told(targets: Array, sources: Array, found: Sequence[tuple[int, Array]], edges: sp.csr_matrix) -> pd.DataFrame:

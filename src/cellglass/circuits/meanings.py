@@ -98,7 +98,7 @@ def explained(graph: Graph, details: Details) -> Graph:
     order = features[np.argsort(-strength[features], kind="stable")]
     pairs = dict.fromkeys(zip(*(graph.nodes[name].iloc[order].tolist() for name in ("layer", "feature")), strict=True))
     told = told_of(details, list(pairs)[:MOST_TOLD])
-    return replace(graph, about={**graph.about, "features": told}) if told else graph
+    return replace(graph, about={**graph.about, "explained": told}) if told else graph
 
 
 def named(graph: Graph, names: Names) -> Graph:

@@ -200,6 +200,8 @@ export function shownNodes(graph: Graph, limits: Limits, forced: Iterable<number
   const under = new Set([...kept].filter((i) => nodes[i].kind !== "answer").map((i) => `${nodes[i].gene} ${nodes[i].column}`));
   const tokens = order.filter((i) => nodes[i].kind === "token");
   for (const i of tokens) if (nodes[i].gene && under.has(`true ${nodes[i].column}`)) kept.add(i);
+  const prompt = tokens.filter((i) => !nodes[i].gene);
+  if (prompt.length === 1) kept.add(prompt[0]); // where all of its tokens are one node
   let room = limits.genes - tokens.filter((i) => kept.has(i)).length;
   for (const i of tokens) if (room > 0 && !kept.has(i)) [room] = [room - 1, kept.add(i)];
   return [...kept].sort((a, b) => a - b);
