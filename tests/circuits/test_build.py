@@ -73,7 +73,7 @@ def test_neither_batches_nor_a_file_of_rows_change_a_graph(name: str, monkeypatc
     files: list[str] = []
     real = np.memmap
     monkeypatch.setattr(module.np, "memmap", lambda path, **options: files.append(path) or real(path, **options))
-    each = made.final.numel() * made.final.element_size() * module._COPIES
+    each = made.final.numel() * made.final.element_size() * module.COPIES
     small = build_graph(made, replacement, answers, TEXTS, GENES, most=30, memory=each)
     assert files
     assert cost(made, replacement, 2, 30, each).batch == 1
