@@ -14,7 +14,7 @@ SAMPLE ?= 40
 # What is compiled once is kept, for the other worker, for commands that tests start, and for the next target.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo explore test test-slow test-all test-default-cpu mutate lint lint-python lint-page format bench clean
+.PHONY: help demo explore test test-slow test-default-cpu mutate lint lint-python lint-page format bench clean
 
 help:  ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,17 +33,14 @@ demo: $(STAMP)  ## explain an scVI model of 700 bundled blood cells; needs no ne
 explore: $(STAMP)  ## open the demo's atlas in a browser (after make demo)
 	@$(BIN)/cellglass explore $(DEMO)
 
-test: $(STAMP)  ## run the tests (under ten minutes)
-	@$(PYTEST) -m "not slow"
+test: $(STAMP)  ## run the tests, or with ALL=1 the slow ones too, in one session, which makes what they share once
+	@$(PYTEST) $(if $(ALL),,-m "not slow")
 
 test-slow: $(STAMP)  ## run the tests that take longer
 	@$(PYTEST) -m slow
 
-test-all: $(STAMP)  ## run both in one session, which makes what they share once
-	@$(PYTEST)
-
 test-default-cpu: $(STAMP)  ## run tests of numbers as on a processor without AVX
-	@ATEN_CPU_CAPABILITY=default $(PYTEST) -m "not slow" tests/attribution tests/dictionaries/kinds tests/dictionaries/baselines tests/dictionaries/test_registry.py
+	@ATEN_CPU_CAPABILITY=default $(PYTEST) -m "not slow" tests/attribution tests/enrichment tests/dictionaries/kinds tests/dictionaries/baselines tests/dictionaries/test_registry.py
 
 mutate: $(STAMP)  ## plant faults in a room (ROOM=evaluation SAMPLE=40) and list those that no test notices
 	@$(BIN)/python tests/mutate.py $(ROOM) --sample $(SAMPLE)
