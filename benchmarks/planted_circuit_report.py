@@ -101,7 +101,9 @@ def markdown(
     error = np.mean([cell["error"] for one in found for rule in RULES for cell in one[rule]["cells"]], axis=0)
     return _PAGE.format(
         rankings="\n".join(_rankings(seeds_right(found).set_index(["method", "cells"]))),
-        even="\n".join(_rankings(seeds_right(even).set_index(["method", "cells"]))),
+        alike="\n".join(_rankings(seeds_right(even).set_index(["method", "cells"]))),
+        alike_classes="\n".join(_classes(classes_right(even).set_index(["method", "cells"]))),
+        **_where_features_alone(seeds_right(even).set_index(["method", "cells"])),
         even_known=f"{np.mean([one['accuracy'] for one in even]):.3f}",
         classes="\n".join(_classes(classes_right(found).set_index(["method", "cells"]))),
         paths="\n".join(_paths(found)),
@@ -116,10 +118,21 @@ def markdown(
     )
 
 
+def _where_features_alone(table: pd.DataFrame) -> dict[str, str]:
+    """Return in how many seeds some rankings of networks with even heads are right: A not B, B of A and B, A and C."""
+    found = {}
+    for method in ("lost", "random lost", "total", "random total"):
+        right = [table.loc[(method, group), "pivotal"] for group in GROUPS]
+        found[method.replace(" ", "_")] = "{}, {} and {}".format(*map(int, right))
+    return found
+
+
 def _rankings(table: pd.DataFrame) -> list[str]:
     titles = [f"{name}: seeds | cells" for name in GROUPS] + ["A and B, B first: seeds | cells"]
     lines = ["| ranking of genes | " + " | ".join(titles) + " |", "| --- |" + " ---: | ---: |" * len(titles)]
     for method, name in METHODS.items():
+        if (method, GROUPS[0]) not in table.index:  # what is kept of a seed may be of before a ranking was there
+            continue
         own = [table.loc[(method, group)] for group in GROUPS]
         told = [(one.right, one.share) for one in own] + [(own[1].pivotal, own[1].pivotal_share)]
         cells = " | ".join(f"{int(seeds)} of {int(own[0].seeds)} | {share:.2f}" for seeds, share in told)
@@ -130,6 +143,8 @@ def _rankings(table: pd.DataFrame) -> list[str]:
 def _classes(table: pd.DataFrame) -> list[str]:
     lines = ["| ranking of genes | " + " | ".join([*GROUPS, "A and B, B first"]) + " |", "| --- |" + " ---: |" * 4]
     for method, name in METHODS.items():
+        if (method, GROUPS[0]) not in table.index:
+            continue
         own = [table.loc[(method, group)] for group in GROUPS]
         told = [*(int(one.right) for one in own), int(own[1].pivotal)]
         lines.append(f"| {name} | " + " | ".join(f"{n} of {int(own[0].seeds)}" for n in told) + " |")
@@ -183,19 +198,27 @@ and {cells} of a seed), 0 where a gene is not counted. Seeds in which the marker
 The same cells, rules and seeds, but queries and keys stay 0: every head looks at all tokens before it alike, and no
 pattern can hold a rule. Accuracy on unseen cells: {even_known} on average.
 
-{even}
+{alike}
+
+In the mean over cells that hang on the same markers:
+
+{alike_classes}
 
 ## What it says
 
 Wanted were the rule's genes in nine of ten seeds with trained transcoders, in at most one with random ones, and more
-paths of two features for the second rule. Read the rows against that; none of the three groups of cells meets all.
+paths of two features for the second rule. Read the rows against that; of networks as they learn none of the three
+groups of cells meets all.
 
 - A gene that the answer hangs on by being there (A, not B) leads in the graph of trained transcoders. With random ones
   it leads in far fewer seeds, but in more than one: attention, which is not random, has picked the markers already.
 - Genes that act on what *another* gene is worth (B, which vetoes A; C, which lets A count) are often missed: others
   stand above them, where deletion and occlusion in the real model put them first. Credit for patterns to first order
-  does not mend that. That these networks let such genes act on where heads look, which frozen patterns hide, is a
-  guess that was not tested.
+  does not mend that.
+- Where heads cannot choose, patterns can hide nothing, and the total effect misses B all the same ({total} of {seeds}
+  seeds for A without B, B first, and A with C): B keeps features out, which are not active and have no node. **What
+  deletion takes through features**, of both inputs, finds the genes that the rule hangs on in {lost} of {seeds} seeds,
+  with random transcoders in {random_lost} (whose total effects lead there in {random_total}, by direct paths).
 - Cells with A and C are no test of features: direct paths alone rank A and C first more often than features do, so
   random transcoders, whose direct paths are the same, do as well or better.
 - The second rule does not show as two hops: its genes' paths pass two or more features less than the first rule's.
