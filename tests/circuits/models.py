@@ -69,7 +69,9 @@ def model_of(kind: str) -> TransformerModel:
         return ScgptModel(net.eval().requires_grad_(False), vocab)
     tokens = {name: i for i, name in enumerate(["<pad>", "<mask>", "<cls>", "<eos>", *NAMES])}
     config = GeneformerConfig(len(tokens), WIDTH, 2, 2, 24, 40)
-    net = config.new_net()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = config.new_net()
     _redraw(net)
     names = {name: name for name in NAMES}
     weights = {name: tensor.clone() for name, tensor in weights_of(net).items()}
