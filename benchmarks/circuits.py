@@ -268,10 +268,17 @@ def fitted(work: Path, learnt: Cells, study: Study) -> tuple[Cell2SentenceModel,
 
 def accuracy(model: Cell2SentenceModel, learnt: Cells, left: Cells, study: Study, work: Path) -> Iterator[Row]:
     """Yield how many unseen cells' labels the model names, and logistic regressions do; then what transcoders keep."""
+    yield Row("cells", "all", float(study.cells.n_cells), "")
+    yield from labels_named(model, learnt, left, study.label)
+    losses = read_losses(folder_of(work, PLAIN)).set_index(["loss", "layers"])
+    for loss in losses.index.unique("loss"):
+        yield from number("share kept of layers from 1 on", str(loss), float(losses.loc[(loss, "1+"), "kept"]))
+
+
+def labels_named(model: Cell2SentenceModel, learnt: Cells, left: Cells, label: str) -> Iterator[Row]:
+    """Yield how many unseen cells there are, how many of their labels the model names, and logistic regressions do."""
     from sklearn.linear_model import LogisticRegression
 
-    label = study.label
-    yield Row("cells", "all", float(study.cells.n_cells), "")
     yield Row("cells", "unseen", float(left.n_cells), "")
     y, truth = (one.obs[label].astype(str).to_numpy() for one in (learnt, left))
     names = sorted(set(y))
@@ -285,9 +292,6 @@ def accuracy(model: Cell2SentenceModel, learnt: Cells, left: Cells, study: Study
     }.items():
         plain = LogisticRegression(max_iter=500, C=0.01).fit(x, y)
         yield Row(metric, f"logistic regression, {what}", float((plain.predict(unseen) == truth).mean()), "")
-    losses = read_losses(folder_of(work, PLAIN)).set_index(["loss", "layers"])
-    for loss in losses.index.unique("loss"):
-        yield from number("share kept of layers from 1 on", str(loss), float(losses.loc[(loss, "1+"), "kept"]))
 
 
 def logs(counts: sp.csr_matrix) -> sp.csr_matrix:

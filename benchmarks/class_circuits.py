@@ -62,7 +62,7 @@ from cellglass.files import atomic_path
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.seeds import derive, generator
 from cellglass.threads import threads
-from circuits import OWN, PLAIN, QUICK, Size, Study, accuracy, fitted, folder_of
+from circuits import OWN, PLAIN, QUICK, Size, Study, fitted, folder_of, labels_named
 
 Array = np.ndarray[Any, Any]
 
@@ -291,7 +291,7 @@ def measure(part: Part, work: Path, scale: Scale) -> Iterator[Row]:
 
 def named(part: Part, given: Fitted) -> Iterator[Row]:
     """Yield how many unseen cells' labels the model names, and of how many the condition; regressions beside."""
-    yield from accuracy(given.model, given.learnt, given.left, part.label)
+    yield from labels_named(given.model, given.learnt, given.left, part.label)
     if part.batch is not None:
         truth = given.left.obs[part.label].astype(str)
         names = sorted({*part.asked, *part.asked.values()})
