@@ -269,6 +269,7 @@ def fitted(work: Path, learnt: Cells, study: Study) -> tuple[Cell2SentenceModel,
 def accuracy(model: Cell2SentenceModel, learnt: Cells, left: Cells, study: Study, work: Path) -> Iterator[Row]:
     """Yield how many unseen cells' labels the model names, and logistic regressions do; then what transcoders keep."""
     yield Row("cells", "all", float(study.cells.n_cells), "")
+    yield Row("cells", "unseen", float(left.n_cells), "")
     yield from labels_named(model, learnt, left, study.label)
     losses = read_losses(folder_of(work, PLAIN)).set_index(["loss", "layers"])
     for loss in losses.index.unique("loss"):
@@ -276,10 +277,9 @@ def accuracy(model: Cell2SentenceModel, learnt: Cells, left: Cells, study: Study
 
 
 def labels_named(model: Cell2SentenceModel, learnt: Cells, left: Cells, label: str) -> Iterator[Row]:
-    """Yield how many unseen cells there are, how many of their labels the model names, and logistic regressions do."""
+    """Yield the share of unseen cells whose labels the model names, and logistic regressions do."""
     from sklearn.linear_model import LogisticRegression
 
-    yield Row("cells", "unseen", float(left.n_cells), "")
     y, truth = (one.obs[label].astype(str).to_numpy() for one in (learnt, left))
     names = sorted(set(y))
     said = np.array(names)[model.label_probabilities(left, names).numpy().argmax(1)]
