@@ -33,7 +33,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from circuits_report import CHECKS, COLUMNS, FILLED, FIRST, MATTER, SIZES, WAYS, page_of
-from common import Row, machine
+from common import Row, machine, write_rows
 
 import cellglass.circuits
 from cellglass import demo_cells, models
@@ -147,10 +147,7 @@ def main() -> None:
             print(f"{row.metric:<42} {row.name:<36} {row.value:.3f}", flush=True)
             rows.append(row)
     if options.json is not None:
-        lines = ",\n  ".join(json.dumps(asdict(row), allow_nan=False) for row in rows)
-        options.json.write_text(
-            f'{{\n "machine": {json.dumps(about)},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8"
-        )
+        write_rows(options.json, about, rows)
     if options.markdown is not None:
         options.markdown.write_text(
             page_of(rows, about, study.size._asdict(), told(options), study.types), encoding="utf-8"

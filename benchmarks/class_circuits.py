@@ -44,7 +44,7 @@ from class_circuits_report import (
     UNTRAINED,
     page_of,
 )
-from common import Row, machine
+from common import Row, machine, write_rows
 
 from cellglass import demo_cells
 from cellglass.cells import Cells, read_cells
@@ -190,10 +190,7 @@ def main() -> None:
                     print(f"{row.metric:<44} {row.name:<60} {row.value:.3f}", flush=True)
                     rows.append(row)
     if options.json is not None:
-        lines = ",\n  ".join(json.dumps(asdict(row), allow_nan=False) for row in rows)
-        options.json.write_text(
-            f'{{\n "machine": {json.dumps(about)},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8"
-        )
+        write_rows(options.json, about, rows)
     if options.markdown is not None:
         options.markdown.write_text(page_of(rows, about, scale._asdict(), asked, quick=options.quick), encoding="utf-8")
 

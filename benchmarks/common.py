@@ -103,6 +103,12 @@ def main(run: Callable[[bool], Iterable[Row]]) -> None:
         options.json.write_text(text + "\n", encoding="utf-8")
 
 
+def write_rows(path: Path, about: dict[str, object], rows: Iterable[Row]) -> None:
+    """Write the machine and the rows, a line each, as JSON."""
+    lines = ",\n  ".join(json.dumps(asdict(row), allow_nan=False) for row in rows)
+    path.write_text(f'{{\n "machine": {json.dumps(about)},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
+
+
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():

@@ -169,16 +169,16 @@ def _between(gene: str, own: _Inside, other: _Inside) -> Counterfactual:
     to = places(own.genes, other.genes)
     back = np.full(len(other.genes), -1, dtype=np.int64)
     back[to[to >= 0]] = np.flatnonzero(to >= 0)
+    here, there = _mean(own.on_mlps, other.on_mlps, to), _mean(other.on_mlps, own.on_mlps, back)
     features = []
     for layer in range(own.frozen.n_layers):
-        here = _written(own, layer, _mean(own.on_mlps, other.on_mlps, to), np.arange(len(to)), "before")
-        there = _written(other, layer, _mean(other.on_mlps, own.on_mlps, back), back, "after")
-        features += [here, there.assign(effect=-there["effect"])]
-    first = _mean([own.on_first], [other.on_first], to), _mean([other.on_first], [own.on_first], back)
+        after = _written(other, layer, there, back, "after")
+        features += [_written(own, layer, here, np.arange(len(to)), "before"), after.assign(effect=-after["effect"])]
     errors = [
-        float(sum((e * g).sum() for e, g in zip(one.replacement.error, at, strict=True)))
-        for one, at in ((own, _mean(own.on_mlps, other.on_mlps, to)), (other, _mean(other.on_mlps, own.on_mlps, back)))
+        float(sum((error * g).sum() for error, g in zip(one.replacement.error, at, strict=True)))
+        for one, at in ((own, here), (other, there))
     ]
+    first = _mean([own.on_first], [other.on_first], to), _mean([other.on_first], [own.on_first], back)
     tokens = [float((one.frozen.first * at[0]).sum()) for one, at in zip((own, other), first, strict=True)]
     table = pd.concat(features).groupby(["layer", "position", "feature"], as_index=False, sort=False).sum()
     table = table[table["effect"] != 0]

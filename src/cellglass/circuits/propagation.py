@@ -134,10 +134,10 @@ def direct_gradients(frozen: Frozen, replacement: Replacement, targets: Targets)
     torch.Tensor, (t, B, d)
         With respect to the first state.
     """
-    walk = _AtMlps(frozen, replacement, targets.gradient.shape[1], False, "frozen")
+    walk = _Heard(frozen, replacement, targets.gradient.shape[1], False, "frozen")
     first = frozen.back(targets.gradient, targets.state, walk, added=targets.added)
     nothing = torch.zeros_like(first)
-    return [walk.heard.get(layer, nothing) for layer in range(frozen.n_layers)], first
+    return [walk.at_mlps.get(layer, nothing) for layer in range(frozen.n_layers)], first
 
 
 @torch.no_grad()
@@ -151,7 +151,7 @@ def gradients_at_attention(
     check_patterns(patterns)
     walk = _Heard(frozen, replacement, targets.gradient.shape[1], total, patterns)
     frozen.back(targets.gradient, targets.state, walk, patterns, added=targets.added)
-    return walk.heard
+    return walk.at_attention
 
 
 def feature_targets(frozen: Frozen, replacement: Replacement, layer: int, position: Tensor, latent: Tensor) -> Targets:
@@ -243,24 +243,18 @@ class _Walk:
         self.biases[name] = self.biases[name] + value if name in self.biases else value
 
 
-@dataclass
-class _AtMlps(_Walk):
-    """Keeps what falls on what MLPs write."""
-
-    heard: dict[int, Tensor] = field(init=False, default_factory=dict)
-
-    def mlp(self, layer: int, g: Tensor) -> Tensor | None:
-        self.heard[layer] = g
-        return super().mlp(layer, g)
-
-
 class _Heard(_Walk):
-    """Also keeps the gradients with respect to what attention adds, by layer."""
+    """Also keeps the gradients with respect to what attention and MLPs add, by layer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.heard: dict[int, Tensor] = {}
+        self.at_attention: dict[int, Tensor] = {}
+        self.at_mlps: dict[int, Tensor] = {}
 
     def attention(self, layer: int, g: Tensor) -> None:
-        self.heard[layer] = g
+        self.at_attention[layer] = g
         super().attention(layer, g)
+
+    def mlp(self, layer: int, g: Tensor) -> Tensor | None:
+        self.at_mlps[layer] = g
+        return super().mlp(layer, g)
