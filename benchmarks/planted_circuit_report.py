@@ -214,8 +214,8 @@ groups of cells meets all.
   does not mend that.
 - **What deletion takes through features**, of both inputs, finds the genes that the rule hangs on (A without B; B first
   of A and B; A with C) in {lost} of {seeds} seeds, with random transcoders in {random_lost}. Where heads cannot choose,
-  and patterns can hold nothing, in {even_lost}, with random ones in {even_random_lost}; total effects there in {even_total}:
-  B keeps features out, which are not active and have no node.
+  and patterns can hold nothing, in {even_lost}, with random ones in {even_random_lost}; total effects there in
+  {even_total}: B keeps features out, which are not active and have no node.
 - *Removal*, which is to first order, misses most of them ({removal}; where heads cannot choose {even_removal}), though
   over all genes of real cells it follows deletions well: it does not see features that come on either.
 - Cells with A and C are no test of features: direct paths alone rank A and C first more often than features do, so
