@@ -7,12 +7,16 @@ and read in the 20 % that neither has seen. What is finished is kept under --wor
                   of cells share (stim), beyond what clusters say
     calibration   the reproducibility that a concept states, against how often it comes back
     model         the scVI model fitted anew, with other seeds: how many concepts are found again
-    growth        concepts, and what comes back, by the number of cells; and at the sites of a small transformer
+    surrogates    the concepts that are reported of sites without structure, and how many of them come back
+    growth        concepts, and what comes back, by the number of cells
+    transformer   the same at the sites of a small transformer
     whole         ``cellglass run`` with its defaults
 
     python benchmarks/reproducibility.py --quick
     python benchmarks/reproducibility.py --json benchmarks/results/reproducibility.json \
         --markdown docs/results/reproducibility.md
+
+With --sections or --sites, what these files say of the rest stays, so that a part can be measured alone, elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,6 +39,7 @@ import reproducibility_scores as scores
 from common import Row, machine
 from reproducibility_methods import CONCEPTS, METHODS, Fitted
 from reproducibility_sites import SOURCES, Site, fitted, there, transformer_sites
+from reproducibility_surrogates import surrogates
 
 from cellglass.files import atomic_path
 from cellglass.seeds import derive, generator
@@ -48,7 +53,7 @@ NUMBERS = {500: 5, 1000: 5, 2000: 5, 4000: 3, 12000: 3}
 """Numbers of cells, and how often each is drawn."""
 CELL_NUMBERS, TOKEN_NUMBERS = {500: 3, 1000: 3, 2000: 3, 4000: 3}, {500: 2, 1000: 2, 2000: 1, 4000: 1}
 """The same of the cells of a transformer, and of its gene tokens, of which a cell has many."""
-SECTIONS = ("frontier", "model", "growth", "whole")
+SECTIONS = ("frontier", "model", "surrogates", "growth", "transformer", "whole")
 TWICE = ("consensus", "clusters", "ica", "random")
 
 Record = dict[str, Any]
@@ -72,10 +77,15 @@ def main() -> None:
     with threads(1):
         records = list(measure(work, names, options.sections, 1 if options.quick else options.splits, options.quick))
     rows = list(as_rows(records))
+    part = options.sites is not None or set(options.sections) != set(SECTIONS)
     if options.json is not None:
-        options.json.write_text(as_json(about, rows), encoding="utf-8")
+        before = json.loads(options.json.read_text(encoding="utf-8"))["rows"] if part and options.json.exists() else []
+        options.json.write_text(as_json(about, with_former(before, rows)), encoding="utf-8")
     if options.markdown is not None:
-        options.markdown.write_text(report.markdown(records, about), encoding="utf-8")
+        page = report.markdown(records, about)
+        if part and options.markdown.exists():
+            page = report.with_former(options.markdown.read_text(encoding="utf-8"), page)
+        options.markdown.write_text(page, encoding="utf-8")
 
 
 def measure(
@@ -90,9 +100,12 @@ def measure(
                 yield from frontier(work, site, split, chosen)
         if "model" in sections and name in ("zheng", "demo"):
             yield from second_fit(work, site, 2 if quick else SEEDS)
+        if "surrogates" in sections and not quick:
+            for split in range(splits):
+                yield from without_structure(work, site, split)
         if "growth" in sections and not quick and name in ("kang", "demo"):
             yield from growth(work, site, NUMBERS if name == "kang" else {len(site.obs): splits})
-    if "growth" in sections and not quick and "kang" in names:
+    if "transformer" in sections and not quick and "kang" in names:
         yield from transformer(work)
     if "whole" in sections and not quick and "zheng" in names:
         yield from kept(work / "whole-zheng.json", lambda: whole(work))
@@ -212,7 +225,23 @@ def second_fit(work: Path, site: Site, seeds: int) -> Iterator[Record]:
         yield from kept(work / f"model-{site.name}-{name}.json", make)
 
 
-def growth(work: Path, site: Site, numbers: dict[int, int]) -> Iterator[Record]:
+def without_structure(work: Path, site: Site, split: int) -> Iterator[Record]:
+    """Yield what comes back of concepts that are fitted to two parts of a site, and of its surrogates."""
+    a, b, unseen = site.parts(split)
+
+    def make() -> list[Record]:
+        found: list[Record] = []
+        for name, one in surrogates(site, split).items():
+            seeds = [derive(0, "surrogates", site.name, split, side) for side in range(2)]
+            fits = [methods.concepts_alone(one, part, seed)[CONCEPTS] for part, seed in zip((a, b), seeds, strict=True)]
+            about = {"section": "surrogates", "site": site.name, "split": split, "method": name}
+            found.append(about | scores.returns(*fits, unseen) | scores.use(fits[0], one.z, a, unseen))
+        return found
+
+    yield from kept(work / f"surrogates-{site.name}-{split}.json", make)
+
+
+def growth(work: Path, site: Site, numbers: dict[int, int], section: str = "growth") -> Iterator[Record]:
     """Yield what comes back of concepts that are fitted to two parts of 40 % of fewer cells."""
     for n, splits in numbers.items():
         for split in range(splits):
@@ -229,7 +258,7 @@ def growth(work: Path, site: Site, numbers: dict[int, int]) -> Iterator[Record]:
                 ]
                 found = scores.returns(fits[0], fits[1], unseen)
                 found |= scores.use(fits[0], site.z, parts[0], unseen)
-                return [{"section": "growth", "site": site.name, "split": split, "method": str(n)} | found]
+                return [{"section": section, "site": site.name, "split": split, "method": str(n)} | found]
 
             yield from kept(work / f"growth-{site.name.replace(', ', '-').replace(' ', '-')}-{n}-{split}.json", make)
 
@@ -237,7 +266,7 @@ def growth(work: Path, site: Site, numbers: dict[int, int]) -> Iterator[Record]:
 def transformer(work: Path) -> Iterator[Record]:
     """Yield the same at the sites of cells and of gene tokens of a small transformer."""
     for site, numbers in zip(transformer_sites(work), (CELL_NUMBERS, TOKEN_NUMBERS), strict=True):
-        yield from growth(work, site, numbers)
+        yield from growth(work, site, numbers, "transformer")
 
 
 def whole(work: Path) -> list[Record]:
@@ -283,6 +312,16 @@ def as_rows(records: Iterable[Record]) -> Iterator[Row]:
                 yield Row(f"{section}: {figure}", name, float(values.mean()), "")
                 if len(values) > 1:
                     yield Row(f"{section}: {figure}, sd", name, float(values.std(ddof=1)), "")
+
+
+def with_former(before: Iterable[dict[str, Any]], rows: Sequence[Row]) -> list[Row]:
+    """Return the rows, behind those of before that they do not measure anew."""
+
+    def measured(row: Row) -> tuple[str, str]:
+        return row.metric.partition(":")[0], row.name.partition(":")[0]
+
+    anew = {measured(row) for row in rows}
+    return [row for row in (Row(**one) for one in before) if measured(row) not in anew] + list(rows)
 
 
 def _told(key: str, value: Any) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -83,14 +84,22 @@ cluster), as a share of H(state | cluster), less what shuffling the state within
 say more than any of 100 shuffles and more than a hundredth of that entropy.
 """
 
+_SURROGATES = """
+The same procedure on sites where nothing is to be found but what principal components say. **A Gaussian of the same
+covariance** keeps their variances; **principal components, each shuffled** keeps the distribution of each (tails and
+modes), and breaks what ties them. What is reported of those is the price of the procedure: slices of an axis that
+stands out, and tails. Mean ± standard deviation over {splits} splits, without residual latents.
+"""
+
 _GROWTH = """
 Concepts fitted to two parts of 40 % of as many cells, read in all others. The model has seen all cells.
 """
 
 _TRANSFORMER = """
-*kang, {kind}*: a small {kind} ({layers} layers of width {width}) fitted to {cells:,} of kang's cells; its site `cell`
-has a row for each cell, its *token* site (the residual stream behind the last layer) one for each of {tokens} genes of
-a cell. There all tokens of a cell are in the same half, and a concept comes back if it correlates over tokens.
+As by the number of cells. *kang, {kind}*: a small {kind} ({layers} layers of width {width}) fitted to {cells:,} of
+kang's cells; its site `cell` has a row for each cell, its *token* site (the residual stream behind the last layer) one
+for each of {tokens} genes of a cell. There all tokens of a cell are in the same half, and a concept comes back if it
+correlates over tokens.
 """
 
 
@@ -100,14 +109,13 @@ def markdown(records: Sequence[Record], about: dict[str, Any]) -> str:
     for record in records:
         by.setdefault((record["section"], record["site"]), []).append(record)
     sites = [site for section, site in by if section == "frontier"]
-    splits = max((len({r["split"] for r in by["frontier", site]}) for site in sites), default=0)
     with_donors = " and ".join(_about(site) for site in sites if SOURCES[site].donor)
     donors = f" (of {with_donors}: no donor)" if with_donors else ""
     parts = [_TITLE.format(cores=about["cores"], cpu=about["cpu"], donors=donors)]
     if READING.is_file():
         parts.append(READING.read_text(encoding="utf-8").rstrip() + "\n")
     if sites:
-        parts.append("## Frontier\n" + _COLUMNS.format(splits=splits))
+        parts.append("## Frontier\n" + _COLUMNS.format(splits=_splits(by, "frontier", sites)))
     for site in sites:
         parts += [f"### {_about(site)}\n", frontier(by["frontier", site]), "\n" + rivals(by["frontier", site]) + "\n"]
     if sites:
@@ -116,20 +124,33 @@ def markdown(records: Sequence[Record], about: dict[str, Any]) -> str:
     for site in with_state:
         found = by["frontier", site]
         parts += ["## A state that types share\n" + _STATE.format(share=_left(found)), state(found), ""]
-    again = [site for section, site in by if section == "model"]
+    return "\n".join([*parts, *_other_sections(by)]).rstrip() + "\n"
+
+
+def _other_sections(by: dict[tuple[str, str], list[Record]]) -> Iterator[str]:
+    """Yield the pieces of the sections behind the frontier's that were measured."""
+
+    def of(name: str) -> list[str]:
+        return [site for section, site in by if section == name]
+
+    again, bare = of("model"), of("surrogates")
     if again:
         seeds = 1 + max(int(one["split"].split("-")[0]) for site in again for one in by["model", site])
-        parts.append("## A second fit of the model\n" + _MODEL.format(seeds=seeds))
+        yield "## A second fit of the model\n" + _MODEL.format(seeds=seeds)
     for site in again:
-        parts += [f"### {_about(site)}\n", grid(by["model", site], {k: FRONTIER[k] for k in _RETURNS}), ""]
-    grown = [site for section, site in by if section == "growth"]
-    if grown:
-        words = _GROWTH + (_TRANSFORMER.format(**TRANSFORMER) if any(site not in SOURCES for site in grown) else "")
-        parts += ["## By the number of cells\n" + words, growth(by, grown), ""]
-    for (section, _), some in by.items():
-        if section == "whole":
-            parts += ["## A whole run\n", whole(some[0]), ""]
-    return "\n".join(parts).rstrip() + "\n"
+        yield from (f"### {_about(site)}\n", grid(by["model", site], {k: FRONTIER[k] for k in _RETURNS}), "")
+    if bare:
+        yield "## Where there is nothing to find\n" + _SURROGATES.format(splits=_splits(by, "surrogates", bare))
+    for site in bare:
+        columns = {key: FRONTIER[key] for key in (*_RETURNS, "variance explained", "active")}
+        yield from (f"### {_about(site)}\n", grid(by["surrogates", site], columns, "fitted to"), "")
+    if grown := of("growth"):
+        yield from ("## By the number of cells\n" + _GROWTH, growth(by, grown, "growth"), "")
+    if sites := of("transformer"):
+        words = _TRANSFORMER.format(**TRANSFORMER)
+        yield from ("## At the sites of a transformer\n" + words, growth(by, sites, "transformer"), "")
+    for site in of("whole"):
+        yield from ("## A whole run\n", whole(by["whole", site][0]), "")
 
 
 def frontier(records: Sequence[Record]) -> str:
@@ -206,13 +227,13 @@ def state(records: Sequence[Record]) -> str:
     return grid(records, columns)
 
 
-def growth(by: dict[tuple[str, str], list[Record]], sites: Sequence[str]) -> str:
+def growth(by: dict[tuple[str, str], list[Record]], sites: Sequence[str], section: str) -> str:
     """Return the table by number of cells."""
     keys = (*_RETURNS, "variance explained", "active")
     lines = []
     for site in sites:
-        for n in dict.fromkeys(one["method"] for one in by["growth", site]):
-            some = [one for one in by["growth", site] if one["method"] == n]
+        for n in dict.fromkeys(one["method"] for one in by[section, site]):
+            some = [one for one in by[section, site] if one["method"] == n]
             lines.append([site, f"{int(n):,}", *(figure(one[key] for one in some) for key in keys)])
     return table(["site", "cells", *(("concepts" if key == "latents" else FRONTIER[key]) for key in keys)], lines)
 
@@ -226,6 +247,29 @@ def whole(record: Record) -> str:
         f"{record['active']:.1f} active in a cell; in the median a latent is on in {100 * record['density']:.1f} % of "
         f"the cells, a concept in {100 * record['density of concepts']:.1f} %; {record['seconds']:.0f} s."
     )
+
+
+def with_former(before: str, page: str) -> str:
+    """Return the page of before, with the sections that `page` has in their places, and what is new behind.
+
+    The head, and the reading above the tables, stay as they were; a section tells the machine if it is another.
+    """
+    old, new = _sections(before), _sections(page)
+    head, machine = next(iter(old)), next(iter(new.values())).partition(" on ")[2].partition(";")[0]
+    if machine not in old[head]:
+        new = {title: f"{text.rstrip()}\n\nMeasured on {machine}.\n\n" for title, text in new.items()}
+    anew = {title: text for title, text in new.items() if title != head}
+    return "".join((old | anew).values()).rstrip() + "\n"
+
+
+def _sections(page: str) -> dict[str, str]:
+    """Return the sections of a page by their headings, each with its heading."""
+    pieces = re.split(r"(?m)^(?=#{1,2} )", page)
+    return {piece.partition("\n")[0]: piece.rstrip() + "\n\n" for piece in pieces if piece}
+
+
+def _splits(by: dict[tuple[str, str], list[Record]], section: str, sites: Iterable[str]) -> int:
+    return max((len({one["split"] for one in by[section, site]}) for site in sites), default=0)
 
 
 def _about(site: str) -> str:

@@ -22,7 +22,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def benchmark() -> Iterator[Any]:
     sys.path.insert(0, str(BENCHMARKS))
     names = ("cnmf", "reproducibility_sites", "reproducibility_methods", "reproducibility_scores", "reproducibility")
-    names += ("reproducibility_report",)
+    names += ("reproducibility_surrogates", "reproducibility_report")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     sys.path.remove(str(BENCHMARKS))
 
@@ -161,12 +161,14 @@ def test_leiden_finds_blobs_where_its_environment_stands(benchmark: Any, site: A
 
 def test_the_page_says_which_transformer_the_concepts_are_of(benchmark: Any) -> None:
     keys = ("latents", "back", "distinct", "share", "share, lenient", "variance explained", "active")
-    record = {"section": "growth", "split": 0, "method": "500", **dict.fromkeys(keys, 0.5)}
+    record = {"section": "transformer", "split": 0, "method": "500", **dict.fromkeys(keys, 0.5)}
     about = {"cores": 1, "cpu": "a processor"}
     page = benchmark.reproducibility_report.markdown([record | {"site": "kang, scgpt cell"}], about)
     assert "| kang, scgpt cell | 500 | 0.50 |" in page
-    assert "a small scgpt (2 layers of width 64) fitted to 5,000 of kang's cells" in page
-    assert "small scgpt" not in benchmark.reproducibility_report.markdown([record | {"site": "kang"}], about)
+    assert "a small scgpt (2 layers of width 64) fitted to 5,000 of kang's cells" in " ".join(page.split())
+    assert "small scgpt" not in benchmark.reproducibility_report.markdown(
+        [record | {"section": "growth", "site": "kang"}], about
+    )
 
 
 @pytest.mark.slow
@@ -192,3 +194,39 @@ def test_concepts_come_back_and_the_page_says_who_is_better(benchmark: Any, site
     said = {(one["metric"], one["name"]): one["value"] for one in rows}
     assert said["frontier: share", "demo: consensus: concepts"] == ours["share"]
     assert not list(run.as_rows([{"section": "s", "site": "demo", "method": "m", "x": float("nan")}]))
+
+
+def test_surrogates_keep_what_principal_components_know(benchmark: Any, site: Any) -> None:
+    sites = benchmark.reproducibility_surrogates.surrogates(site, 0)
+    real, gaussian, shuffled = sites.values()
+    assert real is site
+    values, axes = np.linalg.eigh(np.cov(site.z.T))
+    for one in (gaussian, shuffled):
+        assert one.z.shape == site.z.shape
+        assert np.array_equal(one.rows.read(np.arange(360)).numpy(), one.z.astype(np.float32))
+        assert one.z.mean(axis=0) == pytest.approx(site.z.mean(axis=0), abs=1.5)
+        spread = np.cov((one.z @ axes).T)
+        assert np.diag(spread) == pytest.approx(values, rel=0.35)
+    scores = [np.sort((z - site.z.mean(axis=0)) @ axes, axis=0) for z in (site.z, shuffled.z, gaussian.z)]
+    assert scores[1] == pytest.approx(scores[0], abs=1e-4)  # the same values of each component
+    assert not np.allclose(scores[2], scores[0], atol=0.1)
+    blob = site.obs["type"].to_numpy()
+    within = [pd.DataFrame(z).groupby(blob).var().to_numpy().mean() for z in (site.z, shuffled.z)]
+    assert within[0] < 0.3 * within[1]  # no blob is left
+    assert np.array_equal(benchmark.reproducibility_surrogates.surrogates(site, 0)[list(sites)[1]].z, gaussian.z)
+
+
+def test_a_part_that_is_measured_alone_keeps_the_rest(benchmark: Any) -> None:
+    report, former = (
+        benchmark.reproducibility_report,
+        "# Title\n\non 2 cores (A); one\n\n## One\n\nold\n\n## Two\n\n1\n",
+    )
+    page = report.with_former(former, "# Title\n\nmade on 2 cores (B); one\n\n## Three\n\nnew\n\n## One\n\nagain\n")
+    assert page.startswith(
+        "# Title\n\non 2 cores (A); one\n\n## One\n\nagain\n\nMeasured on 2 cores (B).\n\n## Two\n\n1\n"
+    )
+    assert page.endswith("## Three\n\nnew\n\nMeasured on 2 cores (B).\n")
+    row, main = sys.modules["common"].Row, benchmark.reproducibility
+    before = [{"metric": f"{section}: back", "name": "zheng: ICA", "value": 1.0, "unit": ""} for section in ("a", "b")]
+    kept = main.with_former(before, [row("b: back", "zheng: PCA", 2.0, "")])
+    assert [(one.metric, one.name) for one in kept] == [("a: back", "zheng: ICA"), ("b: back", "zheng: PCA")]
