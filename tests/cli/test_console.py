@@ -36,6 +36,7 @@ SUMMARY = {
             "best_label_n": 1234,
             "best_label_threshold": 1.25,
             "reproducibility": 0.75,
+            "depth_correlation": -0.62,
             "genes": [
                 {"symbol": "CD79A", "score": 0.1, "q": 0.001},
                 {"symbol": "STAT1", "score": -0.2, "q": 0.001},
@@ -63,6 +64,12 @@ def test_a_summary_shows_names_as_they_are(capsys: pytest.CaptureFixture[str], m
     assert "CD79A, -STAT1, (MS4A1), (-LYZ)" in words
     assert "25.0% 75% B: 0.90" in words
     assert "may be an accident of one training" in words
+    assert (
+        "1 of 1 concepts follow sequencing depth (correlation with log total counts): [bold]B[/bold] (-0.62)" in words
+    )
+    even = {**SUMMARY, "concepts": [{**SUMMARY["concepts"][0], "depth_correlation": 0.4}]}
+    show_summary(even)
+    assert "follow sequencing depth" not in capsys.readouterr().out
 
 
 def said(capsys: pytest.CaptureFixture[str], **facts: Any) -> str:

@@ -195,6 +195,9 @@ of a half of the cells that is most like it, mean over halves; and how far its l
 TOKEN_CONCEPT_COLUMNS: Mapping[str, str] = {"gene_identity": "float32"}
 """Column that ``var`` has beside where the site has one row for each gene of a cell."""
 
+DEPTH_CONCEPT_COLUMNS: Mapping[str, str] = {"depth_correlation": "float32"}
+"""Column that ``var`` has beside where cells have counts: correlation of the activation with log total counts."""
+
 OPTIONAL_CONCEPT_COLUMNS = (
     TERM_CONCEPT_COLUMNS,
     SIGNED_CONCEPT_COLUMNS,
@@ -202,6 +205,7 @@ OPTIONAL_CONCEPT_COLUMNS = (
     REPRODUCIBILITY_COLUMNS,
     READOUT_CONCEPT_COLUMNS,
     TOKEN_CONCEPT_COLUMNS,
+    DEPTH_CONCEPT_COLUMNS,
 )
 
 LAYOUT = "X_umap"

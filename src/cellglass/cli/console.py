@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cellglass.evaluation.depth import follows_depth
 from cellglass.progress import Progress as Listener
 from cellglass.progress import silent
 from cellglass.vocabulary import SIGNIFICANT
@@ -121,6 +122,9 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     console.print(_heading(summary), highlight=False)
     if summary["concepts"]:
         console.print(_concepts(summary))
+    deep = _depth(summary["concepts"])
+    if deep:
+        console.print(escape(deep), highlight=False)
     for line in _LEGEND if summary["concepts"] else _LEGEND[-1:]:
         console.print(line, style="dim", highlight=False)
 
@@ -131,6 +135,19 @@ _LEGEND = (
     "Genes: -GENE drives the concept by its absence. In parentheses: not significant, or not above the null.",
     "All measurements with their definitions, and all concepts: cellglass info ATLAS --json",
 )
+
+
+def _depth(concepts: Sequence[Mapping[str, Any]]) -> str:
+    """Return which concepts follow sequencing depth; nothing where none does."""
+    found = [c for c in concepts if follows_depth(c["depth_correlation"])]
+    if not found:
+        return ""
+    names = [f"{c['name']} ({c['depth_correlation']:+.2f})" for c in found]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (
+        f"{len(found)} of {len(concepts)} concepts follow sequencing depth (correlation with log total counts): "
+        f"{', '.join(names[:5])}{more}"
+    )
 
 
 def _heading(summary: Mapping[str, Any]) -> str:

@@ -24,6 +24,11 @@ def test_concepts_are_named_once_each_and_described_by_their_codes(small_run: Ru
         above = dense[dense[:, latent] > 0, latent]
         assert var["threshold"].iloc[latent] == pytest.approx(np.quantile(above, 0.99) / 2, rel=1e-5)
     np.testing.assert_allclose(var["max_activation"], codes.toarray().max(axis=0), rtol=1e-5)
+    depth = np.log1p(workspace.open_explained(small_run).counts.toarray().sum(axis=1))
+    varies = np.ptp(dense, axis=0) > 0
+    expected = [np.corrcoef(column, depth)[0, 1] for column in dense.T[varies]]
+    np.testing.assert_allclose(var["depth_correlation"][varies], expected, atol=1e-5)
+    assert var["depth_correlation"][~varies].isna().all()
 
 
 def test_a_label_names_a_concept_that_marks_it_at_its_own_threshold(default_run: Run) -> None:

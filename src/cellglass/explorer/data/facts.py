@@ -213,6 +213,7 @@ def concepts(source: Source, index: SearchIndex) -> bytes:
             "beyond_clusters": [summary.beyond_clusters(r) for r in var["cluster_correlation"]]
             if "cluster_correlation" in var
             else None,
+            "depth_correlation": numbers("depth_correlation"),
             "threshold": numbers("threshold"),
             "identity": numbers("gene_identity"),
             "n_active": source.activations.sizes.tolist(),

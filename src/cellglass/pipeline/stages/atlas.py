@@ -38,7 +38,7 @@ class AtlasStage(Stage):
     outputs = ("concepts.zarr",)
     needs = ("cells", "model", "activations", "layout", "codes", "genes", "pathways", "reproducibility")
     optional = ("tokens.parquet", "expression.zarr")
-    revision = 5
+    revision = 6
 
     def settings(self) -> Any:
         """Return what the tables show beside what earlier stages made."""
@@ -121,6 +121,7 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     from cellglass.atlas.evidence import named_gene
     from cellglass.atlas.schema import READOUT_CONCEPT_COLUMNS, REPRODUCIBILITY_COLUMNS
     from cellglass.enrichment import machine_names
+    from cellglass.evaluation.depth import depth_correlations
 
     n_cells, n_latents = codes.shape
     active, labels = np.diff(codes.indptr), open_best_labels(run)
@@ -136,6 +137,9 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     table[texts] = table[texts].fillna("").astype(str)
     table["name_by"] = "machine"
     found = open_reproducibility(run).set_index("latent")
+    cells = open_explained(run)
+    if cells.has_counts:
+        table["depth_correlation"] = depth_correlations(codes, np.asarray(cells.counts.sum(axis=1)).ravel())
     for name in (*REPRODUCIBILITY_COLUMNS, *READOUT_CONCEPT_COLUMNS) if found["n"].max() else ():
         if name in found:
             table[name] = found[name].loc[table["latent"]].to_numpy()
