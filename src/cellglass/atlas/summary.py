@@ -34,10 +34,10 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         with ``name``, ``latent``, ``density``, ``best_label``, ``best_label_f1`` and what is known of that F1
         (``best_label_null``, ``best_label_q``, ``best_label_threshold``, ``best_label_n``; see `label_evidence`),
         ``best_term``, ``best_term_q`` and ``best_term_statistic`` (below 0: depleted), ``reproducibility`` (None where
-        it is not known), ``beyond_clusters`` (see `beyond_clusters`), ``depth_correlation`` (see `evaluation.depth`) and ``genes``, each with ``symbol``, ``score``
-        (below 0: its absence drives the concept) and ``q`` (`strongest`); ``reproducibility``, by which rule concepts
-        come back, or None (see `schema.UNS_REPRODUCIBILITY`); ``coverage``, see `coverage`; ``gene_sets``, see
-        `gene_sets`.
+        it is not known), ``beyond_clusters`` (see `beyond_clusters`), ``depth_correlation`` (see `evaluation.depth`)
+        and ``genes``, each with ``symbol``, ``score`` (below 0: its absence drives the concept) and ``q``
+        (`strongest`); ``reproducibility``, by which rule concepts come back, or None (see
+        `schema.UNS_REPRODUCIBILITY`); ``coverage``, see `coverage`; ``gene_sets``, see `gene_sets`.
     """
     facts = atlas.summary()
     facts["title"] = (
