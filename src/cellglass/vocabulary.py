@@ -20,8 +20,11 @@ TITLES: Mapping[str, str] = {
     # methods of attribution, and what they are read on
     "path": "Path",
     "swap": "Swap",
+    "shapley": "Shapley",
+    "gradient": "Gradient",
     "knockout": "Knock-out",
     "de": "Expression",
+    "correlation": "Correlation",
     "activation": "activation",
     "preactivation": "pre-activation",
     "expression": "expression",
@@ -66,10 +69,22 @@ SAYS: Mapping[str, str] = {
         "The share of the concept’s activation that is lost when this one gene takes the count of a similar cell "
         "without the concept."
     ),
+    "shapley": (
+        "The share of the rise that each gene accounts for when genes are swapped one after the other, averaged over "
+        "many orders (Shapley values)."
+    ),
+    "gradient": (
+        "How steeply the concept rises with this gene in a cell that has it, times the difference to a similar cell "
+        "without it: one step in place of a path."
+    ),
     "knockout": "The share of the concept’s activation that is lost when this one gene’s count is set to zero.",
     "de": (
         "Differential expression between cells with and without the concept, as a comparison: it does not ask the "
         "model. Ranked by its t statistic."
+    ),
+    "correlation": (
+        "Correlation over cells of this gene’s expression with the concept’s activation, as a comparison: it does not "
+        "ask the model."
     ),
 }
 """What a method of attribution measures."""
@@ -141,6 +156,11 @@ TESTS: Mapping[str, str] = {
 ATTRIBUTION: Mapping[str, str] = {
     "path": "cellglass.attribution.methods.path:ENTRY",
     "swap": "cellglass.attribution.methods.swap:ENTRY",
+    "shapley": "cellglass.attribution.methods.shapley:ENTRY",
+    "gradient": "cellglass.attribution.methods.gradient:ENTRY",
     "knockout": "cellglass.attribution.methods.knockout:ENTRY",
     "de": "cellglass.attribution.methods.de:ENTRY",
+    "correlation": "cellglass.attribution.methods.correlation:ENTRY",
 }
+ATTRIBUTION_BY_DEFAULT = ("path", "swap", "knockout", "de")
+"""The methods that a run asks where nothing else is said."""

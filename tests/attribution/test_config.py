@@ -15,7 +15,7 @@ def test_by_default_all_methods_of_ours_are_run():
     ("wrong", "says"),
     [
         ({"methods": ("swop",)}, "attribution.methods: there is no attribution method 'swop'; did you mean swap?"),
-        ({"methods": ()}, "attribution.methods is empty; it can hold path, swap, knockout, de"),
+        ({"methods": ()}, "attribution.methods is empty; it can hold path, swap, shapley, gradient, knockout, de"),
         ({"on": ("latent",)}, "attribution.on has 'latent'; it can hold activation, preactivation"),
         ({"on": ()}, "attribution.on is empty"),
         ({"path_on": ("expression",)}, "attribution.path_on has 'expression'"),
@@ -26,6 +26,7 @@ def test_by_default_all_methods_of_ours_are_run():
         ({"partners": 0}, "attribution.partners is 0"),
         ({"genes": 0}, "attribution.genes is 0; it must be at least 1"),
         ({"steps": 0}, "attribution.steps is 0"),
+        ({"orders": 0}, "attribution.orders is 0; it must be at least 1"),
         ({"max_candidates": 0}, "attribution.max_candidates is 0"),
         ({"max_cells": 1}, "attribution.max_cells is 1; it must be at least 2"),
     ],

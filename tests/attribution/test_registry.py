@@ -21,7 +21,7 @@ def test_names_and_settings_cost_nothing() -> None:
 
 
 def test_names_come_in_the_order_in_which_people_read_them() -> None:
-    assert list(METHODS) == ["path", "swap", "knockout", "de"]
+    assert list(METHODS) == ["path", "swap", "shapley", "gradient", "knockout", "de", "correlation"]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -37,7 +37,8 @@ def test_facts_of_a_method_agree_with_each_other(name) -> None:
 
 
 def test_the_most_telling_ranking_comes_first(monkeypatch) -> None:
-    assert gene_rankings() == (("path", "activation"), ("swap", "activation"), ("de", "expression"))
+    first = [("path", "activation"), ("swap", "activation"), ("shapley", "activation"), ("gradient", "activation")]
+    assert gene_rankings() == (*first, ("de", "expression"), ("correlation", "expression"))
     best = dataclasses.replace(METHODS["knockout"], ranking="preactivation", preference=0)
     monkeypatch.setitem(METHODS._loaded, "knockout", best)
     assert gene_rankings()[0] == ("knockout", "preactivation")

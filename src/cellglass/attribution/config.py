@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cellglass.attribution.registry import METHODS
 from cellglass.errors import InputError
-from cellglass.vocabulary import ATTRIBUTION
+from cellglass.vocabulary import ATTRIBUTION_BY_DEFAULT
 
 READOUTS = ("activation", "preactivation")
 
@@ -15,9 +15,9 @@ READOUTS = ("activation", "preactivation")
 class AttributionConfig:
     """How the genes behind each concept are found."""
 
-    methods: tuple[str, ...] = tuple(ATTRIBUTION)
-    """Any of ``path``, ``swap``, ``knockout``, ``de`` (differential expression, for comparison), and of the methods
-    that other packages bring."""
+    methods: tuple[str, ...] = ATTRIBUTION_BY_DEFAULT
+    """Any of ``path``, ``swap``, ``knockout``, ``de`` (differential expression, for comparison), ``gradient``,
+    ``shapley``, ``correlation`` (for comparison too), and of the methods that other packages bring."""
     prototypes: int = 20
     """Cells taken for each concept; never more than half of its active cells, so that null partners remain."""
     partners: int = 5
@@ -31,6 +31,8 @@ class AttributionConfig:
     then."""
     steps: int = 32
     """Steps of the path integral."""
+    orders: int = 8
+    """Orders in which Shapley values swap the genes of a pair; each is run forwards and backwards."""
     choose: str = "top"
     """Prototypes: ``top``, the cells that activate the concept most, or ``quantiles``, evenly over the ranks of its
     active cells."""
@@ -65,7 +67,15 @@ class AttributionConfig:
         for name, known in (("choose", ("top", "quantiles")), ("null", ("matched", "random"))):
             if getattr(self, name) not in known:
                 raise InputError(f"attribution.{name} is {getattr(self, name)!r}; it can be {' or '.join(known)}")
-        bounds = {"prototypes": 2, "partners": 1, "genes": 1, "steps": 1, "max_candidates": 1, "max_cells": 2}
+        bounds = {
+            "prototypes": 2,
+            "partners": 1,
+            "genes": 1,
+            "steps": 1,
+            "orders": 1,
+            "max_candidates": 1,
+            "max_cells": 2,
+        }
         for name, bound in bounds.items():
             value = getattr(self, name)
             if value is not None and value < bound:

@@ -72,7 +72,7 @@ def readouts(subject: Subject, cell: Array, concept: Array, on: tuple[str, ...])
             x = subject.model.activations(some, [subject.site])[subject.site]  # (<= size, width)
             asks = np.flatnonzero((which >= start) & (which < start + size))
             for part in np.array_split(asks, max(1, -(-len(asks) // size))):
-                values = _read(subject.dictionary, x, which[part] - start, concept[part], on)
+                values = read(subject.dictionary, x, which[part] - start, concept[part], on)
                 for name in on:
                     out[name][part] = values[name]
     return out
@@ -139,13 +139,14 @@ def _run(
             count = (changes % levels).astype(np.float32)
             x = subject.model.perturbed_activations(subject.cells, subject.site, cell, gene, count)  # (n, width)
             repeat = np.searchsorted(changes, change[rows])  # (m,): the row of x of each asker
-            for name, values in _read(dictionary, x, repeat, concept[rows], on).items():
+            for name, values in read(dictionary, x, repeat, concept[rows], on).items():
                 out[name][rows] = values
             progress("counterfactual edits", int(stop), len(change))
     return out
 
 
-def _read(dictionary: Dictionary, x: torch.Tensor, row: Array, concept: Array, on: tuple[str, ...]) -> dict[str, Array]:
+def read(dictionary: Dictionary, x: torch.Tensor, row: Array, concept: Array, on: tuple[str, ...]) -> dict[str, Array]:
+    """Return what row ``row[i]`` of activations `x` reads at ``concept[i]``, (len(row),) for each of `on`."""
     rows, latent = torch.from_numpy(row), torch.from_numpy(concept)
     out = {}
     if "activation" in on:

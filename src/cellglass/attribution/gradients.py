@@ -28,7 +28,7 @@ from cellglass.dictionaries.base import Dictionary
 from cellglass.errors import InputError
 
 Array = np.ndarray[Any, Any]
-Rule = Literal["midpoint", "gauss"]
+Rule = Literal["midpoint", "gauss", "end"]
 # Rows of the hidden layer that one backward pass holds, and numbers that one dense block of log counts may hold.
 _ROWS = 4096
 _PLAIN_ROWS = 512  # the same for whole cells, where there is no linear front
@@ -60,7 +60,10 @@ class PathEffects(NamedTuple):
 
 
 def steps_of(rule: Rule, steps: int) -> tuple[Array, Array]:
-    """Return positions in (0, 1) and weights (they sum to 1) of a rule: midpoints of equal steps, or Gauss-Legendre."""
+    """Return positions in (0, 1] and weights (they sum to 1) of a rule.
+
+    Midpoints of equal steps, Gauss-Legendre, or the prototype alone, at the end of the path.
+    """
     if steps < 1:
         raise InputError(f"path effects: steps is {steps}; it must be at least 1")
     if rule == "midpoint":
@@ -68,7 +71,9 @@ def steps_of(rule: Rule, steps: int) -> tuple[Array, Array]:
     if rule == "gauss":
         position, weight = np.polynomial.legendre.leggauss(steps)
         return (position + 1) / 2, weight / 2
-    raise InputError(f"path effects: the rule is {rule!r}; give 'midpoint' or 'gauss'")
+    if rule == "end":
+        return np.ones(1), np.ones(1)
+    raise InputError(f"path effects: the rule is {rule!r}; give 'midpoint', 'gauss' or 'end'")
 
 
 def path_effects(
@@ -94,8 +99,9 @@ def path_effects(
         The readout f.
     steps : int
         Points on the path.
-    rule : {"midpoint", "gauss"}
-        Where they lie. On networks of rectifiers both err by kinks, and neither is better by much.
+    rule : {"midpoint", "gauss", "end"}
+        Where they lie; ``end`` has one, the prototype. On networks of rectifiers the others err by kinks, and
+        neither is better by much.
     match_depth : bool
         Bring the partner's counts to the prototype's total first.
 
