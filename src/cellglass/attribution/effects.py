@@ -162,21 +162,27 @@ def chunk_size(dictionary: Dictionary) -> int:
     return int(np.clip(_CHUNK // max(dictionary.n_latents, 1), 256, 4096))
 
 
+def needed_readouts(work: Work) -> tuple[str, ...]:
+    """Return the readouts that prototypes must have above 0: those of the methods asked for that ask the model."""
+    methods = [method for method in work.plan.methods if method.asks_model]
+    needed = dict.fromkeys(on for method in methods if method.counterfactual for on in method.reads(work.config))
+    if not all(method.counterfactual for method in methods):
+        needed["preactivation"] = None
+    return tuple(needed)
+
+
 def readable(work: Work, chosen: Pairs) -> Pairs:
     """Leave out prototypes that the model, run again, does not read above 0 (stored codes are rounded).
 
     Effects are shares of what the prototype reads: after the selection where the model is run on changed counts, and
     before it where gradients are taken, which do not go through the selection.
     """
-    methods = [method for method in work.plan.methods if method.asks_model]
-    needed = dict.fromkeys(on for method in methods if method.counterfactual for on in method.reads(work.config))
-    if not all(method.counterfactual for method in methods):
-        needed["preactivation"] = None
+    needed = needed_readouts(work)
     if chosen.table.empty or not needed:
         return chosen
     cell, concept = columns(chosen.table, "prototype", "concept")
-    read = readouts(work, cell, concept, tuple(needed))
-    positive = np.logical_and.reduce([values > 0 for values in read.values()])  # (pairs,)
+    found = readouts(work, cell, concept, needed)
+    positive = np.logical_and.reduce([values > 0 for values in found.values()])  # (pairs,)
     concepts = chosen.concepts.copy()
     for number, n in chosen.table[~positive].groupby("concept")["prototype"].nunique().items():
         text = f"{n} prototypes left out: the model, run again, reads them at 0"

@@ -125,14 +125,21 @@ def attribute(
 
 
 def attribute_concepts(
-    work: Work, concepts: Sequence[int] | None = None, progress: Progress = silent
+    work: Work,
+    concepts: Sequence[int] | None = None,
+    progress: Progress = silent,
+    *,
+    only: Sequence[str] | None = None,
 ) -> AttributionResult:
-    """Attribute some concepts, as `attribute` does; `work` may be used again for others, and keeps what they share."""
+    """Attribute some concepts, as `attribute` does; `work` may be used again for others, and keeps what they share.
+
+    With `only`, rows are those of some of the methods; pairs are those of all of them.
+    """
     _check(work)
     wanted = _wanted(concepts, work.dictionary.n_latents)
     parts: list[_Part] = []
     for start in range(0, len(wanted), _BLOCK):
-        parts.append(_block(work, [int(c) for c in wanted[start : start + _BLOCK]]))
+        parts.append(_block(work, [int(c) for c in wanted[start : start + _BLOCK]], only))
         progress("attribution", min(start + _BLOCK, len(wanted)), len(wanted))
     pairs: dict[str, Any] = {
         "concept": np.int32, "prototype": np.int64, "partner": np.int64, "kind": object,
@@ -156,12 +163,14 @@ class _Part(NamedTuple):
     gaps: list[pd.DataFrame]
 
 
-def _block(work: Work, concepts: list[int]) -> _Part:
+def _block(work: Work, concepts: list[int], only: Sequence[str] | None) -> _Part:
     chosen = readable(work, choose_pairs(work, concepts))
     nothing = np.float32(np.nan)
     block = Block(work, concepts, chosen.table.assign(difference=nothing, gap=nothing))
     genes = []
     for method in work.plan.methods:
+        if only is not None and method.name not in only:
+            continue
         for on in method.reads(work.config):
             genes.append(tables.stamped(method.rows(block, on), method.name, on))
         block.changed.pop(method.name, None)  # millions of edits

@@ -158,6 +158,38 @@ def info(atlas: AtlasPath, as_json: Json = False) -> None:
 
 
 @app.command()
+def attribute(
+    atlas: AtlasPath,
+    method: Annotated[
+        list[str],
+        typer.Option("--method", help="Such as shapley, gradient or correlation. May be repeated."),
+    ],
+    report: Report = True,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Find the genes of the concepts of an atlas by further methods; what others found stays.
+
+    Example: cellglass attribute atlas/ --method shapley
+    """
+    from cellglass.atlas.summary import summarize
+    from cellglass.attribution.registry import METHODS
+    from cellglass.cli.console import listening
+    from cellglass.pipeline.explain import add_methods
+
+    for name in method:
+        METHODS.check(name, "--method")
+        if not (quiet or as_json):
+            typer.echo(f"{METHODS[name].title}: {METHODS[name].cost}", err=True)
+    with listening(quiet=quiet or as_json) as progress:
+        opened = add_methods(atlas, method, report=report, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(summarize(opened), indent=1))
+    else:
+        typer.echo(f"Added {', '.join(METHODS[name].title for name in method)} to {atlas}")
+
+
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="Folder of an atlas.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Folder of another.")],

@@ -94,6 +94,50 @@ def run_pipeline(
     return open_atlas(run.folder)
 
 
+def add_methods(
+    folder: Path | str, methods: Sequence[str], *, report: bool = True, progress: Progress = silent
+) -> Atlas:
+    """Add methods of attribution to an atlas that is there, without its cells' file.
+
+    Rows that other methods found stay; pathways, evaluation, names and report follow from what is new.
+
+    Parameters
+    ----------
+    folder
+        The atlas, with what a run keeps below ``work/``.
+    methods
+        Such as ``shapley``.
+    report
+        Write ``report.html`` anew.
+    progress
+        Told how far each stage is.
+
+    Raises
+    ------
+    InputError
+        If there is no such method, no finished atlas, or no counts in it.
+    """
+    from cellglass.atlas import open_atlas
+    from cellglass.atlas.manifest import read_manifest
+    from cellglass.attribution.registry import METHODS
+
+    for name in methods:
+        METHODS.check(name, "--method")
+    path = Path(folder)
+    config = make_config(read_manifest(path)["config"], where=str(path / "manifest.json"))
+    every = tuple(dict.fromkeys((*config.attribution.methods, *methods)))
+    config = replace(config, attribution=replace(config.attribution, methods=every))
+    first = STAGES.index(GenesStage)
+    for kept in (CELLS, EXPLAINED):
+        if not (path / kept).exists():
+            raise InputError(
+                f"{path / kept} is gone, so there are no counts to change; make the atlas with --keep-counts"
+            )
+    run = Run(path, config, {"cells": None, "model": None}, progress)
+    run_stages(run, [*STAGES[first:], *([ReportStage] if report else [])], after=STAGES[:first])
+    return open_atlas(path)
+
+
 def explain(
     cells: CellsLike | Path | str,
     model: CellModel | None = None,

@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 
 
-def run_stages(run: Run, stages: Sequence[type[Stage]], backend: Backend | None = None) -> dict[str, Any]:
+def run_stages(
+    run: Run, stages: Sequence[type[Stage]], backend: Backend | None = None, *, after: Sequence[type[Stage]] = ()
+) -> dict[str, Any]:
     """Run `stages` in order into ``run.folder`` and return the manifest.
 
     Parameters
@@ -46,12 +48,15 @@ def run_stages(run: Run, stages: Sequence[type[Stage]], backend: Backend | None 
         In order; each reads only what those before it make.
     backend
         Where units are done; this process by default.
+    after
+        Stages before them, which stay as they are: what they read may be out of reach.
 
     Raises
     ------
     InputError
         If the folder is in use by another run, or holds something else than an atlas. A folder that this call made is
-        removed again if wrong input is found before any stage that takes long is finished.
+        removed again if wrong input is found before any stage that takes long is finished. Also if a stage of `after`
+        is not finished, or something that it made is gone.
     """
     made = not run.folder.exists()
     check_folder(run.folder)
@@ -59,7 +64,7 @@ def run_stages(run: Run, stages: Sequence[type[Stage]], backend: Backend | None 
     settings = {stage.name: stage.settings() for stage in opened}  # finds wrong input before anything is written
     try:
         with locked(run.folder, "run"):
-            return _run_stages(run, opened, settings, backend or Local())
+            return _run_stages(run, opened, settings, backend or Local(), after)
     except InputError:
         if made and not _worth_keeping(run.folder, stages):
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -86,12 +91,20 @@ def check_folder(folder: Path) -> None:
         read_manifest(folder)
 
 
-def _run_stages(run: Run, stages: Sequence[Stage], settings: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+def _run_stages(
+    run: Run,
+    stages: Sequence[Stage],
+    settings: Mapping[str, Any],
+    backend: Backend,
+    after: Sequence[type[Stage]],
+) -> dict[str, Any]:
     remove_leftovers(run.folder)
     present = (run.folder / MANIFEST).exists()
     manifest = read_manifest(run.folder) if present else new_manifest(run.config.seed, run.config.as_dict())
+    for stage in after:
+        _check_done(run, stage.name, manifest["stages"].get(stage.name))
     manifest |= {"seed": run.config.seed, "config": run.config.as_dict()}
-    manifest["stages"] = {s.name: manifest["stages"][s.name] for s in stages if s.name in manifest["stages"]}
+    manifest["stages"] = {s.name: manifest["stages"][s.name] for s in (*after, *stages) if s.name in manifest["stages"]}
     for stage in stages:
         before = {need: manifest["stages"][need]["outputs"] for need in stage.needs}
         fingerprint = _fingerprint(stage, settings[stage.name], before)
@@ -138,6 +151,16 @@ def _fingerprint(stage: Stage, settings: Any, before: Mapping[str, Any]) -> str:
 def _whole(run: Run, outputs: Mapping[str, str]) -> bool:
     """Say whether every output is there with the digest that was noted."""
     return all(run.path(name).exists() and artefact_digest(run.path(name)) == sha for name, sha in outputs.items())
+
+
+def _check_done(run: Run, name: str, known: Mapping[str, Any] | None) -> None:
+    """Raise InputError if a stage is not finished, or what it made is not there; its bytes are not read."""
+    again = "run the `cellglass run` that made it again, it goes on from there"
+    if not known or known["state"] != "done":
+        raise InputError(f"{run.folder}: the stage {name!r} is not finished; {again}")
+    gone = next((output for output in known["outputs"] if not run.path(output).exists()), None)
+    if gone is not None:
+        raise InputError(f"{run.path(gone)} is gone; {again}")
 
 
 def _drop_stale_units(run: Run, stage: Stage) -> None:

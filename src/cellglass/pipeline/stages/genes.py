@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from cellglass.atlas.schema import GAPS_COLUMNS, GENES, PAIRS, PAIRS_COLUMNS
 from cellglass.files import atomic_path
 from cellglass.pipeline.stage import Stage
+from cellglass.pipeline.stages.genes_kept import basis, kept_methods, rows_kept, write_note
 from cellglass.pipeline.stages.tokens import upper_half
 from cellglass.pipeline.workspace import (
     ATTRIBUTION,
@@ -54,7 +55,7 @@ class GenesStage(Stage):
     does = "find the genes behind each concept"
     outputs = (GENES, PAIRS, ATTRIBUTION)
     needs = ("model", "activations", "dictionaries", "codes")
-    revision = 4
+    revision = 5
 
     def settings(self) -> Any:
         """Return how concepts are attributed, and the labels, by which a concept's threshold is chosen."""
@@ -103,17 +104,21 @@ class GenesStage(Stage):
         return Work(model, self.cells, site, dictionary, self.codes, activations, config, seed, on)
 
     def units(self) -> Sequence[str]:
-        """Return the number of each block of live concepts; none where there are no counts, and so no genes."""
+        """Return the number of each block of live concepts; none where there are no counts, and so no genes.
+
+        Rows of methods that an earlier run left and that still hold are not found again: then the name says which are.
+        """
         if not self.cells.has_counts:
             return []
-        return [f"{number:04d}" for number in range(-(-len(self._alive) // BLOCK))]
+        some = "".join(f"-{name}" for name in self._to_do) if self._kept else ""
+        return [f"{number:04d}{some}" for number in range(-(-len(self._alive) // BLOCK))]
 
     def do(self, name: str, folder: Path) -> None:
         """Attribute the concepts of a block."""
         from cellglass.attribution.run import attribute_concepts
 
         with threads(1):
-            found = attribute_concepts(self.work, self._alive[int(name) * BLOCK : (int(name) + 1) * BLOCK])
+            found = attribute_concepts(self.work, self._block(name), only=self._to_do)
         for table in _TABLES:
             getattr(found, table).to_parquet(folder / f"{table}.parquet", index=False)
         (folder / "notes.json").write_text(json.dumps(found.notes))
@@ -122,18 +127,55 @@ class GenesStage(Stage):
         """Write the genes and pairs of all blocks; gaps, skipped concepts and notes."""
         from cellglass.atlas.write import write_genes, write_pairs
 
-        folders = list(made.values())
+        folders, kept = list(made.values()), self._kept
         symbols = dict(zip(self.cells.genes.index, self.cells.symbols, strict=True))
-        write_genes(self.run.folder, (pd.read_parquet(folder / "genes.parquet") for folder in folders), symbols)
-        write_pairs(self.run.folder, _joined(folders, "pairs"))
+        gaps, of_paths = _joined(folders, "gaps"), "path" in kept
+        if of_paths:
+            gaps = pd.read_parquet(self.run.path(ATTRIBUTION, "gaps.parquet"))
+        write_genes(self.run.folder, (self._rows(name, folder, kept) for name, folder in made.items()), symbols)
+        if not of_paths:  # else they stand as they are: what paths say of pairs is noted there
+            write_pairs(self.run.folder, _joined(folders, "pairs"))
         notes = sorted({note for folder in folders for note in json.loads((folder / "notes.json").read_text())})
         if not self.cells.has_counts:
             notes = ["there are no raw counts, so no genes and no pathways of any concept"]
         with atomic_path(self.run.path(ATTRIBUTION)) as temporary:
             temporary.mkdir()
-            for table in ("gaps", "concepts"):
-                _joined(folders, table).to_parquet(temporary / f"{table}.parquet", index=False)
+            gaps.to_parquet(temporary / "gaps.parquet", index=False)
+            _joined(folders, "concepts").to_parquet(temporary / "concepts.parquet", index=False)
             (temporary / "notes.json").write_text(json.dumps(notes, indent=1))
+            write_note(temporary, self.run, self._basis, self.run.config.attribution.methods)
+
+    def _block(self, unit: str) -> list[int]:
+        """Return the concepts of a unit."""
+        number = int(unit.partition("-")[0])
+        return self._alive[number * BLOCK : (number + 1) * BLOCK]
+
+    def _rows(self, unit: str, folder: Path, kept: Sequence[str]) -> pd.DataFrame:
+        """Return the rows of a unit, with those that are kept."""
+        new = pd.read_parquet(folder / "genes.parquet")
+        if not kept:
+            return new
+        old = rows_kept(self.run, kept, self._block(unit))
+        return pd.concat([frame for frame in (old[list(new)], new) if len(frame)] or [new], ignore_index=True)
+
+    @cached_property
+    def _basis(self) -> str:
+        """Say what rows of any method depend on."""
+        from cellglass.attribution.effects import needed_readouts
+
+        read = needed_readouts(self.work) if self.cells.has_counts else ()
+        return basis(self.run, self.needs, self.revision, self.settings(), read)
+
+    @cached_property
+    def _kept(self) -> tuple[str, ...]:
+        """The methods whose rows an earlier run left, and that are asked for again."""
+        asked = self.run.config.attribution.methods
+        return tuple(name for name in kept_methods(self.run, self._basis) if name in asked)
+
+    @property
+    def _to_do(self) -> tuple[str, ...]:
+        """The methods that are asked for and not kept."""
+        return tuple(name for name in self.run.config.attribution.methods if name not in self._kept)
 
     @cached_property
     def _alive(self) -> list[int]:
