@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.graph import Graph
     from cellglass.circuits.transcoders import Transcoders
     from cellglass.dictionaries.base import Dictionary
+    from cellglass.evaluation.audit import Finding
     from cellglass.models.base import CellModel
 
 
@@ -295,6 +296,24 @@ class Atlas:
             if artefact_digest(place) != digest:
                 raise InputError(f"{place}: its contents changed since it was written; delete it and {AGAIN}")
         return list(expected)
+
+    def audit(self, control: Atlas | None = None) -> list[Finding]:
+        """Ask the questions that sank published studies of this atlas.
+
+        Parameters
+        ----------
+        control : Atlas, optional
+            Of the same cells, made with ``--control untrained`` or ``shuffled``.
+
+        Returns
+        -------
+        list of Finding
+            ``question``, what it ``asks``, ``verdict`` (holds, doubtful, fails, not known), the ``figures`` behind it,
+            ``where`` they lie, and the ``remedy``; see docs/audit.md for the rules.
+        """
+        from cellglass.atlas.audit import audit_atlas
+
+        return audit_atlas(self, control)
 
     def summary(self) -> dict[str, Any]:
         """Return what the atlas holds, as plain values for JSON."""

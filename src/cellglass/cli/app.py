@@ -190,6 +190,41 @@ def attribute(
 
 
 @app.command()
+def audit(
+    atlas: AtlasPath,
+    control: Annotated[
+        Path | None, typer.Option("--control", help="Atlas of the same cells, made with --control untrained.")
+    ] = None,
+    plant: Annotated[
+        bool, typer.Option("--plant", help="First explain these cells with a program planted in them: one more run.")
+    ] = False,
+    effect: Annotated[float, typer.Option(help="Log fold change of the planted genes.")] = 1.0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Ask the questions that sank published studies: each with a verdict, its figures, and what to do.
+
+    Example: cellglass audit demo-atlas
+    """
+    from cellglass.atlas import open_atlas
+    from cellglass.cli.console import listening
+
+    opened = open_atlas(atlas)
+    if plant:
+        from cellglass.pipeline.positive_control import positive_control
+
+        with listening(quiet=quiet or as_json) as progress:
+            positive_control(atlas, effect=effect, progress=progress)
+    findings = opened.audit(None if control is None else open_atlas(control))
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1))
+    else:
+        from cellglass.cli.console import show_audit
+
+        show_audit(findings)
+
+
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="Folder of an atlas.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Folder of another.")],

@@ -10,9 +10,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cellglass.evaluation.audit import Finding
 from cellglass.evaluation.depth import follows_depth
 from cellglass.progress import Progress as Listener
 from cellglass.progress import silent
@@ -135,6 +137,24 @@ _LEGEND = (
     "Genes: -GENE drives the concept by its absence. In parentheses: not significant, or not above the null.",
     "All measurements with their definitions, and all concepts: cellglass info ATLAS --json",
 )
+
+
+_COLOURS = {"holds": "green", "doubtful": "yellow", "fails": "red", "not known": "dim"}
+
+
+def show_audit(findings: Sequence[Finding]) -> None:
+    """Print the answers of an audit, and how many of each verdict there are."""
+    console = Console()
+    for one in findings:
+        console.print(f"[{_COLOURS[one.verdict]}]{one.verdict:<9}[/]  [bold]{escape(one.asks)}[/]", highlight=False)
+        for line in (f"{one.figures}.", f"{one.remedy}." if one.remedy else "", f"({one.where})"):
+            if line:
+                said = escape(line[:1].upper() + line[1:])
+                console.print(
+                    Padding(said, (0, 0, 0, 11)), style="dim" if line == f"({one.where})" else "", highlight=False
+                )
+    counts = [f"{sum(one.verdict == name for one in findings)} {name}" for name in _COLOURS]
+    console.print(f"\n{len(findings)} questions: {', '.join(counts)}", highlight=False)
 
 
 def _depth(concepts: Sequence[Mapping[str, Any]]) -> str:
