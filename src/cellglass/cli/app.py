@@ -189,6 +189,36 @@ def attribute(
         typer.echo(f"Added {', '.join(METHODS[name].title for name in method)} to {atlas}")
 
 
+@app.command("pathway-swaps")
+def pathway_swaps(
+    atlas: AtlasPath,
+    concept: Annotated[
+        list[str] | None,
+        typer.Option("--concept", help="Name or latent number. May be repeated; by default all, the surest first."),
+    ] = None,
+    gene_sets: Annotated[
+        list[str] | None, typer.Option("--gene-sets", help="Sources or GMT files, in place of those of the atlas.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Pairs of cells of each concept.")] = 40,
+    draws: Annotated[int, typer.Option(help="Drawn sets for each set.")] = 50,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV file.", show_default="ATLAS/pathway_swaps.csv")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Swap whole gene sets in the cells of a concept: which pathways the model itself answers to.
+
+    Each set stands against random sets of as many genes of like expression and difference. May be stopped; the same
+    command goes on.
+
+    Example: cellglass pathway-swaps demo-atlas --concept 0
+    """
+    from cellglass.cli.pathway_swaps import run
+
+    run(atlas, concept or [], gene_sets or [], pairs, draws, out, quiet=quiet, as_json=as_json)
+
+
 @app.command()
 def audit(
     atlas: AtlasPath,
