@@ -22,7 +22,20 @@ from synthetic import make_atlas
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = ("run", "demo", "report", "info", "compare", "genesets", "explore", "export", "trace")
+COMMANDS = (
+    "run",
+    "demo",
+    "report",
+    "info",
+    "audit",
+    "attribute",
+    "pathway-swaps",
+    "compare",
+    "genesets",
+    "explore",
+    "export",
+    "trace",
+)
 NOTES = ("merge", "export", "agreement")
 Command = Callable[..., tuple[int, str, str]]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -50,7 +63,11 @@ def test_the_commands_and_the_python_of_readme_and_guide_run(
     monkeypatch.chdir(tmp_path)
     commands = [c for page in (PAGES[0], ROOT / "docs" / "guide.md") for c in _blocks(page, "sh")]
     lines = [line for block in commands for line in block.splitlines() if line.startswith("cellglass ")]
+    others = [c for name in ("audit.md", "methods.md") for c in _blocks(ROOT / "docs" / name, "sh")]
+    more = [line for block in others for line in block.splitlines() if " demo-atlas" in line]
     assert len(lines) >= 3
+    assert len(more) == 2
+    lines += more
     for line in lines:
         _run(command, line)
     for page in (ROOT / "README.md", ROOT / "docs" / "guide.md"):
