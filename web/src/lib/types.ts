@@ -60,6 +60,10 @@ export interface Manifest {
   /** by which rule concepts come back, of how many pairs of halves or other seeds, from which share on, and how many do */
   reproducibility: { by: "halves" | "donors" | "seeds"; n: number; least: number; correlation: number; concepts: number } | null;
   labels: Label[];
+  /** labels of the model’s own: its clusters, its components */
+  bases: Label[];
+  /** whether files have all genes of a concept, and not only those of its card */
+  all_genes: boolean;
   metrics: Metric[];
   methods: [string, string][];
   card_shard: number;
@@ -144,6 +148,9 @@ export interface Card {
   /** gene, part of all activation, share of its tokens, mean, n */
   tokens?: [number, Maybe, Maybe, Maybe, Maybe][];
 }
+
+/** of a gene, by label: code of a value, cells that have it, cells, mean over all, mean over those that have it */
+export type GeneGroups = Record<string, [number, number, number, Maybe, Maybe][]>;
 
 export interface Genes {
   id: string[];
@@ -242,6 +249,8 @@ export interface ReviewSession {
   when: string;
   ended: string | null;
   of: number;
+  /** whether raters see which groups of cells an item has */
+  labels: boolean;
   raters: { rater: string; done: number }[];
 }
 
@@ -251,12 +260,14 @@ export interface ReviewPlace {
   of: number;
   code: string | null;
   ended: boolean;
+  /** code of the item that was rated last, which may be rated anew */
+  previous: string | null;
 }
 
 export interface ReviewItem {
   n: number;
-  /** value, cells of the item, cells */
-  labels: Record<string, [string, number, number][]>;
+  /** value, cells of the item, cells; null where they are hidden from raters */
+  labels: Record<string, [string, number, number][]> | null;
   genes: GeneMark[] | null;
 }
 
