@@ -9,6 +9,7 @@ Tasks of comparing two concepts and of selections belong into `TASKS` after ``ri
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ class User:
 def find_it(user: User) -> None:
     """The concept of a kind of cell."""
     user.type(user.page.locator("main").get_by_role("combobox").first, "b cells")
-    user.click(user.page.locator("main").get_by_role("option", name="concept").first)
+    user.click(user.page.locator("main").get_by_role("option", name=re.compile("^concept")).first)
     user.page.get_by_role("heading", name="Notes").wait_for()
     assert user.page.url.endswith(f"#/c/{user.concept}")
 

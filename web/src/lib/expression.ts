@@ -63,7 +63,7 @@ function ordered<T extends { code: number }>(label: Label, groups: T[]): T[] {
 /** How a column falls on the groups of a label, counted in the cells that the page draws. */
 export async function grouped(label: Label, column: Sparse): Promise<{ groups: Group[]; top: number }> {
   const codes = await data.labelCodes(label);
-  const top = column.values.reduce((most, value) => Math.max(most, value), 1e-9);
+  const top = 1.04 * column.values.reduce((most, value) => Math.max(most, value), 1e-9); // a little more, so that no violin ends at the edge
   const groups: Group[] = Array.from({ length: label.values!.length + 1 }, (_, code) => ({ code, name: nameOf(label, code), n: 0, having: 0, mean: 0, meanHaving: null, bins: new Float64Array(BINS) }));
   for (let i = 0; i < codes.length; i++) groups[codes[i]].n++;
   column.cells.forEach((cell, i) => {
