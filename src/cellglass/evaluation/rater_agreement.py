@@ -251,8 +251,8 @@ def agreement(table: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``within`` and ``between`` (lists with ``kappa``, ``low``, ``high``, ``n``, ``needs``), ``means`` ({kind: mean of the
-        items' mean ratings}) and ``differences`` (of concepts against each other kind).
+        ``within`` and ``between`` (lists with ``kappa``, ``low``, ``high``, ``n``, ``needs``), ``means`` ({kind: mean
+        of the items' mean ratings}) and ``differences`` (of concepts against each other kind).
     """
     first = table[~table["repeat"].astype(bool)].assign(rating=lambda rows: rows["rating"].astype(float))
     table = table.assign(repeat=table["repeat"].astype(bool))

@@ -1,4 +1,4 @@
-"""The feel of the hand: targets of a size, the wheel, one way to search, order of names, and what else colours the cells."""
+"""The feel of the hand: size of targets, the wheel, one way to search, order of names, what else colours the cells."""
 
 from __future__ import annotations
 

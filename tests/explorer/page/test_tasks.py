@@ -1,7 +1,7 @@
-"""What a first-time user wants to do, done by hand: each task with its clicks, what was typed, and its seconds, written out.
+"""What a first-time user wants to do, done by hand: each task with its clicks, what was typed, and its seconds.
 
-The numbers are kept as ``tasks-KIND.json`` beside the screenshots. A task may take a certain number of clicks and no more;
-seconds are written down and asserted by nobody. Each begins where the one before ended, as a visit does.
+The numbers are kept as ``tasks-KIND.json`` beside the screenshots. A task may take a certain number of clicks and no
+more; seconds are written down and asserted by nobody. Each begins where the one before ended, as a visit does.
 
 Tasks of comparing two concepts and of selections belong into `TASKS` after ``rivals`` and ``two genes``.
 """

@@ -60,14 +60,14 @@ export interface Manifest {
   /** by which rule concepts come back, of how many pairs of halves or other seeds, from which share on, and how many do */
   reproducibility: { by: "halves" | "donors" | "seeds"; n: number; least: number; correlation: number; concepts: number } | null;
   labels: Label[];
-  /** labels of the model’s own: its clusters, its components */
-  bases: Label[];
-  /** whether files have all genes of a concept, and not only those of its card */
-  all_genes: boolean;
   metrics: Metric[];
   methods: [string, string][];
   card_shard: number;
   concept_columns: string;
+  /** labels of the model’s own: its clusters, its components */
+  bases: Label[];
+  /** whether files have all genes of a concept, and not only those of its card */
+  all_genes: boolean;
   /** names of the circuits; a file of the tree is known by the place of its name */
   circuits: string[];
   xy_bounds: [number, number, number, number];
@@ -149,9 +149,6 @@ export interface Card {
   tokens?: [number, Maybe, Maybe, Maybe, Maybe][];
 }
 
-/** of a gene, by label: code of a value, cells that have it, cells, mean over all, mean over those that have it */
-export type GeneGroups = Record<string, [number, number, number, Maybe, Maybe][]>;
-
 export interface Genes {
   id: string[];
   symbol: string[];
@@ -169,6 +166,9 @@ export interface Term {
 export type GeneConcept = [number, number, Maybe, Maybe];
 /** latent, place in the manifest's tests, and rankings, statistic, q, q against random genes */
 export type TermConcept = [number, number, number, Maybe, Maybe, Maybe];
+
+/** of a gene, by label: code of a value, cells that have it, cells, mean over all, mean over those that have it */
+export type GeneGroups = Record<string, [number, number, number, Maybe, Maybe][]>;
 
 export interface Prototype {
   prototype: number;

@@ -1,4 +1,4 @@
-"""Every gene that was measured for a concept: the rows that a card is too small for, so that a table can be saved whole."""
+"""Every gene that was measured for a concept: rows for which a card is too small, so that a table is saved whole."""
 
 from __future__ import annotations
 

@@ -66,8 +66,6 @@ def manifest(
             "coverage": coverage(source),
             "gene_sets": summary.gene_sets(source.uns),
             "labels": labels(source),
-            "bases": bases,
-            "all_genes": all_genes,
             "metrics": metrics(source),
             "methods": [list(pair) for pair in index.genes.methods],
             "tests": index.terms.tests,
@@ -80,6 +78,8 @@ def manifest(
             "term_shard": TERM_SHARD,
             "coactive_cells": coactive_cells,
             "concept_columns": "data/concepts.json",
+            "bases": bases,
+            "all_genes": all_genes,
             "circuits": circuits,
         }
     )

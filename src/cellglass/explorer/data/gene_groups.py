@@ -1,7 +1,7 @@
-"""How much of a gene the cells of each value of each label have: the numbers of a dot plot, over all cells of the atlas.
+"""How much of a gene the cells of each value of each label have: the numbers of a dot plot, over all cells.
 
-Expression is on the scale of `cellglass.atlas.normalised`. A file holds `GENE_SHARD` genes, so that a plot of several genes
-reads few files, and a report has them of all cells where it draws a sample.
+Expression is on the scale of `cellglass.atlas.normalised`. A file holds `GENE_SHARD` genes, so that a plot of several
+genes reads few files. They are of all cells also in a report that draws a sample.
 """
 
 from __future__ import annotations

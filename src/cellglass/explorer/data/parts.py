@@ -139,7 +139,9 @@ PARTS = {
         ),
         "in the search, the concepts of {:,} gene sets",
     ),
-    "all-genes": Part(2 << 20, (), "the genes of {:,} concepts after those on their cards, also in files that are saved"),
+    "all-genes": Part(
+        2 << 20, (), "the genes of {:,} concepts after those on their cards, also in files that are saved"
+    ),
     "gene-groups": Part(1 << 20, (), "the expression by label of {:,} genes"),
     "circuits": Part(3 << 20, (), "{:,} circuits"),
     "circuit-files": Part(1 << 20, (), "the files of {:,} circuits to be saved"),

@@ -69,9 +69,9 @@ class Tree:
         self.neighbours = Neighbours(self.source)
         self.neurons = Neurons(self.source, self.neighbours)
         self.counterfactual = Counterfactual(self.source)
-        self.bases, self.all_genes = Bases(self.source), AllGenes(self.source, self.search_index)
         self.circuits = Circuits(atlas.path / schema.CIRCUITS)
         self._circuits_of = self.circuits.stamp
+        self.bases, self.all_genes = Bases(self.source), AllGenes(self.source, self.search_index)
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
         self._lock = Lock()
@@ -161,10 +161,10 @@ class Tree:
                 source,
                 index,
                 live=self.live,
-                coactive_cells=self.neighbours.n_cells,
-                circuits=self.circuits.names,
                 bases=self.bases.listed,
                 all_genes=self.live or bool(self.all_genes.shown),
+                coactive_cells=self.neighbours.n_cells,
+                circuits=self.circuits.names,
             ),
             "data/concepts.json": lambda: facts.concepts(source, index),
             "data/xy.bin": lambda: facts.layout(source),
@@ -197,9 +197,7 @@ class Tree:
             "data/gene-groups": _counted(
                 ".json", lambda: len(source.expression or ()), lambda i: gene_groups.shard(source, i), GENE_SHARD
             ),
-            "data/all-genes": Family(
-                ".json", lambda: genes.shown, lambda i: i in source.position, genes.file
-            ),
+            "data/all-genes": Family(".json", lambda: genes.shown, lambda i: i in source.position, genes.file),
             "data/bases": _counted(".bin", lambda: len(bases.listed), bases.column),
             "data/gene-concepts": _counted(".json", lambda: len(index.genes.ids), index.gene_shard, GENE_SHARD),
             "data/term-concepts": _counted(".json", lambda: len(index.terms.names), index.term_shard, TERM_SHARD),

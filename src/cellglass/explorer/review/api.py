@@ -7,7 +7,7 @@ POST api/review/start                            {"concept": 20, "neuron": 20, "
                                                  where the very session was there already
 POST api/review/next                             {"session", "rater"} -> {"done", "of", "code", "ended", "previous"}
 GET  api/review/item?session=&rater=&code=       {"n", "labels" (null where they are hidden), "genes"}
-GET  api/review/given?session=&rater=            {"given": what was answered last: "rating", "label", "comment"; or null}
+GET  api/review/given?session=&rater=            {"given": {"rating", "label", "comment"} of the item before, or null}
 GET  api/review/activation?session=&rater=&code= bytes, as data/activations has them
 POST api/review/answer                           {"session", "rater", "code", "rating", ...} -> as next; of the item
                                                  before too, which takes the place of its rating

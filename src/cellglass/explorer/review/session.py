@@ -3,8 +3,9 @@
 Items are concepts, neurons and random directions. Each rater sees all of them in an order of their own, drawn from the
 session's seed and the rater's name, with some shown twice so that the rater's own agreement can be measured. A rater
 may go back one item and rate it anew; all before it stand. Which groups of cells an item has is not shown unless the
-session was begun so: it would tell what the item is called. What a rater gets of an item is a code that means nothing; its kind is told to nobody before the session has ended, but to
-whoever has the leader's key, of which a hash is kept. What is shown of an item is made in ``items.py``.
+session was begun so: it would tell what the item is called. What a rater gets of an item is a code that means nothing;
+its kind is told to nobody before the session has ended, but to whoever has the leader's key, of which a hash is kept.
+What is shown of an item is made in ``items.py``.
 """
 
 from __future__ import annotations
