@@ -210,3 +210,33 @@ def test_all_of_it_is_plain_values_and_an_empty_study_has_none() -> None:
     assert [one["against"] for one in found["differences"]] == ["neuron"]
     assert agreement(table.head(0)) == {"within": [], "between": [], "means": {}, "differences": []}
     assert difference(table[table["kind"] == "concept"]) is None
+
+
+def test_of_too_few_ratings_nothing_is_told_but_what_is_missing() -> None:
+    table = study(5, whole=True, n_items=12)
+    again = table[table["rater"] == "r0"].head(12).assign(repeat=True)
+    for n, kappa, interval in ((0, False, False), (2, False, False), (5, True, False), (10, True, True)):
+        row = within_raters(pd.concat([table, again.head(n)]))[0]
+        assert (row["n"], row["kappa"] is not None, row["low"] is not None) == (n, kappa, interval)
+        assert row["needs"] == (
+            "" if interval else f"its interval needs at least 10 items rated twice; there are {n}" if kappa
+            else f"needs at least 5 items rated twice; there are {n or 'none'}"
+        )  # fmt: skip
+    few = between_raters(table[table["item"].isin(["concept 0", "neuron 3"])])
+    assert {(row["kappa"], row["needs"]) for row in few} == {
+        (None, "needs at least 5 items that both rated; there are 2")
+    }
+    same = table[table["rater"].isin(["r0", "r1"])].assign(rating=3)
+    assert between_raters(same)[0]["needs"] == "needs ratings that differ; all are the same"
+
+
+def test_no_interval_of_a_difference_leaves_the_scale() -> None:
+    few = difference(study(1, whole=True, n_items=4))
+    assert np.isnan([few.low, few.high, few.p]).all()
+    assert few.needs == "its interval needs at least 5 items of each kind; rated were 4 concepts and 4 neurons"
+    for seed, noise in itertools.product(range(5), (0.6, 4.0)):
+        found = difference(study(seed, n_items=5, n_raters=1, noise=noise))
+        wide = found.needs.startswith("its interval needs more items or raters; it would leave the scale")
+        assert np.isnan(found.low) == wide == (noise > 1)
+        assert wide or -4 <= found.low < found.high <= 4
+    assert agreement(study(1, whole=True, n_items=4))["differences"][0]["low"] is None

@@ -53,7 +53,9 @@ def add_activations(folder: Path, n_cells: int, width: int = 16) -> None:
 
     from cellglass.activations import SiteBatch, Writer
     from cellglass.activations.manifest import StoredSite
+    from cellglass.dictionaries.baselines.clusters import fit_clusters
     from cellglass.dictionaries.baselines.neurons import fit_neurons
+    from cellglass.dictionaries.baselines.pca import fit_pca
     from cellglass.dictionaries.baselines.random import fit_random
 
     x = torch.randn(n_cells, width, generator=torch.Generator().manual_seed(4))
@@ -65,6 +67,8 @@ def add_activations(folder: Path, n_cells: int, width: int = 16) -> None:
     rows = MemoryRows(x)
     fit_neurons(rows, np.arange(n_cells)).save(folder / "dictionaries" / "neurons")
     fit_random(rows, np.arange(n_cells)).save(folder / "dictionaries" / "random")
+    fit_clusters(rows, np.arange(n_cells), 11).save(folder / "dictionaries" / "clusters")
+    fit_pca(rows, np.arange(n_cells), 3).save(folder / "dictionaries" / "pca")
 
 
 def add_tokens(folder: Path, atlas: Atlas, rng: np.random.Generator) -> None:

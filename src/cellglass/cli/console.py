@@ -308,7 +308,7 @@ def show_agreement(found: Sequence[Mapping[str, Any]]) -> None:
             highlight=False,
         )
         console.print(escape(f"Ratings: {raters}"), highlight=False)
-        kappas = Table("weighted kappa", "value", "95 %", "pairs", box=None, pad_edge=False, header_style="dim")
+        kappas = Table("weighted kappa", "value", "95 %", "pairs", "", box=None, pad_edge=False, header_style="dim")
         for one in review["within"]:
             kappas.add_row(escape(f"{one['rater']} with themselves"), *_kappa(one))
         for one in review["between"]:
@@ -317,19 +317,19 @@ def show_agreement(found: Sequence[Mapping[str, Any]]) -> None:
         means = ", ".join(f"{kind} {_number(mean)}" for kind, mean in review["means"].items())
         console.print(escape(f"Mean rating: {means}"), highlight=False)
         for one in review["differences"]:
+            ends = f"95 % {_number(one['low'])} to {_number(one['high'])}, p {_number(one['p'])}"
             console.print(
                 escape(
-                    f"{one['kind']} - {one['against']}: {_number(one['difference'])}, 95 % {_number(one['low'])} to "
-                    f"{_number(one['high'])}, p {_number(one['p'])} ({one['n_items']} items, {one['n_raters']} raters, "
-                    f"{one['method']})"
+                    f"{one['kind']} - {one['against']}: {_number(one['difference'])}, {one['needs'] or ends} "
+                    f"({one['n_items']} items, {one['n_raters']} raters, {one['method']})"
                 ),
                 highlight=False,
             )
 
 
-def _kappa(one: Mapping[str, Any]) -> tuple[str, str, str]:
+def _kappa(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
     ends = "" if one["low"] is None else f"{_number(one['low'])} to {_number(one['high'])}"
-    return _number(one["kappa"]), ends, str(one["n"])
+    return _number(one["kappa"]), ends, str(one["n"]), str(one["needs"])
 
 
 def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:

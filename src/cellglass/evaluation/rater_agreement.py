@@ -20,6 +20,11 @@ it is items that were drawn. Where the model cannot be fitted, or there are too 
 that of the items' means with Welch's interval, each rating less its rater's mean over the items that all raters rated
 (over all where there are none); ``method`` says which. First ratings count; repeats serve the agreement within a rater
 alone.
+
+Of too few ratings nothing is told: no kappa of fewer than `PAIRS` pairs; no interval of it of fewer than
+`PAIRS_OF_INTERVAL` (of 10 pairs it holds the truth in 90 % of studies, of 5 in 76 %); no interval of a difference of
+fewer than `ITEMS_OF_INTERVAL` items of each kind, and none that leaves the scale. ``needs`` then says what is missing,
+in words that page and command line print.
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ import numpy as np
 from cellglass.evaluation.metric import finite_or_none
 from cellglass.seeds import generator
 from cellglass.statistics import welch
+from cellglass.vocabulary import ITEMS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LEVELS = 5
 DRAWS = 1000
+PAIRS, PAIRS_OF_INTERVAL, ITEMS_OF_INTERVAL = 5, 10, 5
 Array = np.ndarray[Any, Any]
 
 
@@ -59,6 +66,8 @@ class Difference(NamedTuple):
     n_raters: int
     method: str
     """``mixed model``, or ``item means``."""
+    needs: str = ""
+    """What an interval needs; ends and p are then NaN."""
 
 
 def weighted_kappa(first: Sequence[int] | Array, second: Sequence[int] | Array, levels: int = LEVELS) -> float:
@@ -82,16 +91,29 @@ def _kappa(tables: Array) -> Array:
     return kappa
 
 
-def _with_interval(first: Array, second: Array, name: str) -> dict[str, Any]:
-    """Return kappa with the ends of a 95 % percentile interval over drawn pairs (None for fewer than 5 pairs)."""
-    found: dict[str, Any] = {"kappa": finite_or_none(weighted_kappa(first, second)), "low": None, "high": None}
-    if len(first) >= 5:
-        share = np.bincount((first - 1) * LEVELS + second - 1, minlength=LEVELS**2) / len(first)
-        tables = generator(0, "kappa", name).multinomial(len(first), share, size=DRAWS)
-        drawn = _kappa(tables.reshape(DRAWS, LEVELS, LEVELS))
-        if np.isfinite(drawn).any():
-            found["low"], found["high"] = np.nanpercentile(drawn, [2.5, 97.5]).tolist()
-    return {**found, "n": len(first)}
+def _with_interval(first: Array, second: Array, name: str, pairs: str) -> dict[str, Any]:
+    """Return kappa with the ends of a 95 % percentile interval over drawn pairs, as far as there are enough of them.
+
+    `pairs` are items in words, as in "needs at least 5 items that both rated".
+    """
+    n = len(first)
+    found: dict[str, Any] = {"kappa": None, "low": None, "high": None, "n": n, "needs": ""}
+    if n < PAIRS:
+        return {**found, "needs": f"needs at least {PAIRS} {pairs}; there {_are(n)}"}
+    found["kappa"] = finite_or_none(weighted_kappa(first, second))
+    if found["kappa"] is None:
+        return {**found, "needs": "needs ratings that differ; all are the same"}
+    if n < PAIRS_OF_INTERVAL:
+        return {**found, "needs": f"its interval needs at least {PAIRS_OF_INTERVAL} {pairs}; there {_are(n)}"}
+    share = np.bincount((first - 1) * LEVELS + second - 1, minlength=LEVELS**2) / n
+    tables = generator(0, "kappa", name).multinomial(n, share, size=DRAWS)
+    drawn = _kappa(tables.reshape(DRAWS, LEVELS, LEVELS))
+    found["low"], found["high"] = np.nanpercentile(drawn, [2.5, 97.5]).tolist()
+    return found
+
+
+def _are(n: int) -> str:
+    return "is 1" if n == 1 else f"are {n or 'none'}"
 
 
 def within_raters(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -102,7 +124,7 @@ def within_raters(table: pd.DataFrame) -> list[dict[str, Any]]:
         again = rows[rows["repeat"]].set_index("item")["rating"]
         both = again.index[again.index.isin(first.index)]
         pair = (first.loc[both].to_numpy(int), again.loc[both].to_numpy(int))
-        found.append({"rater": str(rater), **_with_interval(*pair, f"within {rater}")})
+        found.append({"rater": str(rater), **_with_interval(*pair, f"within {rater}", "items rated twice")})
     return found
 
 
@@ -112,7 +134,7 @@ def between_raters(table: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for one, other in itertools.combinations(sorted(ratings.columns), 2):
         both = ratings[[one, other]].dropna().to_numpy(int)
-        kappa = _with_interval(both[:, 0], both[:, 1], f"between {one} {other}")
+        kappa = _with_interval(both[:, 0], both[:, 1], f"between {one} {other}", "items that both rated")
         found.append({"raters": [str(one), str(other)], **kappa})
     return found
 
@@ -137,7 +159,20 @@ def difference(table: pd.DataFrame, kind: str = "concept", against: str = "neuro
     half = float(student.ppf(0.975, freedom)) * se
     p = float(2 * student.sf(abs(value) / se, freedom)) if se > 0 else float(value == 0)
     counts = (int(items.sum()), int(rows["rater"].nunique()))
+    needs = _interval_needs(items, abs(value) + half)
+    if needs:
+        return Difference(kind, against, value, se, np.nan, np.nan, np.nan, *counts, method, needs)
     return Difference(kind, against, value, se, value - half, value + half, p, *counts, method)
+
+
+def _interval_needs(items: pd.Series[Any], reach: float) -> str:
+    """Return what an interval that reaches as far as `reach` lacks; `items` counts those of each kind."""
+    few = [f"{n} {ITEMS[str(kind)][n != 1]}" for kind, n in items.items() if n < ITEMS_OF_INTERVAL]
+    if few:
+        return f"its interval needs at least {ITEMS_OF_INTERVAL} items of each kind; rated were {' and '.join(few)}"
+    if not reach <= LEVELS - 1:
+        return f"its interval needs more items or raters; it would leave the scale, whose ends are {LEVELS - 1} apart"
+    return ""
 
 
 def _mixed_model(rows: pd.DataFrame, kind: str) -> tuple[float, float, float] | None:
@@ -216,8 +251,8 @@ def agreement(table: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``within`` and ``between`` (lists with ``kappa``, ``low``, ``high``, ``n``), ``means`` ({kind: mean of the
-        items' mean ratings}) and ``differences`` (of concepts against each other kind).
+        ``within`` and ``between`` (lists with ``kappa``, ``low``, ``high``, ``n``, ``needs``), ``means`` ({kind: mean
+        of the items' mean ratings}) and ``differences`` (of concepts against each other kind).
     """
     first = table[~table["repeat"].astype(bool)].assign(rating=lambda rows: rows["rating"].astype(float))
     table = table.assign(repeat=table["repeat"].astype(bool))

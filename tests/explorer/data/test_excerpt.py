@@ -58,6 +58,11 @@ def test_of_a_sample_all_files_of_cells_have_the_same_cells(tree: Tree) -> None:
     every = np.frombuffer(tree.get("data/xy.bin"), "<u2").reshape(-1, 2)
     np.testing.assert_array_equal(np.frombuffer(files["data/xy.bin"], "<u2").reshape(-1, 2), every[cells])
     manifest = json.loads(files["data/manifest.json"])
+    assert files["data/gene-groups/0.json"] == tree.get("data/gene-groups/0.json"), "it counts all cells"
+    assert len(manifest["bases"]) == 4
+    for base in manifest["bases"]:
+        every = np.frombuffer(tree.get(base["file"]), base["type"])
+        np.testing.assert_array_equal(np.frombuffer(files[base["file"]], base["type"]), every[cells])
     for label in manifest["labels"]:
         codes = np.frombuffer(files[label["file"]], label["type"])
         column = concepts.obs[label["name"]].iloc[cells]
@@ -70,9 +75,10 @@ def test_of_a_sample_all_files_of_cells_have_the_same_cells(tree: Tree) -> None:
         column = from_bytes(files[f"data/activations/{latent}.bin"])
         np.testing.assert_array_equal(column.rows, np.flatnonzero(dense[:, place]))
         np.testing.assert_array_equal(column.values, dense[column.rows, place])
-    counts = tree.source.atlas.expression[:, 7].X[cells]
+    counts = tree.source.atlas.expression.to_memory().X[cells].toarray()
     column = from_bytes(files["data/expression/7.bin"])
-    np.testing.assert_array_equal(column.values, counts.toarray().ravel()[column.rows])
+    expected = np.log1p(1e4 * counts[:, 7] / counts.sum(axis=1))
+    np.testing.assert_allclose(column.values, expected[column.rows], rtol=1e-5)
     assert manifest["n_cells"] == 700
     assert manifest["report"]["cells"] == 150
     (said,) = manifest["report"]["left_out"]
@@ -187,7 +193,9 @@ def test_labels_without_room_are_not_named(tree: Tree, monkeypatch: pytest.Monke
     monkeypatch.setattr(excerpt, "LABEL_ROOM", 1000)
     manifest = json.loads(held(tree)["data/manifest.json"])
     assert [label["name"] for label in manifest["labels"]] == ["cell type", "phase"]
-    assert manifest["report"]["left_out"] == ["the label n_counts"]
+    assert manifest["bases"] == []
+    left_out = ["the label n_counts", *(f"the label {base['name']}" for base in tree.bases.listed)]
+    assert manifest["report"]["left_out"] == left_out
 
 
 def test_the_same_atlas_gives_the_same_files(full_folder: Path) -> None:

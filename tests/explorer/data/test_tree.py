@@ -103,7 +103,9 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         *(f"data/cards/{i}.json" for i in range(-(-24 // facts.CARD_SHARD))),
         *(f"data/pairs/{i}.json" for i in range(FINDINGS)),
         *(f"data/expression/{i}.bin" for i in range(124)),
-        *(f"data/gene-concepts/{i}.json" for i in range(-(-124 // GENE_SHARD))),
+        *(f"data/{name}/{i}.json" for name in ("gene-concepts", "gene-groups") for i in range(-(-124 // GENE_SHARD))),
+        *(f"data/all-genes/{i}.json" for i in range(FINDINGS)),
+        *(f"data/bases/{i}.bin" for i in range(4)),
         "data/term-concepts/0.json",
         *(f"data/neurons/{i}.bin" for i in tree.neurons.shown),
         *(f"data/{name}/{i}.json" for name in ("circuits", "circuit-files", "neuronpedia") for i in (0, 1, 3)),
@@ -139,6 +141,7 @@ def test_what_is_not_exactly_a_path_is_a_key_error(tree: Tree, path: str) -> Non
 
 def test_columns_are_those_of_the_atlas(tree: Tree, atlas: Atlas) -> None:
     dense, counts = atlas.concepts.X.toarray(), atlas.expression.to_memory().X.toarray()
+    scale = 1e4 / counts.sum(axis=1)
     for position, latent in enumerate(atlas.concepts.var["latent"]):
         rows, values = from_bytes(tree.get(f"data/activations/{latent}.bin"))
         np.testing.assert_array_equal(rows, np.flatnonzero(dense[:, position]))
@@ -146,7 +149,7 @@ def test_columns_are_those_of_the_atlas(tree: Tree, atlas: Atlas) -> None:
     for gene in range(counts.shape[1]):
         rows, values = from_bytes(tree.get(f"data/expression/{gene}.bin"))
         np.testing.assert_array_equal(rows, np.flatnonzero(counts[:, gene]))
-        np.testing.assert_array_equal(values, counts[rows, gene])
+        np.testing.assert_allclose(values, np.log1p(counts[rows, gene] * scale[rows]), rtol=1e-5)
 
 
 def test_the_whole_matrix_is_never_read(full: Whole) -> None:

@@ -88,10 +88,10 @@ def test_a_concept_colours_the_cells_with_zero_in_grey(site: Any, visit: Any, ke
     page.mouse.move(plot.x[strong], plot.y[strong])
     page.locator(".tip").wait_for()
     told = page.locator(".tip").inner_text().splitlines()
-    cell = plot.concepts.obs_names.get_loc(told[0])
+    cell = plot.concepts.obs_names.get_loc(told[-1])
     assert np.hypot(plot.x[cell] - plot.x[strong], plot.y[cell] - plot.y[strong]) < 9
-    assert told[1] == f"cell type: {plot.concepts.obs['cell type'].iloc[cell]}"
-    assert told[-1].endswith(f": {values[cell]:.2f}")
+    assert told[0] == f"cell type: {plot.concepts.obs['cell type'].iloc[cell]}", "what it is stands first"
+    assert told[-2].endswith(f": {values[cell]:.2f}")
     keep(page, f"cells-concept-{site.kind}")
 
 
@@ -120,12 +120,12 @@ def test_a_label_and_genes_colour_them_and_the_legend_hides_groups(live: Any, vi
     page.get_by_label("Gene: symbol or id").fill("LYZ")
     page.get_by_role("button", name="Show", exact=True).click()
     lyz = np.asarray(counts.X[:, counts.var["symbol"].tolist().index("LYZ")].todense()).ravel()
-    page.get_by_text(f"log(1 + count); {(lyz > 0).sum()} cells are not zero").wait_for()
+    page.get_by_text(f"log(1 + counts per 10,000); {(lyz > 0).sum()} cells are not zero").wait_for()
     page.get_by_label("Colour by").select_option("Mean of genes")
     page.get_by_label("Genes, with spaces").fill("LYZ CD79A")
     page.get_by_role("button", name="Show", exact=True).click()
     both = np.asarray(counts.X[:, [counts.var["symbol"].tolist().index(s) for s in ("LYZ", "CD79A")]].todense()).any(1)
-    page.get_by_text(f"mean of log(1 + count) over 2 genes; {both.sum()} cells are not zero").wait_for()
+    page.get_by_text(f"mean of log(1 + counts per 10,000) over 2 genes; {both.sum()} cells are not zero").wait_for()
     page.go_back()
     page.get_by_role("heading", name="LYZ", exact=True).wait_for()
 
@@ -187,7 +187,7 @@ def test_two_views_move_together(live: Any, visit: Any, keep: Any) -> None:
     keep(page, "cells-two-views")
     page.keyboard.press("Enter")
     page.locator(".tip").wait_for()
-    assert page.locator(".tip b").inner_text() in left.concepts.obs_names
+    assert page.locator(".tip .cell-name").inner_text() in left.concepts.obs_names
     page.keyboard.press("0")
     page.keyboard.press("s")
     assert chosen(page) == 700, "all cells are in sight"
@@ -237,7 +237,7 @@ def test_fingers_move_zoom_and_ask(live: Any, visit: Any) -> None:
     hands = page.context.new_cdp_session(page)
     page.touchscreen.tap(plot.x[0], plot.y[0])
     page.locator(".tip").wait_for()
-    told = plot.concepts.obs_names.get_loc(page.locator(".tip b").inner_text())
+    told = plot.concepts.obs_names.get_loc(page.locator(".tip .cell-name").inner_text())
     assert np.hypot(plot.x[told] - plot.x[0], plot.y[told] - plot.y[0]) < 22
     middle = np.array([plot.x.mean(), plot.y.mean()])
 

@@ -73,7 +73,14 @@ def test_a_whole_review(live: Any, visit: Any, keep: Any, tmp_path: Path) -> Non
     ada.keyboard.press("c")
     ada.keyboard.type("2 thoughts")
     ada.keyboard.press("Escape")
-    rate(ada, 4)
+    rate(ada, 2)
+    ready(ada, 2)
+    ada.get_by_role("button", name="Previous item").click()
+    ready(ada, 1)
+    assert ada.get_by_role("button", name=re.compile("^2")).get_attribute("aria-pressed") == "true"
+    assert ada.get_by_label("Label, if you have one").input_value() == "T cells 4"
+    ada.keyboard.press("4")
+    ada.get_by_role("button", name="Save the change").click()
     for number in (2, 3):
         ready(ada, number)
         faces.append(face(ada))
@@ -92,8 +99,9 @@ def test_a_whole_review(live: Any, visit: Any, keep: Any, tmp_path: Path) -> Non
         faces.append(face(ada))
         rate(ada, 1 + number % 5)
     ada.get_by_text("That was the last one").wait_for()
-    assert faces == [faces[0]] * len(faces)
-    assert len(faces[0]["tabs"]) == 2
+    for number, one in enumerate(faces):
+        assert one == faces[min(number, 1)], "all look alike, but that the first has no way back"
+    assert faces[0]["tabs"] == [], "what its cells are called is hidden"
     told += [(asked.url, asked.response().body()) for asked in answers]
     assert len([url for url, _ in told if "/item" in url]) >= OF
     for url, body in told:
@@ -112,7 +120,11 @@ def test_a_whole_review(live: Any, visit: Any, keep: Any, tmp_path: Path) -> Non
             assert ben.evaluate("document.documentElement.scrollWidth") <= 360
         ben.get_by_role("button", name=re.compile(f"^{1 + number % 5}")).click()
         ben.get_by_role("button", name="Save and continue").click()
-    ben.get_by_text("That was the last one").wait_for()
+    ben.get_by_text(f"You are done: you rated {OF} items").wait_for()
+    ben.keyboard.press("Backspace")
+    ready(ben, OF)
+    ben.get_by_role("button", name="Leave it as it was").click()
+    ben.get_by_text("What happens next").wait_for()
 
     ada.get_by_role("link", name="Leave").click()
     ada.get_by_role("button", name="End …").first.click()
@@ -137,6 +149,8 @@ def _check_results(page: Any, keep: Any, folder: Path) -> None:
     text = page.locator("main").inner_text()
     assert re.search(r"Concepts were rated (the same as|\d\.\d\d (higher|lower) than) neurons", text)
     assert re.search(r"Concepts were rated (the same as|\d\.\d\d (higher|lower) than) random directions", text)
+    assert text.count("needs at least 5 items rated twice; there is 1") == 2
+    assert "its interval needs at least 5 items of each kind; rated were 2 concepts and 2 neurons" in text
     for words in ("Ada with themselves", "Ben with themselves", "Ada with Ben", "T cells 4"):
         assert words in text
     assert "[object" not in text

@@ -78,7 +78,8 @@ def test_no_answer_tells_the_kind_of_an_item(client: Client, page: Path, full_fo
         assert column.values.max() == 1
         assert not words(facts.json) & {"concept", "neuron", "random", "kind", "latent", "number"}
         headers = frozenset(name for name in (*facts.headers, *cells.headers))
-        names.add((frozenset(facts.json), frozenset(facts.json["labels"]), frozenset(facts.json["genes"][0]), headers))
+        assert facts.json["labels"] is None, "they are hidden unless whoever begins shows them"
+        names.add((frozenset(facts.json), frozenset(facts.json["genes"][0]), headers))
         assert "no-store" in facts.headers["cache-control"]
     assert len(names) == 1
     sizes = {kind: {item.size for item in items.values() if item.kind == kind} for kind in WANTED}
@@ -122,6 +123,29 @@ def test_raters_have_codes_of_their_own_and_progress_is_kept(client: Client) -> 
     assert listed["raters"] == [{"rater": "Ada", "done": 5}, {"rater": "Bob", "done": 5}]
     foreign = client.get(f"/api/review/item?session={session}&rater=Bob&code={ada[0][0]}")
     assert foreign.status == 400
+
+
+def test_labels_are_shown_where_the_session_was_begun_so(client: Client) -> None:
+    session = begin(client, labels=True)["session"]
+    ((_, facts, _),) = rate(client, session, "Ada", 1)
+    assert set(facts.json["labels"]) == {"cell type", "phase"}
+    assert [one["labels"] for one in client.get("/api/review").json["sessions"] if one["id"] == session] == [True]
+
+
+def test_a_rater_goes_back_one_item_and_rates_it_anew(client: Client) -> None:
+    session = begin(client)["session"]
+    asked = {"session": session, "rater": "Ada"}
+    path = f"/api/review/given?session={session}&rater=Ada"
+    assert client.post("/api/review/next", asked).json["previous"] is None
+    assert client.get(path).json == {"given": None}
+    codes = [code for code, _, _ in rate(client, session, "Ada", 2)]
+    place = client.post("/api/review/next", asked).json
+    assert (place["done"], place["previous"]) == (2, codes[1])
+    again = {**asked, "code": codes[1], "rating": 5, "label": "anew", "comment": "", "seconds": 1.0}
+    assert client.post("/api/review/answer", again).json == place
+    assert client.get(path).json == {"given": {"rating": 5, "label": "anew", "comment": ""}}
+    answer = client.post("/api/review/answer", {**again, "code": codes[0]})
+    assert (answer.status, "all ratings but the last one stand" in answer.json["error"]) == (400, True)
 
 
 def test_results_come_after_the_end(client: Client) -> None:
@@ -180,7 +204,7 @@ def test_where_others_reach_the_server_only_the_leader_ends_a_session(
         {"concept": 24}, {"neuron": 33}, {"concept": -1}, {"concept": 1.5}, {"concept": True}, {"concept": "2"}, {},
         {"concept": 2, "seed": "x"}, {"concept": 2, "seed": 2**63}, {"concept": 2, "seed": True},
         {"concept": 2, "repeats": 0.6}, {"concept": 2, "repeats": None}, {"concept": 2, "repeats": "x"},
-        {"concept": 10**30}, {"concept": None},
+        {"concept": 10**30}, {"concept": None}, {"concept": 2, "labels": "yes"},
     ],
 )  # fmt: skip
 def test_a_session_that_cannot_be_is_refused_in_words(client: Client, asked: dict[str, Any]) -> None:

@@ -106,8 +106,12 @@ def test_a_rating_stands_and_none_is_skipped(tmp_path: Path) -> None:
         code = review.place(session, "Ada").code
         given = {"rating": 3, "label": "a", "comment": "b", "seconds": 1}
         assert review.answer(session, "Ada", code, given) == review.answer(session, "Ada", code, given)
-        for bad in ({**given, "rating": 4}, {**given, "label": "other"}):
-            with pytest.raises(InputError, match="stands"):
+        review.answer(session, "Ada", code, {**given, "rating": 4, "seconds": 2})
+        first = review.table(session, early=True).iloc[0]
+        assert (first["rating"], first["seconds"]) == (4, 1 + 2), "the last one may be changed"
+        review.answer(session, "Ada", review.place(session, "Ada").code, given)
+        for bad in ({**given, "rating": 3}, {**given, "rating": 4, "label": "other"}):
+            with pytest.raises(InputError, match="stand"):
                 review.answer(session, "Ada", code, bad)
         with pytest.raises(InputError, match="not the next"):
             review.answer(session, "Ada", code_of(review, session, 5), given)
@@ -125,7 +129,7 @@ def test_a_rating_stands_and_none_is_skipped(tmp_path: Path) -> None:
             review.answer(session, "Bob", code, given)
         with pytest.raises(InputError, match="no such session"):
             review.place("nothing", "Ada")
-        assert review.place(session, "Ada").done == 1
+        assert review.place(session, "Ada").done == 2
 
 
 def test_ratings_of_two_machines_are_merged(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@
 //   POST api/notes/undo   {latent, who, base}                                         -> state; 409 {present: state}
 //   POST api/marks?of=concepts|genes    uint32 cell positions, little endian  -> {concepts: [...] | null, genes: [...] | null}
 //   GET  api/review                     -> {sessions: [...], kinds: {kind: whether the atlas has it}}
-//   POST api/review/start {concept, neuron, random, repeats}    -> {session, key}  the key is of whoever leads it, told once
-//   POST api/review/next  {session, rater}                      -> {done, of, code, ended}
+//   POST api/review/start {concept, neuron, random, repeats, labels}  -> {session, key}  the key is of whoever leads it, told once
+//   POST api/review/next  {session, rater}                      -> {done, of, code, ended, previous}
+//   GET  api/review/given  ?session=&rater=                     -> {given: {rating, label, comment} of the previous item, or null}
 //   GET  api/review/item, api/review/activation  ?session=&rater=&code=
 //   POST api/review/answer {session, rater, code, rating 1..5, label, comment, seconds}  -> as next
 //   POST api/review/end   {session, key};  GET api/review/results?session=
@@ -56,7 +57,7 @@ export const undo = (latent: number, who: string, base: string): Promise<NoteSta
 export const marks = (cells: Uint32Array, of: "concepts" | "genes"): Promise<Marks> => json(`api/marks?of=${of}`, cells);
 
 export const review = (): Promise<{ sessions: ReviewSession[]; kinds: Record<string, boolean> }> => json("api/review");
-export const startReview = (drawn: Record<string, number>): Promise<{ session: string; key: string | null }> => json("api/review/start", drawn);
+export const startReview = (drawn: Record<string, number | boolean>): Promise<{ session: string; key: string | null }> => json("api/review/start", drawn);
 export const nextItem = (session: string, rater: string): Promise<ReviewPlace> => json("api/review/next", { session, rater });
 export const endReview = (session: string, key: string | null): Promise<unknown> => json("api/review/end", key ? { session, key } : { session });
 
@@ -73,12 +74,13 @@ export interface Rated {
   seconds: number;
   when: string;
 }
-/** Weighted kappa of n pairs of ratings, with its 95 % interval where there are enough. */
+/** Weighted kappa of n pairs of ratings, with its 95 % interval, where there are enough; else what it needs. */
 export interface Kappa {
   kappa: number | null;
   low: number | null;
   high: number | null;
   n: number;
+  needs: string;
 }
 export interface Difference {
   kind: string;
@@ -90,6 +92,8 @@ export interface Difference {
   n_items: number;
   n_raters: number;
   method: string;
+  /** what its interval needs; empty where there is one */
+  needs: string;
 }
 export interface Results {
   answers: Rated[];
@@ -111,6 +115,9 @@ export interface Answer {
   comment: string;
   seconds: number;
 }
+/** What a rater gave the item before. */
+export const givenBefore = async (session: string, rater: string): Promise<Pick<Rated, "rating" | "label" | "comment"> | null> =>
+  (await json<{ given: Pick<Rated, "rating" | "label" | "comment"> | null }>(`api/review/given?${new URLSearchParams({ session, rater }).toString()}`)).given;
 export const answer = (given: Answer): Promise<ReviewPlace> => json("api/review/answer", given);
 
 const which = (session: string, rater: string, code: string): string => new URLSearchParams({ session, rater, code }).toString();

@@ -2,7 +2,7 @@
 // page works on the live server and in any folder of a static host; in a report the files are inside of the page.
 
 import { holds, isReport, opened } from "./held";
-import type { Card, CircuitListed, CircuitView, Concepts, FeatureDetails, GeneConcept, Genes, Manifest, Neurons, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
+import type { Card, CircuitListed, CircuitView, Concepts, FeatureDetails, GeneConcept, GeneGroups, GeneRow, Genes, Manifest, Neurons, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
 
 /** What went wrong, in a sentence that a reader can act on. */
 export class DataError extends Error {}
@@ -140,6 +140,17 @@ export async function conceptsOfGene(gene: number, shard: number): Promise<GeneC
   const rows = (await one(`data/gene-concepts/${Math.floor(gene / shard)}.json`)) as Record<string, GeneConcept[]>;
   return rows[String(gene)] ?? [];
 }
+
+export async function geneGroups(gene: number, shard: number): Promise<GeneGroups> {
+  const rows = (await one(`data/gene-groups/${Math.floor(gene / shard)}.json`)) as Record<string, GeneGroups>;
+  return rows[String(gene)] ?? {};
+}
+export const hasGeneGroups = (gene: number, shard: number): boolean => holds(`data/gene-groups/${Math.floor(gene / shard)}.json`);
+
+/** All genes of a concept by method; null where they are left out of this page. */
+export const allGenes = async (latent: number): Promise<Record<string, GeneRow[]> | null> => (holds(genesPath(latent)) ? json(genesPath(latent)) : null);
+export const hasAllGenes = (latent: number): boolean => holds(genesPath(latent));
+const genesPath = (latent: number): string => `data/all-genes/${latent}.json`;
 
 export async function conceptsOfTerm(term: number, shard: number): Promise<TermConcept[]> {
   const rows = (await one(`data/term-concepts/${Math.floor(term / shard)}.json`)) as Record<string, TermConcept[]>;

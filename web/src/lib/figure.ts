@@ -5,7 +5,7 @@
 import { ticks } from "./axis";
 import { category, css, hex, ramp } from "./colour";
 import { number } from "./format";
-import { spread } from "./layout";
+import { aside, crowd } from "./layout";
 import type { Layout, Point } from "./layout";
 import { dotSize, fit } from "./points";
 import type { Camera } from "./points";
@@ -131,9 +131,12 @@ function named(f: Figure, plot: Sheet["plot"]): Text[] {
     const wide = widthOf(cut, PLAIN, true) / 2 + 4;
     const [x, y] = [plot.w / 2 + (at[0] - f.camera.x) * unit, plot.h / 2 - (at[1] - f.camera.y) * unit];
     if (x < 0 || y < 0 || x > plot.w || y > plot.h) return [];
-    return [{ text: cut, wide, x: plot.x + Math.max(wide, Math.min(plot.w - wide, x)), y: plot.y + Math.max(14, Math.min(plot.h - 14, y)) }];
+    return [{ text: cut, wide, x, y }];
   });
-  return spread(places, PLAIN).map(({ x, y, text }) => ({ x, y: y + 6, text, size: PLAIN, bold: true, halo: true, middle: true }));
+  const cells = crowd(f.layout);
+  const back = (x: number, y: number): [number, number] => [f.camera.x + (x - plot.w / 2) / unit, f.camera.y - (y - plot.h / 2) / unit];
+  const covered = (x0: number, y0: number, x1: number, y1: number): number => cells(back(x0, y1)[0], back(x0, y1)[1], ...back(x1, y0));
+  return aside(places, PLAIN, plot.w, plot.h, covered).map(({ x, y, text }) => ({ x: plot.x + x, y: plot.y + y + 6, text, size: PLAIN, bold: true, halo: true, middle: true }));
 }
 
 export function compose(f: Figure): Sheet {

@@ -109,13 +109,54 @@ export function unpackLasso(text: string): Point[] {
   return corners.every(([x, y]) => Number.isFinite(x) && Number.isFinite(y)) ? corners : [];
 }
 
-/** Names that would stand on each other are moved apart, up or down by turns. */
-export function spread<T extends { x: number; y: number; wide: number }>(names: T[], height: number): T[] {
+/** A name on the map: the middle of its group on the screen, and half its width. Where it stands is written into x and y. */
+export interface Name {
+  x: number;
+  y: number;
+  wide: number;
+}
+
+const GRID = 128;
+
+/** How many cells lie in a rectangle of the layout, from one table of sums. */
+export function crowd(layout: Layout): (x0: number, y0: number, x1: number, y1: number) => number {
+  const sums = new Float64Array((GRID + 1) * (GRID + 1));
+  for (let i = 0; i < layout.n; i++) sums[((layout.xy[2 * i + 1] >> 9) + 1) * (GRID + 1) + (layout.xy[2 * i] >> 9) + 1]++;
+  for (let row = 1; row <= GRID; row++)
+    for (let at = 1; at <= GRID; at++) {
+      const here = row * (GRID + 1) + at;
+      sums[here] += sums[here - 1] + sums[here - GRID - 1] - sums[here - GRID - 2];
+    }
+  const step = (v: number, up: boolean): number => Math.max(0, Math.min(GRID, (up ? Math.ceil : Math.floor)(v / 512)));
+  return (x0, y0, x1, y1) => {
+    const [left, right, low, high] = [step(x0, false), step(x1, true), step(y0, false), step(y1, true)];
+    return right <= left || high <= low ? 0 : sums[high * (GRID + 1) + right] - sums[low * (GRID + 1) + right] - sums[high * (GRID + 1) + left] + sums[low * (GRID + 1) + left];
+  };
+}
+
+// Where a name may stand: around the middle of its group, in rings of so many lines.
+const RINGS = [0, 1.3, 2.2, 3.2, 4.4, 6, 8, 10.5];
+const TURNS = Array.from({ length: 16 }, (_, turn) => [Math.cos((turn * Math.PI) / 8), Math.sin((turn * Math.PI) / 8)]);
+
+/** Names are placed beside their cells: each where it covers fewest cells and no other name, near its group. `covered` counts the
+ *  cells under a rectangle of the plot, whose size is `w` by `h`. */
+export function aside<T extends Name>(names: T[], height: number, w: number, h: number, covered: (x0: number, y0: number, x1: number, y1: number) => number): T[] {
   const taken: T[] = [];
-  const apart = (a: T, y: number): boolean => taken.every((t) => Math.abs(t.x - a.x) >= t.wide + a.wide || Math.abs(t.y - y) >= height * 1.15);
+  const half = 0.65 * height;
+  const free = (a: T, x: number, y: number): boolean => taken.every((t) => Math.abs(t.x - x) >= t.wide + a.wide || Math.abs(t.y - y) >= 2 * half);
   for (const name of names) {
-    const steps = Array.from({ length: 31 }, (_, turn) => name.y + (turn % 2 ? 1 : -1) * Math.ceil(turn / 2) * height * 0.6);
-    name.y = steps.find((y) => apart(name, y)) ?? name.y;
+    const [middleX, middleY] = [name.x, name.y];
+    let best = { x: middleX, y: middleY, cost: Infinity };
+    for (const ring of RINGS)
+      for (const [dx, dy] of ring ? TURNS : TURNS.slice(0, 1)) {
+        const x = Math.max(name.wide, Math.min(w - name.wide, middleX + dx * (ring * height + (ring ? 0.8 * name.wide : 0))));
+        const y = Math.max(half, Math.min(h - half, middleY + dy * ring * height));
+        if (!free(name, x, y)) continue;
+        // A cell that is hidden costs as much as standing a line further off, up to a few.
+        const cost = Math.min(8, covered(x - name.wide, y - half, x + name.wide, y + half) * 0.8) + Math.hypot(x - middleX, 1.5 * (y - middleY)) / (height * 3);
+        if (cost < best.cost) best = { x, y, cost };
+      }
+    [name.x, name.y] = [best.x, best.y];
     taken.push(name);
   }
   return taken;

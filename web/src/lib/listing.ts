@@ -4,6 +4,7 @@
 import { significant } from "./evidence";
 import { has, wordsOf } from "./find";
 import { known } from "./format";
+import { byName } from "./order";
 import { comesBack, inOrder, residual } from "./reproducibility";
 import type { Rule } from "./reproducibility";
 import type { Concepts, Revision } from "./types";
@@ -97,7 +98,7 @@ export function listed(c: Concepts, a: Asked, note: (latent: number) => Revision
     if (rest) return rest;
     if (x === y) return c.latent[i] - c.latent[j];
     if (x === "" || y === "") return x === "" ? 1 : -1; // what is not known comes last
-    return x < y ? -sign : sign;
+    return sign * (typeof x === "string" ? byName(x, y as string) : x < (y as number) ? -1 : 1) || c.latent[i] - c.latent[j];
   });
   return keyed.map(([, i]) => i);
 }

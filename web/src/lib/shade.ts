@@ -3,9 +3,13 @@
 import { atlas } from "./atlas.svelte";
 import { category, ramp, rgb, zero } from "./colour";
 import * as data from "./data";
+import { MOST_GENES, score } from "./expression";
 import { geneNamed } from "./find";
 import type { Label, Sparse } from "./types";
 import { neuronName } from "./words";
+
+/** The one scale of expression: that of the files, which Python makes (cellglass.atlas.normalised). */
+export const EXPRESSION = "log(1 + counts per 10,000)";
 
 export type Shade =
   | { kind: "category"; title: string; values: string[]; codes: Uint8Array | Uint16Array }
@@ -39,22 +43,9 @@ async function ofGenes(numbers: number[], title: string): Promise<Shade> {
   if (!atlas.manifest?.has_expression) throw new data.DataError("This atlas was made without its counts, so genes cannot be drawn on the cells. Make it again with the counts kept.");
   const uncounted = numbers.find((gene) => gene >= atlas.manifest!.n_expression);
   if (uncounted !== undefined) throw new data.DataError(`The atlas has no counts of ${atlas.symbol(uncounted)}.`);
-  const n = atlas.drawn;
-  const sums = new Float32Array(n);
-  for (const gene of numbers) {
-    const { cells, values } = await data.expression(gene);
-    for (let i = 0; i < cells.length; i++) sums[cells[i]] += Math.log1p(values[i]) / numbers.length;
-  }
-  let some = 0;
-  for (let i = 0; i < n; i++) if (sums[i] > 0) some++;
-  const [cells, values] = [new Uint32Array(some), new Float32Array(some)];
-  for (let i = 0, at = 0; i < n; i++)
-    if (sums[i] > 0) {
-      cells[at] = i;
-      values[at++] = sums[i];
-    }
-  const unit = numbers.length > 1 ? `mean of log(1 + count) over ${numbers.length} genes` : "log(1 + count)";
-  return { kind: "number", title, unit, low: 0, sorted: positive(values.slice()), sparse: { cells, values } };
+  const sparse = await score(numbers);
+  const unit = numbers.length > 1 ? `mean of ${EXPRESSION} over ${numbers.length} genes` : EXPRESSION;
+  return { kind: "number", title, unit, low: 0, sorted: positive(sparse.values.slice()), sparse };
 }
 
 async function ofLabel(label: Label): Promise<Shade> {
@@ -71,7 +62,7 @@ async function geneNumber(id: string): Promise<number> {
   return found;
 }
 
-/** `c:12`, `n:3` (a neuron), `label:NAME`, `gene:ID`, `genes:ID,ID` or `set:number of a term`. */
+/** `c:12`, `n:3` (a neuron), `base:NAME` (a label of the model’s own), `label:NAME`, `gene:ID`, `genes:ID,ID` or `set:number of a term`. */
 export async function shadeOf(spec: string): Promise<Shade> {
   const [kind, rest] = spec.split(/:(.*)/s) as [string, string];
   const manifest = atlas.manifest;
@@ -86,12 +77,17 @@ export async function shadeOf(spec: string): Promise<Shade> {
     if (!label) throw new data.DataError(`The cells have no label ${rest}.`);
     return ofLabel(label);
   }
+  if (kind === "base") {
+    const base = manifest.bases.find((one) => one.name === rest);
+    if (!base) throw new data.DataError(`This page holds no ${rest} of the model.`);
+    return { ...(await ofLabel(base)), unit: base.kind === "number" ? "principal component of the site" : "" } as Shade;
+  }
   if (kind === "gene") {
     const gene = await geneNumber(rest);
     return ofGenes([gene], atlas.symbol(gene));
   }
   if (kind === "genes") {
-    const numbers = await Promise.all(rest.split(",").filter(Boolean).slice(0, 200).map(geneNumber));
+    const numbers = await Promise.all(rest.split(",").filter(Boolean).slice(0, MOST_GENES).map(geneNumber));
     return ofGenes(numbers, numbers.slice(0, 4).map(atlas.symbol).join(", ") + (numbers.length > 4 ? ` and ${numbers.length - 4} more` : ""));
   }
   if (kind === "set") {

@@ -64,6 +64,10 @@ export interface Manifest {
   methods: [string, string][];
   card_shard: number;
   concept_columns: string;
+  /** labels of the model’s own: its clusters, its components */
+  bases: Label[];
+  /** whether files have all genes of a concept, and not only those of its card */
+  all_genes: boolean;
   /** names of the circuits; a file of the tree is known by the place of its name */
   circuits: string[];
   xy_bounds: [number, number, number, number];
@@ -163,6 +167,9 @@ export type GeneConcept = [number, number, Maybe, Maybe];
 /** latent, place in the manifest's tests, and rankings, statistic, q, q against random genes */
 export type TermConcept = [number, number, number, Maybe, Maybe, Maybe];
 
+/** of a gene, by label: code of a value, cells that have it, cells, mean over all, mean over those that have it */
+export type GeneGroups = Record<string, [number, number, number, Maybe, Maybe][]>;
+
 export interface Prototype {
   prototype: number;
   /** rows of genes: gene, count in the prototype, in the partner */
@@ -242,6 +249,8 @@ export interface ReviewSession {
   when: string;
   ended: string | null;
   of: number;
+  /** whether raters see which groups of cells an item has */
+  labels: boolean;
   raters: { rater: string; done: number }[];
 }
 
@@ -251,12 +260,14 @@ export interface ReviewPlace {
   of: number;
   code: string | null;
   ended: boolean;
+  /** code of the item that was rated last, which may be rated anew */
+  previous: string | null;
 }
 
 export interface ReviewItem {
   n: number;
-  /** value, cells of the item, cells */
-  labels: Record<string, [string, number, number][]>;
+  /** value, cells of the item, cells; null where they are hidden from raters */
+  labels: Record<string, [string, number, number][]> | null;
   genes: GeneMark[] | null;
 }
 

@@ -13,6 +13,9 @@ export function learn(more: Record<string, string> = {}): void {
   for (const [name, title] of Object.entries(more)) if (!titles.has(name)) titles.set(name, title);
 }
 
+/** What every search and filter says that finds nothing. */
+export const nothingHas = (asked: string): string => `Nothing has “${asked}” in its name.`;
+
 export const title = (name: string): string => titles.get(name) ?? name;
 
 /** What a mapping of Python says of a name, or nothing. */

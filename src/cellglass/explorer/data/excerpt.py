@@ -59,21 +59,23 @@ class Excerpt:
         yield "data/drawn.bin", pack(self.drawn.cells.astype("<u4").tobytes())
         labels = dict(self._labels())
         yield from labels.items()
-        for place, content in self.drawn.columns(source.activations, range(len(source.latents))):
+        for place, content in self.drawn.columns(source.activations.each(range(len(source.latents)))):
             yield f"data/activations/{source.latents[place]}.bin", pack(content)
         cards = self._held("cards", Counter(latent // CARD_SHARD for latent in latents))
         yield from cards.items()
         genes, terms = _listed(cards.values())
+        every = [latent for latent in latents if latent in self.tree.all_genes.shown]
+        yield from self._held("all-genes", dict.fromkeys(every, 1)).items()
         pairs = self._held("pairs", {latent: 1 for latent in latents if latent in self.tree.counterfactual.shown})
         yield from pairs.items()
         yield from self._names(pairs.values())
         yield from self._neurons()
         yield from self._expression(genes)
         index = self.tree.search_index
-        every = dict.fromkeys([*genes, *range(len(index.genes.ids))])
-        yield from self._held("gene-concepts", Counter(gene // GENE_SHARD for gene in every)).items()
-        every = dict.fromkeys([*terms, *range(len(index.terms.names))])
-        yield from self._held("term-concepts", Counter(term // TERM_SHARD for term in every)).items()
+        listed = dict.fromkeys([*genes, *range(len(index.genes.ids))])
+        yield from self._held("gene-concepts", Counter(gene // GENE_SHARD for gene in listed)).items()
+        listed = dict.fromkeys([*terms, *range(len(index.terms.names))])
+        yield from self._held("term-concepts", Counter(term // TERM_SHARD for term in listed)).items()
         circuits = self.tree.circuits
         for name in ("circuits", "circuit-files", "neuronpedia"):
             yield from self._held(name, dict.fromkeys(circuits.shown, 1)).items()
@@ -85,13 +87,14 @@ class Excerpt:
 
     def _manifest(self, labels: Mapping[str, str]) -> bytes:
         manifest = json.loads(self.tree.get("data/manifest.json"))
-        held = [label for label in manifest["labels"] if label["file"] in labels]
+        held = {name: [label for label in manifest[name] if label["file"] in labels] for name in ("labels", "bases")}
         report = {"cells": len(self.drawn.cells), "left_out": self.left_out}
-        return dumps(manifest | {"labels": held, "report": report})
+        return dumps(manifest | held | {"report": report})
 
     def _labels(self) -> Iterator[tuple[str, str]]:
-        """Yield the files of labels, those of categories first, as long as there is room."""
-        labels = sorted(json.loads(self.tree.get("data/manifest.json"))["labels"], key=lambda label: label["kind"])
+        """Yield the files of labels, those of categories first, and of the model's own, as long as there is room."""
+        manifest = json.loads(self.tree.get("data/manifest.json"))
+        labels = [*sorted(manifest["labels"], key=lambda label: label["kind"]), *manifest["bases"]]
         room, missing = LABEL_ROOM, list[str]()
         for label in labels:
             values = np.frombuffer(self.tree.get(label["file"]), np.dtype(label["type"]).newbyteorder("<"))
@@ -156,7 +159,7 @@ class Excerpt:
             yield f"data/neurons/{number}.bin", pack(content)
 
     def _expression(self, genes: Iterable[int]) -> Iterator[tuple[str, str]]:
-        """Yield the counts of genes, those that stand first on the cards as far as there is room."""
+        """Yield the expression of genes, those that stand first on the cards as far as there is room."""
         counts = self.tree.source.expression
         if counts is None:
             return
@@ -165,8 +168,10 @@ class Excerpt:
         if len(held) < len(wanted):
             missing = f"the counts of {len(wanted) - len(held):,} of {len(wanted):,} genes, those that cards show last"
             self.left_out.append(missing)
-        for gene, content in self.drawn.columns(counts, held):
+        for gene, content in self.drawn.columns(self.tree.source.expressed(held)):
             yield f"data/expression/{gene}.bin", pack(content)
+        every = [gene for gene in wanted if gene < len(counts)]
+        yield from self._held("gene-groups", Counter(gene // GENE_SHARD for gene in every)).items()
 
 
 def _listed(cards: Iterable[str]) -> tuple[list[int], list[int]]:

@@ -27,8 +27,20 @@ CARD_SHARD = 4
 """Latent numbers in one file of cards: made together, since they stand together in the tables."""
 
 
-def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: int, circuits: list[str]) -> bytes:
-    """Return ``manifest.json``: what the atlas is, and what the tree has of it."""
+def manifest(
+    source: Source,
+    index: SearchIndex,
+    *,
+    live: bool,
+    coactive_cells: int,
+    circuits: list[str],
+    bases: list[dict[str, Any]],
+    all_genes: bool,
+) -> bytes:
+    """Return ``manifest.json``: what the atlas is, and what the tree has of it.
+
+    ``bases`` are labels of the model's own, such as its clusters; ``all_genes`` says whether ``all-genes/`` is there.
+    """
     var = source.var
     xy = bounds(source)
     counted = source.counted
@@ -66,6 +78,8 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
             "term_shard": TERM_SHARD,
             "coactive_cells": coactive_cells,
             "concept_columns": "data/concepts.json",
+            "bases": bases,
+            "all_genes": all_genes,
             "circuits": circuits,
         }
     )

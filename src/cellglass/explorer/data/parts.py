@@ -95,7 +95,7 @@ def short_lists(lists: dict[str, list[list[Any]]], by: int) -> dict[str, list[li
 
 PARTS = {
     "cards": Part(
-        15 << 20,
+        13 << 20,
         (
             Shorter(
                 lambda cards: short_cards(cards, 15, 12, 50),
@@ -139,6 +139,10 @@ PARTS = {
         ),
         "in the search, the concepts of {:,} gene sets",
     ),
+    "all-genes": Part(
+        2 << 20, (), "the genes of {:,} concepts after those on their cards, also in files that are saved"
+    ),
+    "gene-groups": Part(1 << 20, (), "the expression by label of {:,} genes"),
     "circuits": Part(3 << 20, (), "{:,} circuits"),
     "circuit-files": Part(1 << 20, (), "the files of {:,} circuits to be saved"),
     "neuronpedia": Part(1 << 20, (), "the files of {:,} circuits for Neuronpedia"),

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cellglass.atlas import schema
 from cellglass.errors import DamagedError, InputError
-from cellglass.explorer.data import facts
+from cellglass.explorer.data import facts, gene_groups
+from cellglass.explorer.data.all_genes import AllGenes
+from cellglass.explorer.data.bases import Bases
 from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.cards import Cards
 from cellglass.explorer.data.circuits import Circuits
@@ -69,6 +71,7 @@ class Tree:
         self.counterfactual = Counterfactual(self.source)
         self.circuits = Circuits(atlas.path / schema.CIRCUITS)
         self._circuits_of = self.circuits.stamp
+        self.bases, self.all_genes = Bases(self.source), AllGenes(self.source, self.search_index)
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
         self._lock = Lock()
@@ -118,6 +121,7 @@ class Tree:
         self.source.cell_names(0, 1)
         for place in self.circuits.shown[:1]:
             self.get(f"data/circuits/{place}.json")
+        _ = self.source.scales
         _ = self.search_index.by_gene, self.search_index.members, self.counterfactual._counts, self.neurons.alike
 
     def _renew(self) -> None:
@@ -157,6 +161,8 @@ class Tree:
                 source,
                 index,
                 live=self.live,
+                bases=self.bases.listed,
+                all_genes=self.live or bool(self.all_genes.shown),
                 coactive_cells=self.neighbours.n_cells,
                 circuits=self.circuits.names,
             ),
@@ -171,7 +177,7 @@ class Tree:
     @cached
     def _families(self) -> dict[str, Family]:
         source, index, shown, neurons = self.source, self.search_index, self.counterfactual, self.neurons
-        circuits = self.circuits
+        circuits, genes, bases = self.circuits, self.all_genes, self.bases
         cards = Cards(source, index, self.neighbours)
         return {
             "data/labels": _counted(".bin", lambda: len(source.labels), lambda i: facts.label(source, i)),
@@ -188,6 +194,11 @@ class Tree:
             ),
             "data/pairs": _some(".json", lambda: shown.shown, shown.file),
             "data/expression": _counted(".bin", lambda: len(source.expression or ()), lambda i: _gene(source, i)),
+            "data/gene-groups": _counted(
+                ".json", lambda: len(source.expression or ()), lambda i: gene_groups.shard(source, i), GENE_SHARD
+            ),
+            "data/all-genes": Family(".json", lambda: genes.shown, lambda i: i in source.position, genes.file),
+            "data/bases": _counted(".bin", lambda: len(bases.listed), bases.column),
             "data/gene-concepts": _counted(".json", lambda: len(index.genes.ids), index.gene_shard, GENE_SHARD),
             "data/term-concepts": _counted(".json", lambda: len(index.terms.names), index.term_shard, TERM_SHARD),
             "data/circuits": _some(".json", lambda: circuits.shown, circuits.view),
@@ -203,9 +214,7 @@ class Tree:
 
 
 def _gene(source: Source, number: int) -> bytes:
-    if source.expression is None:
-        raise KeyError(number)
-    return to_bytes(source.expression[number])
+    return to_bytes(next(source.expressed([number]))[1])
 
 
 def _some(suffix: str, numbers: Callable[[], Collection[int]], make: Callable[[int], bytes]) -> Family:

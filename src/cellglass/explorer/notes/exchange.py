@@ -181,6 +181,6 @@ def _add_answer(file: sqlite3.Connection, answer: tuple[Any, ...], path: Path) -
     if tuple(found) != answer:
         raise InputError(
             f"{path}: item {answer[2] + 1} of rater {answer[1]!r} is rated differently in another file; "
-            "two people used one name: rename one of them"
+            "two people used one name (rename one of them), or one rated it anew (merge the newer file alone)"
         )
     return 0

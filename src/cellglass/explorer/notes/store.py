@@ -3,7 +3,7 @@
 Nothing is ever changed or deleted: a note is a chain of revisions, and undo is a further one. A write names the
 revision that it was based on; where another came between, nothing is written and `Conflict` holds what is there now.
 A write that has returned is on the disk (write-ahead log, synced at each commit). Machines and people have histories
-of their own. Ratings of a blind review lie in the same file (`review.py`).
+of their own. Ratings of a blind review lie in the same file; of them a rater may change the last.
 
 State of a concept, as the API gives it: ``{"latent", "person": revision or None, "machine": revision or None}``, and a
 revision with ``"others"``: what was written at the same time elsewhere and came in by `merge`, until the next write.

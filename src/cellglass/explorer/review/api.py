@@ -1,13 +1,16 @@
 """The routes of blind review. Nothing that leaves here before a session has ended tells of what kind an item is.
 
 GET  api/review                                  {"sessions": [...], "kinds": {kind: whether the atlas has it}}
-POST api/review/start                            {"concept": 20, "neuron": 20, "random": 20, "repeats", "seed"}
+POST api/review/start                            {"concept": 20, "neuron": 20, "random": 20, "repeats", "seed",
+                                                 "labels": whether raters see which groups of cells an item has}
                                                  -> {"session", "key"}: the leader's key, told this once; null
                                                  where the very session was there already
-POST api/review/next                             {"session", "rater"} -> {"done", "of", "code", "ended"}
-GET  api/review/item?session=&rater=&code=       {"n", "labels", "genes"}
+POST api/review/next                             {"session", "rater"} -> {"done", "of", "code", "ended", "previous"}
+GET  api/review/item?session=&rater=&code=       {"n", "labels" (null where they are hidden), "genes"}
+GET  api/review/given?session=&rater=            {"given": {"rating", "label", "comment"} of the item before, or null}
 GET  api/review/activation?session=&rater=&code= bytes, as data/activations has them
-POST api/review/answer                           {"session", "rater", "code", "rating", ...} -> as next
+POST api/review/answer                           {"session", "rater", "code", "rating", ...} -> as next; of the item
+                                                 before too, which takes the place of its rating
 POST api/review/end                              {"session", "key"}; on loopback, where whoever asks owns the file
                                                  of notes, the key may be left out
 GET  api/review/results?session=                 {"answers": [...], "agreement": {...}}, once it has ended
@@ -63,7 +66,7 @@ def _summary_routes(review: Review, evidence: Evidence, light: Threads, heavy: T
         others = any(asked.get(kind) for kind in KINDS[1:])
         items = draw_items(evidence.concepts(), evidence.n_latents() if others else {}, asked, drawn_from)
         evidence.prepare(items)
-        return review.begin(items, drawn_from, asked.get("repeats", REPEATS))._asdict()
+        return review.begin(items, drawn_from, asked.get("repeats", REPEATS), asked.get("labels", False))._asdict()
 
     async def start(request: Request) -> Response:
         return answer_json(await heavy.do(begin, await read_json(request)))
@@ -117,8 +120,16 @@ def _rating_routes(review: Review, evidence: Evidence, light: Threads, heavy: Th
         evidence.prepare(review.items(asked[0]))  # all at once, so that no kind takes longer than another
         return item
 
+    def facts(asked: tuple[Any, ...]) -> dict[str, Any]:
+        told = evidence.facts(known(asked))
+        return told if review.shows_labels(asked[0]) else {**told, "labels": None}
+
     async def item(request: Request) -> Response:
-        return answer_json(await heavy.do(lambda asked: evidence.facts(known(asked)), shown(request)))
+        return answer_json(await heavy.do(facts, shown(request)))
+
+    async def given(request: Request) -> Response:
+        session, rater, _ = shown(request)
+        return answer_json({"given": await light.do(review.given, session, rater)})
 
     async def activation(request: Request) -> Response:
         content = await heavy.do(lambda asked: evidence.activation(known(asked)), shown(request))
@@ -134,5 +145,6 @@ def _rating_routes(review: Review, evidence: Evidence, light: Threads, heavy: Th
         Route("/api/review/next", following, methods=["POST"]),
         Route("/api/review/item", item, methods=["GET"]),
         Route("/api/review/activation", activation, methods=["GET"]),
+        Route("/api/review/given", given, methods=["GET"]),
         Route("/api/review/answer", answer, methods=["POST"]),
     ]

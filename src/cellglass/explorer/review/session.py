@@ -1,9 +1,11 @@
 """Blind review: which items a session holds, in which order each rater sees them, and the ratings, kept with the notes.
 
 Items are concepts, neurons and random directions. Each rater sees all of them in an order of their own, drawn from the
-session's seed and the rater's name, with some shown twice so that the rater's own agreement can be measured. What a
-rater gets of an item is a code that means nothing; its kind is told to nobody before the session has ended, but to
-whoever has the leader's key, of which a hash is kept. What is shown of an item is made in ``items.py``.
+session's seed and the rater's name, with some shown twice so that the rater's own agreement can be measured. A rater
+may go back one item and rate it anew; all before it stand. Which groups of cells an item has is not shown unless the
+session was begun so: it would tell what the item is called. What a rater gets of an item is a code that means nothing;
+its kind is told to nobody before the session has ended, but to whoever has the leader's key, of which a hash is kept.
+What is shown of an item is made in ``items.py``.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ REPEATS = 0.15
 MOST_ITEMS, MOST_SECONDS = 600, 86_400.0
 GAP = 10
 """Items between the two times that a rater sees the same one, at least, where the session has thirty or more."""
+_AGAIN = (
+    'UPDATE answers SET rating=?, label=?, comment=?, seconds=seconds+?, "when"=? '
+    "WHERE session=? AND rater=? AND position=?"
+)
 
 
 class Item(NamedTuple):
@@ -52,6 +58,8 @@ class Place(NamedTuple):
     code: str | None
     """Of the item to rate next; None after the last."""
     ended: bool
+    previous: str | None
+    """Code of the item that was rated last, which may be rated anew; None before the first."""
 
 
 class Begun(NamedTuple):
@@ -122,12 +130,19 @@ class Review:
         """Keep a new session and return its id; the same items and seed are the same session."""
         return self.begin(items, seed, repeats).session
 
-    def begin(self, items: Sequence[Item], seed: int | None = None, repeats: float = REPEATS) -> Begun:
-        """Keep a new session and return its id, and its leader's key where it was not there before."""
+    def begin(
+        self, items: Sequence[Item], seed: int | None = None, repeats: float = REPEATS, labels: object = False
+    ) -> Begun:
+        """Keep a new session and return its id, and its leader's key where it was not there before.
+
+        `labels` says whether raters see which groups of cells an item has.
+        """
+        if not isinstance(labels, bool):
+            raise InputError("labels: it must be true or false")
         if isinstance(repeats, bool) or not isinstance(repeats, int | float) or not 0 <= repeats <= 0.5:
             raise InputError("repeats: it must be a share from 0 to 0.5")
         seed = secrets.randbits(62) if seed is None else seed
-        design = json.dumps({"items": items, "repeats": float(repeats)})
+        design = json.dumps({"items": items, "repeats": float(repeats), "labels": labels})
         session = hashlib.sha256(f"{self._notes.atlas}/{seed}/{design}".encode()).hexdigest()[:16]
         key = secrets.token_urlsafe(18)
         with self._notes.transaction() as file:
@@ -154,8 +169,14 @@ class Review:
             design = json.loads(row["design"])
             of = len(design["items"]) + round(design["repeats"] * len(design["items"]))
             done = [{"rater": rater["rater"], "done": rater["done"]} for rater in raters]
-            found.append({"id": row["id"], "when": row["when"], "ended": row["ended"], "of": of, "raters": done})
+            told = {key: row[key] for key in ("id", "when", "ended")}
+            found.append({**told, "of": of, "labels": _shows_labels(design), "raters": done})
         return found
+
+    def shows_labels(self, session: str) -> bool:
+        """Return whether raters of a session see which groups of cells an item has."""
+        self._session(session)
+        return _shows_labels(json.loads(self._notes.query("SELECT design FROM sessions WHERE id=?", (session,))[0][0]))
 
     def items(self, session: str) -> list[Item]:
         """Return the items of a session, for the server alone."""
@@ -167,7 +188,8 @@ class Review:
         seed, items, repeats, ended = self._session(session)
         of = len(order_of(len(items), seed, name, repeats))
         done = self._done(session, name)
-        return Place(done, of, None if done >= of else _code(seed, name, done), ended)
+        codes = [_code(seed, name, at) if 0 <= at < of else None for at in (done, done - 1)]
+        return Place(done, of, codes[0], ended, codes[1])
 
     def item(self, session: str, rater: object, code: str) -> Item:
         """Return what a code means, for the server alone."""
@@ -179,6 +201,8 @@ class Review:
     def answer(self, session: str, rater: object, code: str, given: Mapping[str, Any]) -> Place:
         """Keep a rating and return where `rater` stands then; the same rating sent twice is kept once.
 
+        A rating of the item before takes the place of what was given there.
+
         Parameters
         ----------
         given : mapping
@@ -187,7 +211,7 @@ class Review:
         Raises
         ------
         InputError
-            If the session has ended, the code is not the next item's, or the rating is none.
+            If the session has ended, the code is not that of the next item or the one before, or the rating is none.
         """
         name, rating, seconds = rules.check_who(rater), given.get("rating"), given.get("seconds", 0.0)
         if isinstance(rating, bool) or rating not in (1, 2, 3, 4, 5):
@@ -203,17 +227,28 @@ class Review:
                 raise InputError("this session has ended; nothing more is taken")
             position = _position(code, seed, name, len(order_of(len(items), seed, name, repeats)))
             done = self._done(session, name)
+            took = min(max(float(seconds), 0.0), MOST_SECONDS)
             if position < done:
                 kept = "SELECT rating, label, comment FROM answers WHERE session=? AND rater=? AND position=?"
                 if tuple(file.execute(kept, (session, name, position)).fetchone()) != told:
-                    raise InputError("this item is rated already, and a rating stands")
+                    if position < done - 1:
+                        raise InputError("this item is rated already, and all ratings but the last one stand")
+                    values = (*told, took, rules.now(), session, name, position)
+                    file.execute(_AGAIN, values)
             elif position > done:
                 raise InputError("this is not the next item; load the page again")
             else:
-                took = min(max(float(seconds), 0.0), MOST_SECONDS)
                 values = (session, name, position, *told, took, rules.now())
                 file.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         return self.place(session, name)
+
+    def given(self, session: str, rater: object) -> dict[str, Any] | None:
+        """Return ``rating``, ``label`` and ``comment`` of the item that `rater` rated last; None before the first."""
+        name = rules.check_who(rater)
+        self._session(session)
+        last = "SELECT rating, label, comment FROM answers WHERE session=? AND rater=? ORDER BY position DESC LIMIT 1"
+        rows = self._notes.query(last, (session, name))
+        return dict(rows[0]) if rows else None
 
     def end(self, session: object) -> None:
         """End a session: no rating is taken any more, and `table` tells what the items are."""
@@ -264,6 +299,11 @@ class Review:
     def _done(self, session: str, rater: str) -> int:
         found = self._notes.query("SELECT COUNT(*) FROM answers WHERE session=? AND rater=?", (session, rater))
         return int(found[0][0])
+
+
+def _shows_labels(design: Mapping[str, Any]) -> bool:
+    """Return whether a session shows labels; those of older versions, which do not say, did."""
+    return bool(design.get("labels", True))
 
 
 def _hashed(key: str) -> str:
