@@ -7,7 +7,7 @@ is a sign of that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,6 +123,13 @@ class Columns:
                 stored = values != 0
                 found.append(Column(rows, values) if stored.all() else Column(rows[stored], values[stored]))
         return found
+
+    def each(self, columns: Iterable[int]) -> Iterator[tuple[int, Column]]:
+        """Yield some columns by number, ascending; about `BLOCK` stored entries of them are held at once."""
+        wanted = np.array(sorted(columns), dtype=np.int64)
+        part = np.cumsum(self.sizes[wanted]) // BLOCK
+        for some in np.split(wanted, np.flatnonzero(np.diff(part)) + 1):
+            yield from zip(some.tolist(), self.several(some.tolist()), strict=True)
 
     def blocks(self, entries: int | None = None) -> Iterator[Block]:
         """Yield all columns, at most `entries` (`BLOCK`) stored entries at a time or one column."""

@@ -38,11 +38,10 @@ def test_fewer_cells_are_drawn_where_each_has_many_activations(tree: Tree, monke
 def test_columns_are_those_of_the_drawn_cells(
     tree: Tree, max_cells: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drawn, "BLOCK", block)
     monkeypatch.setattr(columns, "BLOCK", block)
     sample = Drawn(tree.source, max_cells)
     dense = tree.source.atlas.concepts.X.toarray()[sample.cells]
-    found = {number: from_bytes(content) for number, content in sample.columns(tree.source.activations, range(24))}
+    found = {number: from_bytes(content) for number, content in sample.columns(tree.source.activations.each(range(24)))}
     assert list(found) == list(range(24))
     for number, column in found.items():
         np.testing.assert_array_equal(column.rows, np.flatnonzero(dense[:, number]))

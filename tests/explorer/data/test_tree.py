@@ -98,6 +98,7 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         *(f"data/{name}.json" for name in ("manifest", "concepts", "genes", "terms", "neurons", "circuits")),
         "data/xy.bin",
         *(f"data/labels/{i}.bin" for i in range(3)),
+        *(f"data/heatmaps/{i}.json" for i in range(2)),
         "data/cells/0.json",
         *(f"data/activations/{i}.bin" for i in range(24)),
         *(f"data/cards/{i}.json" for i in range(-(-24 // facts.CARD_SHARD))),
@@ -123,7 +124,7 @@ def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
         "data/cards/../manifest.json", "data/cards/00.json", "data/cards/-1.json", "data/cards/+1.json",
         "data/cards/1e0.json", "data/cards/0.bin", "data/cards/ 0.json", "data/cards/24.json", "data/cards/٠.json",
         "data/activations/01.bin", "data/activations/24.bin", "data/activations/0.json", "data/activations/0.bin\n",
-        "data/expression/124.bin", "data/labels/3.bin", "data/cells/1.json", "data/pairs/23.json",
+        "data/expression/124.bin", "data/labels/3.bin", "data/heatmaps/2.json", "data/cells/1.json", "data/pairs/23.json",
         "data/gene-concepts/4.json", "data/term-concepts/1.json", "data/notes.json", "data/nothing/0.json",
         "data/circuits/2.json", "data/circuits/by-hand.json", "data/circuits/../manifest.json",
         "data/neuronpedia/-1.json",
@@ -139,6 +140,7 @@ def test_what_is_not_exactly_a_path_is_a_key_error(tree: Tree, path: str) -> Non
 
 def test_columns_are_those_of_the_atlas(tree: Tree, atlas: Atlas) -> None:
     dense, counts = atlas.concepts.X.toarray(), atlas.expression.to_memory().X.toarray()
+    scale = 1e4 / counts.sum(axis=1)
     for position, latent in enumerate(atlas.concepts.var["latent"]):
         rows, values = from_bytes(tree.get(f"data/activations/{latent}.bin"))
         np.testing.assert_array_equal(rows, np.flatnonzero(dense[:, position]))
@@ -146,7 +148,7 @@ def test_columns_are_those_of_the_atlas(tree: Tree, atlas: Atlas) -> None:
     for gene in range(counts.shape[1]):
         rows, values = from_bytes(tree.get(f"data/expression/{gene}.bin"))
         np.testing.assert_array_equal(rows, np.flatnonzero(counts[:, gene]))
-        np.testing.assert_array_equal(values, counts[rows, gene])
+        np.testing.assert_allclose(values, np.log1p(counts[rows, gene] * scale[rows]), rtol=1e-5)
 
 
 def test_the_whole_matrix_is_never_read(full: Whole) -> None:

@@ -7,6 +7,9 @@ import { geneNamed } from "./find";
 import type { Label, Sparse } from "./types";
 import { neuronName } from "./words";
 
+/** The one scale of expression: that of the files, which Python makes (cellglass.atlas.normalised). */
+export const EXPRESSION = "log(1 + counts per 10,000)";
+
 export type Shade =
   | { kind: "category"; title: string; values: string[]; codes: Uint8Array | Uint16Array }
   | { kind: "number"; title: string; unit: string; low: number; sorted: Float32Array; sparse?: Sparse; dense?: Float32Array };
@@ -43,7 +46,7 @@ async function ofGenes(numbers: number[], title: string): Promise<Shade> {
   const sums = new Float32Array(n);
   for (const gene of numbers) {
     const { cells, values } = await data.expression(gene);
-    for (let i = 0; i < cells.length; i++) sums[cells[i]] += Math.log1p(values[i]) / numbers.length;
+    for (let i = 0; i < cells.length; i++) sums[cells[i]] += values[i] / numbers.length;
   }
   let some = 0;
   for (let i = 0; i < n; i++) if (sums[i] > 0) some++;
@@ -53,7 +56,7 @@ async function ofGenes(numbers: number[], title: string): Promise<Shade> {
       cells[at] = i;
       values[at++] = sums[i];
     }
-  const unit = numbers.length > 1 ? `mean of log(1 + count) over ${numbers.length} genes` : "log(1 + count)";
+  const unit = numbers.length > 1 ? `mean of ${EXPRESSION} over ${numbers.length} genes` : EXPRESSION;
   return { kind: "number", title, unit, low: 0, sorted: positive(values.slice()), sparse: { cells, values } };
 }
 

@@ -6,7 +6,7 @@ Concepts, for each with activations a (zero where it is silent), by the Wilcoxon
     AUC = U / (n (N - n))        the chance that a cell of the set is the more active one of two, half for a tie
     z = (|U - n (N - n) / 2| - 1/2) / s,   s^2 = n (N - n) / 12 (N + 1 - sum(t^3 - t) / (N (N - 1)))
 
-with t the sizes of groups of equal values. Genes, by Welch's t on y = log(1 + 10,000 count / (all counts of the cell)).
+with t the sizes of groups of equal values. Genes, by Welch's t on normalised expression (`cellglass.atlas.normalised`).
 q is Benjamini and Hochberg's over all concepts, or all genes. A set that was drawn around what one sees is not chosen
 blindly, so q orders what to look at and proves nothing.
 
@@ -27,12 +27,12 @@ import numpy as np
 from cellglass.atlas import schema
 from cellglass.atlas.columns import Array, Block, Columns
 from cellglass.atlas.markers.spool import keep
+from cellglass.atlas.normalised import cell_scales, normalised
 from cellglass.atlas.read import Atlas
 from cellglass.errors import DamagedError, InputError
 from cellglass.evaluation.metric import finite_or_none
 from cellglass.statistics import benjamini_hochberg, welch
 
-SCALE = 1e4
 KEPT = 1 << 23
 """Stored numbers of a matrix that are kept in memory at most: 12 bytes for each activation, 8 for each count."""
 FEWEST = 3
@@ -157,12 +157,9 @@ class Marker:
         return (_rank(block, self.n_cells) for block in self._concepts.blocks())
 
     def _level_all(self) -> Iterator[Levels]:
-        total = np.zeros(self.n_cells)
-        for block in self._genes.blocks():
-            total += np.bincount(block.rows, weights=block.data, minlength=len(total))
-        scale = np.divide(SCALE, total, out=np.zeros(len(total)), where=total > 0).astype(np.float32)
+        scales = cell_scales(self._genes)
         for data, rows, indptr, _ in self._genes.blocks():
-            y = np.log1p(data * scale[rows])
+            y = normalised(data, scales[rows])
             yield Levels(y, rows, indptr, _column_sums(y, indptr), _column_sums(np.square(y, dtype=np.float64), indptr))
 
     @staticmethod

@@ -6,12 +6,12 @@ the drawn ones, and `Drawn.cells` says which cell has which place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from cellglass.atlas.columns import BLOCK, Column, Columns
+from cellglass.atlas.columns import Column, Columns
 from cellglass.explorer.data.columns import to_bytes
 from cellglass.explorer.data.neurons import Neurons
 from cellglass.explorer.data.source import Source
@@ -59,13 +59,10 @@ class Drawn:
         inside = places >= 0
         return Column(places[inside], column.values[inside])
 
-    def columns(self, matrix: Columns, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """Yield columns of a matrix by number, ascending, as column files; about `BLOCK` entries are read at once."""
-        wanted = np.array(sorted(numbers), dtype=np.int64)
-        block = np.cumsum(matrix.sizes[wanted]) // BLOCK
-        for some in np.split(wanted, np.flatnonzero(np.diff(block)) + 1):
-            for number, column in zip(some.tolist(), matrix.several(some.tolist()), strict=True):
-                yield number, to_bytes(self.column(column))
+    def columns(self, columns: Iterable[tuple[int, Column]]) -> Iterator[tuple[int, bytes]]:
+        """Yield columns over all cells, by number, as column files over the drawn ones."""
+        for number, column in columns:
+            yield number, to_bytes(self.column(column))
 
     def first(self, matrix: Columns, numbers: Sequence[int], entries: int) -> list[int]:
         """Return as many of the first `numbers` as have about `entries` entries, or fewer, in the drawn cells."""

@@ -59,8 +59,10 @@ class Excerpt:
         yield "data/drawn.bin", pack(self.drawn.cells.astype("<u4").tobytes())
         labels = dict(self._labels())
         yield from labels.items()
-        for place, content in self.drawn.columns(source.activations, range(len(source.latents))):
+        for place, content in self.drawn.columns(source.activations.each(range(len(source.latents)))):
             yield f"data/activations/{source.latents[place]}.bin", pack(content)
+        there = [place for place in self.tree.heatmaps.shown if f"data/labels/{place}.bin" in labels]
+        yield from self._held("heatmaps", dict.fromkeys(there, 1)).items()
         cards = self._held("cards", Counter(latent // CARD_SHARD for latent in latents))
         yield from cards.items()
         genes, terms = _listed(cards.values())
@@ -156,7 +158,7 @@ class Excerpt:
             yield f"data/neurons/{number}.bin", pack(content)
 
     def _expression(self, genes: Iterable[int]) -> Iterator[tuple[str, str]]:
-        """Yield the counts of genes, those that stand first on the cards as far as there is room."""
+        """Yield the expression of genes, those that stand first on the cards as far as there is room."""
         counts = self.tree.source.expression
         if counts is None:
             return
@@ -165,7 +167,7 @@ class Excerpt:
         if len(held) < len(wanted):
             missing = f"the counts of {len(wanted) - len(held):,} of {len(wanted):,} genes, those that cards show last"
             self.left_out.append(missing)
-        for gene, content in self.drawn.columns(counts, held):
+        for gene, content in self.drawn.columns(self.tree.source.expressed(held)):
             yield f"data/expression/{gene}.bin", pack(content)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from cellglass.atlas import schema, summary
 from cellglass.atlas.evidence import comes_back, label_evidence, named_gene, residual
 from cellglass.atlas.read import describe
+from cellglass.atlas.verdicts import verdicts
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
 from cellglass.explorer.data.source import Source
@@ -27,7 +28,9 @@ CARD_SHARD = 4
 """Latent numbers in one file of cards: made together, since they stand together in the tables."""
 
 
-def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: int, circuits: list[str]) -> bytes:
+def manifest(
+    source: Source, index: SearchIndex, *, live: bool, coactive_cells: int, circuits: list[str], heatmaps: list[int]
+) -> bytes:
     """Return ``manifest.json``: what the atlas is, and what the tree has of it."""
     var = source.var
     xy = bounds(source)
@@ -54,7 +57,9 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
             "coverage": coverage(source),
             "gene_sets": summary.gene_sets(source.uns),
             "labels": labels(source),
+            "heatmaps": heatmaps,
             "metrics": metrics(source),
+            "verdicts": verdicts(source.atlas.evaluation.reset_index().to_dict("records"), source.codes),
             "methods": [list(pair) for pair in index.genes.methods],
             "tests": index.terms.tests,
             "rankings": index.terms.rankings,

@@ -6,6 +6,7 @@ column, are opened here; nothing is turned into files of the tree.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ import pandas as pd
 
 from cellglass.atlas import schema
 from cellglass.atlas.checks import check_concept_table
-from cellglass.atlas.columns import Columns
+from cellglass.atlas.columns import Column, Columns
+from cellglass.atlas.normalised import cell_scales, normalised
 from cellglass.atlas.reading import reading
 from cellglass.errors import DamagedError
 from cellglass.explorer.data.cached import cached
@@ -187,6 +189,16 @@ class Source:
         if self.counted is None:
             return None
         return Columns(self.atlas.path / schema.EXPRESSION, (self.n_cells, len(self.counted)), zeros=True)
+
+    @cached
+    def scales(self) -> Array:
+        """Return what a count of each cell is multiplied by to be normalised; see `cellglass.atlas.normalised`."""
+        return np.zeros(self.n_cells, np.float32) if self.expression is None else cell_scales(self.expression)
+
+    def expressed(self, genes: Iterable[int]) -> Iterator[tuple[int, Column]]:
+        """Yield genes by number, ascending, with their normalised expression; none where counts were left out."""
+        for gene, (rows, counts) in () if self.expression is None else self.expression.each(genes):
+            yield gene, Column(rows, normalised(counts, self.scales[rows]))
 
     @cached
     def pairs(self) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from cellglass.explorer.data.cards import Cards
 from cellglass.explorer.data.circuits import Circuits
 from cellglass.explorer.data.columns import to_bytes
 from cellglass.explorer.data.counterfactual import Counterfactual
+from cellglass.explorer.data.heatmaps import Heatmaps
 from cellglass.explorer.data.neighbours import Neighbours
 from cellglass.explorer.data.neurons import Neurons
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
@@ -67,6 +68,7 @@ class Tree:
         self.neighbours = Neighbours(self.source)
         self.neurons = Neurons(self.source, self.neighbours)
         self.counterfactual = Counterfactual(self.source)
+        self.heatmaps = Heatmaps(self.source)
         self.circuits = Circuits(atlas.path / schema.CIRCUITS)
         self._circuits_of = self.circuits.stamp
         self._kept: OrderedDict[str, bytes] = OrderedDict()
@@ -116,6 +118,9 @@ class Tree:
         self.neighbours.coactive(0) if len(self.source.var) else None
         self.neighbours.nearest(0) if len(self.source.var) else None
         self.source.cell_names(0, 1)
+        for place in self.heatmaps.shown[:1]:
+            self.get(f"data/heatmaps/{place}.json")
+        _ = self.source.scales
         for place in self.circuits.shown[:1]:
             self.get(f"data/circuits/{place}.json")
         _ = self.search_index.by_gene, self.search_index.members, self.counterfactual._counts, self.neurons.alike
@@ -159,6 +164,7 @@ class Tree:
                 live=self.live,
                 coactive_cells=self.neighbours.n_cells,
                 circuits=self.circuits.names,
+                heatmaps=self.heatmaps.shown,
             ),
             "data/concepts.json": lambda: facts.concepts(source, index),
             "data/xy.bin": lambda: facts.layout(source),
@@ -175,6 +181,7 @@ class Tree:
         cards = Cards(source, index, self.neighbours)
         return {
             "data/labels": _counted(".bin", lambda: len(source.labels), lambda i: facts.label(source, i)),
+            "data/heatmaps": _some(".json", lambda: self.heatmaps.shown, self.heatmaps.file),
             "data/cells": _counted(".json", lambda: source.n_cells, lambda i: facts.cell_names(source, i), facts.CELLS),
             "data/activations": Family(
                 ".bin",
@@ -203,9 +210,7 @@ class Tree:
 
 
 def _gene(source: Source, number: int) -> bytes:
-    if source.expression is None:
-        raise KeyError(number)
-    return to_bytes(source.expression[number])
+    return to_bytes(next(source.expressed([number]))[1])
 
 
 def _some(suffix: str, numbers: Callable[[], Collection[int]], make: Callable[[int], bytes]) -> Family:
