@@ -35,8 +35,8 @@ def said(panel: str, **figures: float | tuple[float, float]) -> str:
         (
             "alignment.type",
             {"type__a__concepts": 0.704, "type__a__pca": 0.7, "type__a__random": 0.64},
-            "Concepts and PCA tie: mean F1 0.70; concepts are best for 1 of 1 values; random directions get 0.64, nearly "
-            "as much.",
+            "Concepts and PCA tie: mean F1 0.70; concepts are best for 1 of 1 values; random directions get 0.64, "
+            "nearly as much.",
         ),
         (
             "alignment.type",
@@ -53,8 +53,8 @@ def said(panel: str, **figures: float | tuple[float, float]) -> str:
         (
             "probe",
             {"type__concepts": (0.86, 0.2), "type__site": 0.87, "phase__concepts": (0.71, 0.7), "phase__site": 0.71},
-            "The whole site leads by at most 0.01 (0.86 against 0.87 for type); phase (null 0.70) says little, since its "
-            "null gets nearly as far.",
+            "The whole site leads by at most 0.01 (0.86 against 0.87 for type); phase (null 0.70) says little, since "
+            "its null gets nearly as far.",
         ),
         (
             "annotation",
@@ -65,14 +65,14 @@ def said(panel: str, **figures: float | tuple[float, float]) -> str:
         (
             "stability",
             {"concepts": (0.74, 0.5), "concepts__coactivation": (0.61, 0.04), "pca__coactivation": 0.5, "pca": 0.9},
-            "Concepts are most alike between two seeds: mean similarity 0.61 by the cells in which they are active, 0.11 "
-            "above PCA (0.50); chance gets 0.04, and 0.50 of 0.74 by direction, where the null is hard to tell apart.",
+            "Concepts are most alike between two seeds: mean similarity 0.61 by the cells in which they are active, "
+            "0.11 above PCA (0.50); chance gets 0.04, and by direction 0.50 (concepts 0.74), which says less.",
         ),
         (
             "fidelity",
             {"variance_explained": (0.9, 0.85)},
-            "The dictionary explains 90 % of the variance of activations in held-out cells, and its null 85 %: this figure "
-            "says little.",
+            "The dictionary explains 90 % of the variance of activations in held-out cells, and its null 85 %: this "
+            "figure says little.",
         ),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One sentence of verdict for each panel of an atlas's quality, made from its metrics by a rule; page and terminal say it.
+"""One sentence of verdict for each panel of an atlas's quality, made from its metrics by a rule.
 
 A sentence says who leads and by how much, and what chance gets. Its rule:
 
@@ -191,10 +191,9 @@ def _stability(held: Mapping[str, Figure]) -> str:
     text += "; no null was measured" if null is None else f"; chance gets {two(null)}"
     for other, (rows, chance) in list(ways.items())[1:]:
         if chance is not None:
-            text += (
-                f", and {two(chance)} of {two(rows['concepts'].value)} {other}, where the null is hard to tell apart"
-            )
-            text = text if rows["concepts"].value - chance < 4 * CLEAR else text.rpartition(", where")[0]
+            ours = rows["concepts"].value
+            text += f", and {other} {two(chance)} (concepts {two(ours)})"
+            text += ", which says less" if null is None or ours - chance < values["concepts"] - null else ""
     return f"{text}."
 
 

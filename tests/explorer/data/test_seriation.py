@@ -11,7 +11,7 @@ def orders(tree: np.ndarray, n: int) -> list[list[int]]:
     """Return every order of leaves that a tree allows, by turning each of its branchings both ways."""
     found: list[list[list[int]]] = [[[leaf]] for leaf in range(n)]
     for one, other in tree[:, :2].astype(int):
-        found.append([sum(pair, []) for a in found[one] for b in found[other] for pair in ((a, b), (b, a))])
+        found.append([[*pair[0], *pair[1]] for a in found[one] for b in found[other] for pair in ((a, b), (b, a))])
     return found[-1]
 
 

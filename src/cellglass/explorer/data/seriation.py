@@ -1,4 +1,4 @@
-"""Orders rows and columns of a table so that alike ones stand together, by hierarchical clustering; the same each time."""
+"""Orders of the rows and columns of a table in which alike ones stand together, by hierarchical clustering."""
 
 from __future__ import annotations
 
