@@ -120,10 +120,10 @@ class Tree:
         self.source.cell_names(0, 1)
         for place in self.heatmaps.shown[:1]:
             self.get(f"data/heatmaps/{place}.json")
-        _ = self.source.scales
         for place in self.circuits.shown[:1]:
             self.get(f"data/circuits/{place}.json")
         _ = self.search_index.by_gene, self.search_index.members, self.counterfactual._counts, self.neurons.alike
+        _ = self.source.scales
 
     def _renew(self) -> None:
         """Forget files of circuits when their folder's listing has changed since they were made."""
