@@ -14,6 +14,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 CONCEPTS = "concepts.zarr"
 EXPRESSION = "expression.zarr"
+TOTAL = "total"
+"""Column of ``obs`` of expression.zarr: the sum of the counts of each cell; not in atlases from before it was added."""
 GENES = "genes.parquet"
 PATHWAYS = "pathways.parquet"
 TOKENS = "tokens.parquet"

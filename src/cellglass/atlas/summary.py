@@ -11,6 +11,7 @@ import pandas as pd
 from cellglass.atlas.evidence import label_evidence, label_sizes, leading_order, residual
 from cellglass.atlas.schema import COVERAGE_FIELDS, GENES, UNS_COVERAGE, UNS_GENE_SETS, UNS_MODEL, UNS_REPRODUCIBILITY
 from cellglass.atlas.tables import Tables, plain
+from cellglass.atlas.verdicts import verdicts
 from cellglass.attribution.registry import gene_rankings
 from cellglass.evaluation.metric import finite_or_none
 from cellglass.vocabulary import SIGNIFICANT
@@ -37,7 +38,8 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         it is not known), ``beyond_clusters`` (see `beyond_clusters`), ``depth_correlation`` (see `evaluation.depth`)
         and ``genes``, each with ``symbol``, ``score`` (below 0: its absence drives the concept) and ``q``
         (`strongest`); ``reproducibility``, by which rule concepts come back, or None (see
-        `schema.UNS_REPRODUCIBILITY`); ``coverage``, see `coverage`; ``gene_sets``, see `gene_sets`.
+        `schema.UNS_REPRODUCIBILITY`); ``verdicts``, a sentence for each panel of quality (`cellglass.atlas.verdicts`);
+        ``coverage``, see `coverage`; ``gene_sets``, see `gene_sets`.
     """
     facts = atlas.summary()
     facts["title"] = (
@@ -50,6 +52,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         for record in evaluation.to_dict("records")
     ]
     facts["coverage"] = coverage(atlas.concepts.uns)
+    facts["verdicts"] = verdicts(facts["evaluation"], label_sizes(atlas.concepts.obs))
     facts["gene_sets"] = gene_sets(atlas.concepts.uns)
     facts["reproducibility"] = rule_of(atlas.concepts.uns)
     genes = {concept: strongest(*ends) for concept, ends in extreme_genes(atlas.path / GENES).items()}

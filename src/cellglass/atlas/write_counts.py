@@ -26,7 +26,8 @@ Array = np.ndarray[Any, Any]
 def write_expression(folder: Path | str, cells: Cells, *, entries: int = 1 << 24) -> Path:
     """Write the counts of `cells` as an AnnData whose X is CSC.
 
-    Gene ids index ``var``, with their ``symbol`` and the other names that are known.
+    Gene ids index ``var``, with their ``symbol`` and the other names that are known; ``total`` of ``obs`` sums the
+    counts of each cell, so that they need not be passed over to be normalised.
 
     Parameters
     ----------
@@ -37,7 +38,8 @@ def write_expression(folder: Path | str, cells: Cells, *, entries: int = 1 << 24
     from anndata.io import write_elem
 
     target = Path(folder) / schema.EXPRESSION
-    obs = pd.DataFrame(index=cells.obs.index.astype(str))
+    total = np.asarray(cells.counts.sum(axis=1), dtype=np.float64).ravel()
+    obs = pd.DataFrame({schema.TOTAL: total}, index=cells.obs.index.astype(str))
     var = pd.DataFrame({"symbol": cells.symbols.astype(str)}, index=cells.genes.index.astype(str))
     for name in {"ensembl", "alias"} & set(cells.genes):  # other names, by which the search finds a gene
         var[name] = cells.genes[name].fillna("").astype(str).to_numpy()

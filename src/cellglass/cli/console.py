@@ -121,6 +121,8 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         if _is_shown(record["metric"]):
             metrics.add_row(escape(record["metric"]), *(_number(record[key]) for key in ("value", "spread", "null")))
     console.print(metrics)
+    for sentence in summary.get("verdicts", {}).values():
+        console.print(escape(f"- {sentence}"), highlight=False)
     console.print(_heading(summary), highlight=False)
     if summary["concepts"]:
         console.print(_concepts(summary))

@@ -16,13 +16,14 @@ def test_expression_equals_a_loop_over_scipy(toy):
     active = np.flatnonzero(toy.codes[:, 0].toarray().ravel() > 0)
     rest = np.setdiff1d(np.arange(toy.cells.n_cells), active)
     found = Expressed(toy.cells).compare(active, 0)
+    one = 1 / min(len(active), len(rest))
     p = []
     for g in range(toy.cells.n_genes):
         expected = stats.ttest_ind(logs[active, g], logs[rest, g], equal_var=False)
         p.append(expected.pvalue)
         assert found.t[g] == pytest.approx(expected.statistic, rel=1e-3, abs=1e-4)
         a, b = (np.expm1(logs[side, g].mean()) for side in (active, rest))
-        assert found.fold[g] == pytest.approx(np.log2((a + 1e-9) / (b + 1e-9)), rel=1e-3, abs=1e-4)
+        assert found.fold[g] == pytest.approx(np.log2((a + one) / (b + one)), rel=1e-3, abs=1e-4)
     np.testing.assert_allclose(found.q, stats.false_discovery_control(p), rtol=1e-2, atol=1e-6)
     assert found.n == toy.cells.n_cells
 
@@ -36,6 +37,16 @@ def test_a_gene_that_nobody_expresses_is_no_gap_in_the_table(toy):
     found = Expressed(silent).compare(np.arange(40), 0)
     assert (found.fold[5], found.t[5], found.q[5]) == (0.0, 0.0, 1.0)
     assert all(np.isfinite(x).all() for x in found[:3])
+
+
+def test_a_gene_that_one_side_lacks_has_no_fold_change_made_of_nothing(toy):
+    import scipy.sparse as sp
+
+    counts = toy.cells.counts.toarray()
+    counts[:, 5] = 0
+    counts[0, 5] = 1  # one count in one of forty cells
+    found = Expressed(toy.cells.with_counts(sp.csr_matrix(counts))).compare(np.arange(40), 0)
+    assert 0 < found.fold[5] < 1.1, "as much as one count can say: at most twice"
 
 
 def test_many_cells_are_sampled_with_the_seed(toy):

@@ -36,6 +36,19 @@ def test_composition_and_histogram_by_label(read: Any, atlas: Atlas, latent: int
         assert by.tolist() == card["histogram"]["all"]
 
 
+def test_the_strongest_cells_are_named_with_their_labels(read: Any, atlas: Atlas) -> None:
+    top = read("data/cards/3.json")["12"]["strongest"]
+    a, obs = atlas.concepts.X[:, [12]].toarray()[:, 0], atlas.concepts.obs
+    assert top["values"] == pytest.approx(sorted(a, reverse=True)[: cells.TOP_CELLS], rel=1e-4)
+    assert top["names"] == obs.index[top["cells"]].tolist()
+    assert (a[top["cells"]][:-1] >= a[top["cells"]][1:]).all()
+    assert [obs["phase"].cat.categories[code - 1] for code in top["labels"]["phase"]] == obs["phase"].iloc[
+        top["cells"]
+    ].tolist()
+    assert top["labels"]["n_counts"] == obs["n_counts"].iloc[top["cells"]].tolist()
+    assert read("data/cards/5.json")["23"]["strongest"]["names"] == [], "a silent one has none"
+
+
 def test_of_many_values_those_of_most_cells_are_shown() -> None:
     size = np.r_[np.full(70, 2), -1, np.full(30, 5)]
     shown = cells._most(size)

@@ -79,6 +79,7 @@ def test_of_a_sample_all_files_of_cells_have_the_same_cells(tree: Tree) -> None:
     column = from_bytes(files["data/expression/7.bin"])
     expected = np.log1p(1e4 * counts[:, 7] / counts.sum(axis=1))
     np.testing.assert_allclose(column.values, expected[column.rows], rtol=1e-5)
+    assert files["data/heatmaps/0.json"] == tree.get("data/heatmaps/0.json"), "it counts all cells"
     assert manifest["n_cells"] == 700
     assert manifest["report"]["cells"] == 150
     (said,) = manifest["report"]["left_out"]

@@ -75,6 +75,15 @@ def test_its_genes_and_pathways_are_those_of_the_atlas(site: Any, visit: Any, ke
     assert "its absence drives the concept" in named.get_attribute("aria-label")
     assert drives.get_by_text("− Its absence drives the concept").count() == 1
     assert first.locator(".whisker").count() == 1, "an effect has its error bar"
+    lead = drives.locator(".lead").inner_text()
+    assert lead == f"{top['symbol']} accounts for {told[2]} % of the rise from partner to prototype."
+    assert "share of the concept’s rise from partner to prototype" in drives.inner_text()
+    heads = page.locator("section.panel h2").all_inner_texts()
+    assert heads == [
+        "Cells that it marks", "What its cells are", "Strongest cells", "Activation", "Genes that drive it",
+        "Beside it: differential expression", "Gene-set enrichment", "How sure it is", "Beside a neuron",
+        "Nearest concepts", "Active in the same cells", "Prototypes and partners", "Notes",
+    ]  # fmt: skip
     beside = panel(page, "Beside it: differential expression")
     assert beside.locator(".ranks thead").inner_text().split()[-1] == "DE"
     flagged = [name.lstrip("≠ ") for name in beside.locator(".ranks tbody th").all_inner_texts() if "≠" in name]
@@ -115,8 +124,20 @@ def test_its_cells_are_those_of_the_atlas(live: Any, visit: Any, tmp_path: Path)
         assert int(row["cells"]) == inside.sum()
         assert int(row["active"]) == (x[inside] > 0).sum()
         assert close(row["share_active"], (x[inside] > 0).mean())
-    rows = pd.DataFrame(table(page, "Activation by label", tmp_path))
-    for (label, value), bins in rows.groupby(["label", "value"]):
+    rows = pd.DataFrame(table(page, "Activation", tmp_path))
+    every = rows[rows["label"] == ""]["cells"].astype(int)
+    assert (every.iloc[0], every.sum()) == ((x == 0).sum(), len(x)), "silent cells have a row of their own"
+    drawn = panel(page, "Activation").locator(".hist")
+    assert f"{(x == 0).sum()} of {len(x)} cells are silent" in drawn.get_attribute("aria-label")
+    level = concepts.var["threshold"].iloc[place]
+    cut = drawn.locator(".cut").evaluate("(one) => parseFloat(one.style.left)")
+    assert cut == pytest.approx(100 * level / x.max(), abs=0.05), "the threshold is drawn where it lies"
+    top = table(page, "Strongest cells", tmp_path)
+    order = np.argsort(-x, kind="stable")[: len(top)]
+    assert [row["cell"] for row in top] == concepts.obs_names[order].tolist()
+    assert [row["cell type"] for row in top] == concepts.obs["cell type"].iloc[order].astype(str).tolist()
+    assert all(close(row["activation"], x[cell]) for row, cell in zip(top, order, strict=True))
+    for (label, value), bins in rows[rows["label"] != ""].groupby(["label", "value"]):
         inside = (concepts.obs[label].astype(str) == value).to_numpy()
         assert bins["cells"].astype(int).sum() == (x[inside] > 0).sum()
     every = np.asarray(concepts.X.todense())
@@ -164,7 +185,7 @@ def test_the_link_brings_the_choices_back_and_the_concept_is_left_by_keys(live: 
     assert "label=phase" in page.url
     other = visit(live, page.url.removeprefix(live.url))
     assert panel(other, "Genes that drive it").get_by_role("tab", selected=True).inner_text() == "Knock-out"
-    assert panel(other, "Activation by label").get_by_role("tab", selected=True).inner_text() == "phase"
+    assert panel(other, "Activation").get_by_role("tab", selected=True).inner_text() == "phase"
     assert "when this one gene’s count is set to zero" in panel(other, "Genes that drive it").inner_text()
     title = other.locator("h1").inner_text()
     other.keyboard.press("]")
@@ -183,17 +204,20 @@ def test_tokens_stand_on_the_card_where_the_atlas_has_them(tokens: Any, visit: A
     rows = table(page, "Tokens that it fires on", tmp_path)
     assert len(rows) >= 15
     assert all(close(row["part"], truth.loc[row["gene"], "part"]) for row in rows)
-    assert "gene identity" in page.locator(".meta").inner_text()
+    assert "gene identity" in page.locator(".sure").inner_text()
 
 
 def test_names_that_the_page_does_not_know_show_as_themselves(foreign: Site, visit: Any) -> None:
     page = visit(foreign, f"#/c/{LATENT}")
     drives = panel(page, "Genes that drive it")
-    drives.get_by_role("tab", name="a-new-one", exact=True).click()
+    drives.get_by_role("tab", name="Swap = a-new-one", exact=True).click()  # the same rows are shown once
     assert drives.get_by_role("img").count() >= 10
     common = panel(page, "Gene-set enrichment")
-    common.get_by_role("tab", name="hallmark, fisher, a-new-one", exact=True).click()
+    common.get_by_role("combobox", name="Test").select_option("fisher")
+    assert common.get_by_role("combobox", name="Genes ranked by").locator("option").all_inner_texts() == ["a-new-one"]
+    common.get_by_role("combobox", name="Gene sets").select_option("hallmark")
     assert common.get_by_role("img").count() >= 1
+    assert "test=fisher" in page.url
     ranks = panel(page, "Beside it: differential expression").locator(".ranks thead").inner_text()
     assert "a-new-one" in ranks
     page.goto(foreign.url + "#/")

@@ -17,7 +17,7 @@ LINKS = """() => [...document.querySelectorAll('main a[href^="#/c/"]')]
     .map((a) => [a.getAttribute('href'), a.innerText,
                  a.closest('.concept')?.querySelector('small')?.innerText ?? ''])"""
 HEAD = """() => Object.fromEntries(
-    [...document.querySelectorAll('.meta [data-of]')].map((one) => [one.dataset.of, one.innerText]))"""
+    [...document.querySelectorAll('.meta [data-of], .sure [data-of]')].map((one) => [one.dataset.of, one.innerText]))"""
 F1 = r"F1 \d\.\d\d / \d\.\d\d, n [\d,]+"
 FULL = (
     r"F1 (\S+) on held-out cells; null (\S+) \((calling every cell|shuffled labels)\); "

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from cellglass.atlas import open_atlas
 from cellglass.atlas.evidence import leading_order
+from cellglass.atlas.summary import summarize
 from explorer.page.saved import read_csv
 
 
@@ -60,6 +62,11 @@ def test_quality_stands_beside_its_nulls(live: Any, visit: Any, tmp_path: Path) 
     assert "aligned=phase" in page.url
     genes = page.locator(".plot", has_text="Do the genes mean something?")
     assert "null" in genes.get_by_role("img").first.get_attribute("aria-label")
+    said = page.locator("#quality-title ~ .verdict, .plot .verdict").all_inner_texts()
+    verdicts = summarize(open_atlas(live.atlas))["verdicts"]
+    assert set(said) == {text for name, text in verdicts.items() if name != "alignment.cell type"}, (
+        "as the terminal says"
+    )
     rows = read_csv(page, lambda: page.get_by_label("Save the measurements as CSV").dispatch_event("click"), tmp_path)
     assert {row["metric"] for row in rows} == set(records)
 
@@ -135,3 +142,56 @@ def test_what_was_noted_and_rated_is_found(live: Any, visit: Any) -> None:
         assert 12 not in latents(page)
     finally:
         page.evaluate(write, ["api/notes/undo", {"latent": 12, "who": "Ada", "base": made["person"]["id"]}])
+
+
+def test_the_heat_map_is_of_the_atlas_and_leads_to_cells_and_cards(
+    site: Any, visit: Any, tmp_path: Path, keep: Any
+) -> None:
+    page = visit(site)
+    grid = page.get_by_role("grid", name="Mean activation of concepts in the values of cell type")
+    grid.wait_for()
+    concepts = open_atlas(site.atlas).concepts
+    of, dense = concepts.obs["cell type"].astype(str), concepts.X.toarray()
+    values = grid.locator("thead th").all_inner_texts()[1:]
+    rows = read_csv(page, page.get_by_label("Save the heat map as CSV").click, tmp_path)
+    assert len(rows) == 18 * 8
+    assert [row["value"] for row in rows[:8]] == values
+    labels = grid.locator("tbody tr").first.locator("td").evaluate_all("(all) => all.map((one) => one.ariaLabel)")
+    means = np.array([dense[of == value, int(rows[0]["latent"])].mean() for value in values])
+    assert [float(label.split()[0]) for label in labels] == pytest.approx(100 * means / means.max(), abs=0.6)
+    assert page.get_by_text("All 18 concepts shown.").or_(page.get_by_text("18 concepts shown, ")).count()
+    grid.locator("tbody a").first.focus()
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    row = rows[8 + 1]
+    said = page.locator(".says").inner_text()
+    assert said.startswith(f"{row['name']} × {row['value']}: on in ")
+    assert f"of its {row['cells']} cells ({row['cells_on']})" in said
+    assert f"F1 {float(row['f1']):.2f}, null {float(row['f1_null']):.2f} (shuffled labels)" in said or "10⁻" in said
+    assert grid.locator("[tabindex='0']").count() == 1, "one place is in the tab order"
+    page.get_by_role("button", name="F1", exact=True).click()
+    page.get_by_role("grid", name="F1 of concepts").wait_for()
+    assert "measure=f1" in page.url
+    best = grid_labels(page)
+    f1 = np.array([float(one["f1"]) if float(one["f1"]) > float(one["f1_null"]) else 0 for one in rows])
+    assert best == pytest.approx(100 * f1, abs=0.6), "no better than its null is drawn as nothing"
+    keep(page, f"heat-map-{site.kind}")
+    page.locator(".heat").get_by_label("Show residual latents (5)").check()
+    page.locator(".heat tbody tr").nth(22).wait_for()
+    page.locator(".heat").get_by_role("combobox", name="Label").select_option("phase")
+    page.get_by_role("grid", name="in the values of phase").wait_for()
+    page.goto(f"{site.url}#/?measure=share")
+    page.get_by_role("grid", name="Share of cells of concepts in the values of cell type").wait_for()
+    page.get_by_role("gridcell").nth(9).click()
+    page.locator(".pane h2 .concept").wait_for()
+    assert f"colour=c:{row['latent']}&pick=" in page.url
+    page.get_by_text(f"{row['cells']} cells selected").wait_for()
+    page.go_back()
+    page.get_by_role("grid").locator("tbody a").first.click()
+    page.locator(".meta li", has_text=f"concept {rows[0]['latent']}").wait_for()
+
+
+def grid_labels(page: Any) -> list[float]:
+    """Return what the places of the heat map say, in percent, row by row."""
+    said = page.get_by_role("gridcell").evaluate_all("(all) => all.map((one) => one.ariaLabel)")
+    return [float(one.split()[0]) for one in said]

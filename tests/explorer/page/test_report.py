@@ -173,7 +173,7 @@ def test_of_a_sample_a_cell_keeps_its_name(sampled: Site, visit: Any) -> None:
         names.add(name)
     assert names
     page.goto(f"{sampled.url}#/cells?colour=gene:LYZ")
-    page.get_by_text(re.compile(r"log\(1 \+ count\); \d+ cells are not zero")).wait_for()
+    page.get_by_text(re.compile(r"log\(1 \+ counts per 10,000\); \d+ cells are not zero")).wait_for()
 
 
 def test_what_is_left_out_is_not_offered_and_said_where_it_is_asked_for(

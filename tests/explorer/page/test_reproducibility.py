@@ -149,7 +149,10 @@ def test_home_says_what_comes_back_and_shows_it_first(site: Site, visit: Any) ->
     ]
     assert panel.locator(".tick").count() == 2
     assert panel.locator(".value").first.inner_text() == "74 % / 3.0 %, 14 of 19"
-    assert panel.locator(".verdict").inner_text() == "Largest share: concepts (74 %). Largest number: PCA (16)."
+    verdict = panel.locator(".verdict").inner_text()
+    assert verdict.startswith(
+        "Concepts come back most: 74 %, 12 points more than k-means clusters (62 %); in number PCA"
+    )
     assert page.get_by_text("Would another seed find them again?").count() == 0, "of one fit no seeds are compared"
 
 
@@ -162,9 +165,9 @@ def test_home_of_other_atlases(seeds: Site, asked: Site, visit: Any) -> None:
     assert "residual" not in told
     assert page.get_by_text("Would another seed find them again?").count() == 1
     page = visit(asked)
-    verdict = page.locator(".verdict").inner_text()
-    assert verdict.startswith("Largest share: k-means clusters and PCA (62 %). Largest number: PCA (16).")
-    assert verdict.endswith("Concepts have no figure: no dictionary could be fitted to half of these cells.")
+    verdict = page.locator(".plot.reproducibility .verdict").inner_text()
+    assert verdict.startswith("K-means clusters and PCA come back most: 62 %")
+    assert verdict.endswith("Concepts have no figure: no dictionary could be fitted to half.")
 
 
 def test_a_card_begins_with_how_often_it_comes_back(site: Site, visit: Any) -> None:

@@ -22,6 +22,12 @@ export function ramp(t: number, dark: boolean): Rgb {
   return STOPS[low].map((c, i) => Math.round(c + (at - low) * (STOPS[low + 1][i] - c))) as Rgb;
 }
 
+/** The same for heat maps: it begins at the grey of zero, so that little does not look like much. */
+export function soft(t: number, dark: boolean): Rgb {
+  const [grey, first, part] = [zero(dark), ramp(0.25, dark), Math.min(1, Math.max(0, t) / 0.25)];
+  return t >= 0.25 ? ramp(t, dark) : (first.map((c, i) => Math.round(grey[i] + part * (c - grey[i]))) as Rgb);
+}
+
 export const css = ([r, g, b]: Rgb): string => `rgb(${r},${g},${b})`;
 export const hex = (colour: Rgb): string => `#${colour.map((c) => c.toString(16).padStart(2, "0")).join("")}`;
 export const category = (index: number): string => PALETTE[index % PALETTE.length];

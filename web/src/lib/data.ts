@@ -2,7 +2,7 @@
 // page works on the live server and in any folder of a static host; in a report the files are inside of the page.
 
 import { holds, isReport, opened } from "./held";
-import type { Card, CircuitListed, CircuitView, Concepts, FeatureDetails, GeneConcept, GeneGroups, GeneRow, Genes, Manifest, Neurons, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
+import type { Card, CircuitListed, CircuitView, Concepts, FeatureDetails, GeneConcept, GeneGroups, GeneRow, Genes, HeatMap, Label, Manifest, Neurons, Prototype, Revision, Sparse, Term, TermConcept } from "./types";
 
 /** What went wrong, in a sentence that a reader can act on. */
 export class DataError extends Error {}
@@ -125,6 +125,11 @@ const labelFiles = kept(async (key) => {
   return new Kind(words(await bytes(file), Kind.BYTES_PER_ELEMENT)) as Codes;
 }, 24);
 export const labelCodes = (label: { file: string; type: string }): Promise<Codes> => labelFiles(`${label.type} ${label.file}`);
+
+const mapOf = (label: Label): string => label.file.replace("labels", "heatmaps").replace(".bin", ".json");
+export const heatmap = (label: Label): Promise<HeatMap> => one(mapOf(label)) as Promise<HeatMap>;
+/** Whether a label has a heat map, here. */
+export const hasHeatmap = ({ heatmaps }: Manifest) => (label: Label): boolean => heatmaps.some((place) => label.file === `data/labels/${place}.bin`) && holds(mapOf(label));
 
 /** `latent` is that of the concept; shards are counted by latent number. */
 export async function card(latent: number, shard: number): Promise<Card> {

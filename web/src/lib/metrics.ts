@@ -1,6 +1,6 @@
 // The measurements of the atlas, grouped for the pictures of the home page.
 
-import { count, known, number as format, percent } from "./format";
+import { count, known, number as format } from "./format";
 import type { Label, Metric } from "./types";
 import { BASES, baseColour, title } from "./words";
 
@@ -95,20 +95,6 @@ export function reproducibility(metrics: Metric[]): (BarRow & { basis: string; n
 }
 /** A mean number of latents: whole where it is. */
 const tenth = (value: number): string => (Number.isInteger(value) ? count(value) : format(value, 1));
-
-/** Who leads, by share and by number, in a sentence; ties are named together. */
-export function verdict(rows: ReturnType<typeof reproducibility>): string {
-  const leaders = (of: (row: (typeof rows)[number]) => number | null): { who: string; top: number; many: boolean } => {
-    const top = Math.max(...rows.map((row) => of(row) ?? -1));
-    const names = rows.filter((row) => of(row) === top).map((row) => row.label);
-    return { who: names.join(" and "), top, many: names.length > 1 };
-  };
-  const [share, number] = [leaders((row) => row.record.value), leaders((row) => row.number)];
-  const first = (text: string): string => text[0].toUpperCase() + text.slice(1);
-  if (number.top < 0) return `${first(share.who)}: the largest share (${percent(share.top)}).`;
-  if (share.who === number.who) return `${first(share.who)}: the largest share (${percent(share.top)}) and the largest number (${tenth(number.top)}).`;
-  return `Largest share: ${share.who} (${percent(share.top)}). Largest number: ${number.who} (${tenth(number.top)}).`;
-}
 
 export function stability(metrics: Metric[]): BarRow[] {
   return under(metrics, "stability").flatMap((record) => {

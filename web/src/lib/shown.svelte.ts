@@ -1,12 +1,16 @@
-// Whether lists show residual latents too. It stands in the link, as other filters do: `residual=1`.
+// What stands in the link and parts of a page read: all settings, and whether lists show residual latents too (`residual=1`).
 
 import { change, parse } from "./route";
 
 class Shown {
-  residual = $state(parse(location.hash).query.has("residual"));
+  query = $state.raw(parse(location.hash).query);
 
   constructor() {
-    addEventListener("hashchange", () => (this.residual = parse(location.hash).query.has("residual")));
+    addEventListener("hashchange", () => (this.query = parse(location.hash).query));
+  }
+
+  get residual(): boolean {
+    return this.query.has("residual");
   }
 
   set = (residual: boolean): void => change({ residual }, true);

@@ -60,7 +60,11 @@ export interface Manifest {
   /** by which rule concepts come back, of how many pairs of halves or other seeds, from which share on, and how many do */
   reproducibility: { by: "halves" | "donors" | "seeds"; n: number; least: number; correlation: number; concepts: number } | null;
   labels: Label[];
+  /** places of the labels that have a heat map */
+  heatmaps: number[];
   metrics: Metric[];
+  /** a sentence for each panel of quality: fidelity, reproducibility, stability, probe, annotation, alignment.LABEL */
+  verdicts: Record<string, string>;
   methods: [string, string][];
   card_shard: number;
   concept_columns: string;
@@ -139,6 +143,8 @@ export interface Card {
   /** value code, active cells of the value, cells of the value, mean activation */
   labels: Record<string, [number, number, number, Maybe][]>;
   histogram?: { edges: number[]; all: number[]; by: Record<string, Record<string, number[]>> } | null;
+  /** the cells of the largest activations, with their labels: codes, or numbers */
+  strongest?: { cells: number[]; names: string[]; values: Maybe[]; labels: Record<string, Maybe[]> };
   nearest: [number, Maybe][];
   coactive: [number, Maybe][];
   /** cell of the prototype, cell of the partner, kind, difference */
@@ -147,6 +153,27 @@ export interface Card {
   n_pairs?: number;
   /** gene, part of all activation, share of its tokens, mean, n */
   tokens?: [number, Maybe, Maybe, Maybe, Maybe][];
+}
+
+/** Concepts by the values of a label: rows and columns in their order, tables by row. */
+export interface HeatMap {
+  label: string;
+  /** of the whole atlas */
+  n_concepts: number;
+  /** values that are not shown, and cells with any value */
+  hidden: number;
+  cells: number;
+  codes: number[];
+  sizes: number[];
+  /** rows: first so many concepts, then residual latents */
+  concepts: number;
+  latents: number[];
+  /** cells in which each is on; and of each value */
+  on: number[];
+  counts: number[][];
+  mean: Maybe[][];
+  f1: Maybe[][];
+  null: Maybe[][];
 }
 
 export interface Genes {
@@ -172,8 +199,8 @@ export type GeneGroups = Record<string, [number, number, number, Maybe, Maybe][]
 
 export interface Prototype {
   prototype: number;
-  /** rows of genes: gene, count in the prototype, in the partner */
-  partners: { partner: number; differ: number; genes: [number, number, number][] }[];
+  /** rows of genes: gene, count in the prototype, in the partner, difference of normalised expression */
+  partners: { partner: number; differ: number; genes: [number, number, number, number][] }[];
 }
 
 /** The neurons of the site, each sign by itself: `axes` above their mean, then as many below. */

@@ -30,8 +30,9 @@ class Expression(NamedTuple):
     Attributes
     ----------
     fold : float32
-        log2 fold change of the mean, as scanpy defines it (a gene seen on one side alone has a fold change of many
-        powers of two: rank by `t`).
+        log2((m1 + c) / (m0 + c)), m = exp(mean of the logs) - 1 of each side, as scanpy has it, and c = 1 / (cells of
+        the smaller side): the mean that one count in one of its cells would give. scanpy's c of 1e-9 alone makes a gene
+        that one side lacks some thirty powers of two; this one says no more than so many cells can show.
     t : float32
         Welch's t statistic, 0 where the gene does not vary.
     q : float32
@@ -99,8 +100,11 @@ class Expressed:
         found = data.uns["rank_genes_groups"]
         order = found["names"]["active"].astype(np.int64)
         fold, t, q = (np.empty(counts.shape[1], dtype=np.float32) for _ in range(3))
-        for array, key in ((fold, "logfoldchanges"), (t, "scores"), (q, "pvals_adj")):
+        for array, key in ((t, "scores"), (q, "pvals_adj")):
             array[order] = found[key]["active"]
+        means = [np.expm1(np.asarray(side.mean(axis=0)).ravel()) for side in (counts[:n_active], counts[n_active:])]
+        extra = 1 / min(n_active, len(rows) - n_active)
+        fold[:] = np.log2((means[0] + extra) / (means[1] + extra))
         return Expression(fold, t, q, len(rows))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from cellglass.atlas.evidence import surest
 from cellglass.enrichment.registry import both_ends
-from cellglass.explorer.data.cells import composition, histogram
+from cellglass.explorer.data.cells import composition, histogram, strongest
 from cellglass.explorer.data.facts import CARD_SHARD
 from cellglass.explorer.data.json import dumps, shorts
 from cellglass.explorer.data.neighbours import Neighbours
@@ -58,6 +58,7 @@ class Cards:
                 "pathways": pathways(meanings, meanings.where("concept", latent), self.index),
                 "labels": composition(source, column),
                 "histogram": histogram(source, column),
+                "strongest": strongest(source, column),
                 "nearest": self.neighbours.nearest(position),
                 "coactive": self.neighbours.coactive(position),
                 "pairs": pairs(source, latent),

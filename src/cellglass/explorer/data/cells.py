@@ -13,6 +13,8 @@ from cellglass.explorer.data.source import Source
 Array = np.ndarray[Any, Any]
 
 BINS = 30
+TOP_CELLS = 12
+"""Strongest cells of a concept that are named, with their labels."""
 MOST_VALUES = 64
 """Values of a label that are shown: of more, those of most active cells."""
 
@@ -35,6 +37,22 @@ def composition(source: Source, column: Column) -> dict[str, list[list[Any]]]:
         rows = zip(shown, active[shown].tolist(), total[shown].tolist(), shorts(mean[shown]), strict=True)
         found[name] = [list(row) for row in rows]
     return found
+
+
+def strongest(source: Source, column: Column) -> dict[str, Any]:
+    """Return the `TOP_CELLS` cells of the largest activations: ``cells``, ``names``, ``values`` and ``labels``.
+
+    ``labels`` has, for each label, the code of each cell (0: none, i + 1: value i), or its number. Of equal activations
+    the first cells are taken.
+    """
+    first = np.argsort(-column.values, kind="stable")[:TOP_CELLS]
+    cells = column.rows[first].astype(np.int64)
+    labels = {
+        name: source.codes[name][cells].tolist() if name in source.codes else shorts(values.to_numpy()[cells], 6)
+        for name, values in source.labels.items()
+    }
+    names = [source.cell_names(int(cell), int(cell) + 1)[0] for cell in cells]
+    return {"cells": cells.tolist(), "names": names, "values": shorts(column.values[first], 5), "labels": labels}
 
 
 def histogram(source: Source, column: Column) -> dict[str, Any]:

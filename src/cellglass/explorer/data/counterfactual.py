@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cellglass.atlas.normalised import normalised
 from cellglass.explorer.data.cached import cached
 from cellglass.explorer.data.json import dumps, short
 from cellglass.explorer.data.source import Source
@@ -75,7 +76,7 @@ class Counterfactual:
 
         A list with one entry for each of its first prototypes: ``prototype``; ``partners``, each with ``partner``,
         ``differ``, the number of genes whose counts differ, and ``genes``, rows [gene, count in the prototype, in the
-        partner] of those that differ most by ``|log(1 + a) - log(1 + b)|``.
+        partner, difference of normalised expression] of those whose normalised expression differs most.
         """
         return dumps(
             [
@@ -88,9 +89,13 @@ class Counterfactual:
         cells, counts = self._counts
         one, other = (counts[place].toarray()[0] for place in np.searchsorted(cells, [prototype, partner]))
         genes = np.flatnonzero(one != other)
-        gap = np.abs(np.log1p(one[genes].astype(np.float64)) - np.log1p(other[genes].astype(np.float64)))
-        first = genes[np.argsort(-gap, kind="stable")[:TOP]]
-        rows = [[int(gene), short(one[gene]), short(other[gene])] for gene in first]
+        scale = self.source.scales
+        gap = normalised(one[genes], scale[prototype]) - normalised(other[genes], scale[partner])
+        first = np.argsort(-np.abs(gap), kind="stable")[:TOP]
+        rows = [
+            [int(gene), short(one[gene]), short(other[gene]), short(away)]
+            for gene, away in zip(genes[first], gap[first], strict=True)
+        ]
         return {"partner": partner, "differ": len(genes), "genes": rows}
 
 

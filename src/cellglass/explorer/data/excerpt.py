@@ -61,6 +61,8 @@ class Excerpt:
         yield from labels.items()
         for place, content in self.drawn.columns(source.activations.each(range(len(source.latents)))):
             yield f"data/activations/{source.latents[place]}.bin", pack(content)
+        there = [place for place in self.tree.heatmaps.shown if f"data/labels/{place}.bin" in labels]
+        yield from self._held("heatmaps", dict.fromkeys(there, 1)).items()
         cards = self._held("cards", Counter(latent // CARD_SHARD for latent in latents))
         yield from cards.items()
         genes, terms = _listed(cards.values())

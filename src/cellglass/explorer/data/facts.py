@@ -13,6 +13,7 @@ import pandas as pd
 from cellglass.atlas import schema, summary
 from cellglass.atlas.evidence import comes_back, label_evidence, named_gene, residual
 from cellglass.atlas.read import describe
+from cellglass.atlas.verdicts import verdicts
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
 from cellglass.explorer.data.source import Source
@@ -36,10 +37,12 @@ def manifest(
     circuits: list[str],
     bases: list[dict[str, Any]],
     all_genes: bool,
+    heatmaps: list[int],
 ) -> bytes:
     """Return ``manifest.json``: what the atlas is, and what the tree has of it.
 
-    ``bases`` are labels of the model's own, such as its clusters; ``all_genes`` says whether ``all-genes/`` is there.
+    ``bases`` are labels of the model's own, such as its clusters; ``all_genes`` says whether ``all-genes/`` is there;
+    ``heatmaps`` are the labels that have one.
     """
     var = source.var
     xy = bounds(source)
@@ -66,7 +69,9 @@ def manifest(
             "coverage": coverage(source),
             "gene_sets": summary.gene_sets(source.uns),
             "labels": labels(source),
+            "heatmaps": heatmaps,
             "metrics": metrics(source),
+            "verdicts": verdicts(source.atlas.evaluation.reset_index().to_dict("records"), source.codes),
             "methods": [list(pair) for pair in index.genes.methods],
             "tests": index.terms.tests,
             "rankings": index.terms.rankings,

@@ -94,6 +94,7 @@ def short_lists(lists: dict[str, list[list[Any]]], by: int) -> dict[str, list[li
 
 
 PARTS = {
+    "heatmaps": Part(2 << 20, (), "the maps of concepts and values of {:,} labels"),
     "cards": Part(
         13 << 20,
         (

@@ -22,6 +22,7 @@ from cellglass.explorer.data.cards import Cards
 from cellglass.explorer.data.circuits import Circuits
 from cellglass.explorer.data.columns import to_bytes
 from cellglass.explorer.data.counterfactual import Counterfactual
+from cellglass.explorer.data.heatmaps import Heatmaps
 from cellglass.explorer.data.neighbours import Neighbours
 from cellglass.explorer.data.neurons import Neurons
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
@@ -69,6 +70,7 @@ class Tree:
         self.neighbours = Neighbours(self.source)
         self.neurons = Neurons(self.source, self.neighbours)
         self.counterfactual = Counterfactual(self.source)
+        self.heatmaps = Heatmaps(self.source)
         self.circuits = Circuits(atlas.path / schema.CIRCUITS)
         self._circuits_of = self.circuits.stamp
         self.bases, self.all_genes = Bases(self.source), AllGenes(self.source, self.search_index)
@@ -119,10 +121,13 @@ class Tree:
         self.neighbours.coactive(0) if len(self.source.var) else None
         self.neighbours.nearest(0) if len(self.source.var) else None
         self.source.cell_names(0, 1)
+        for place in self.heatmaps.shown[:1]:
+            self.get(f"data/heatmaps/{place}.json")
         for place in self.circuits.shown[:1]:
             self.get(f"data/circuits/{place}.json")
         _ = self.source.scales
         _ = self.search_index.by_gene, self.search_index.members, self.counterfactual._counts, self.neurons.alike
+        _ = self.source.scales
 
     def _renew(self) -> None:
         """Forget files of circuits when their folder's listing has changed since they were made."""
@@ -165,6 +170,7 @@ class Tree:
                 all_genes=self.live or bool(self.all_genes.shown),
                 coactive_cells=self.neighbours.n_cells,
                 circuits=self.circuits.names,
+                heatmaps=self.heatmaps.shown,
             ),
             "data/concepts.json": lambda: facts.concepts(source, index),
             "data/xy.bin": lambda: facts.layout(source),
@@ -181,6 +187,7 @@ class Tree:
         cards = Cards(source, index, self.neighbours)
         return {
             "data/labels": _counted(".bin", lambda: len(source.labels), lambda i: facts.label(source, i)),
+            "data/heatmaps": _some(".json", lambda: self.heatmaps.shown, self.heatmaps.file),
             "data/cells": _counted(".json", lambda: source.n_cells, lambda i: facts.cell_names(source, i), facts.CELLS),
             "data/activations": Family(
                 ".bin",
