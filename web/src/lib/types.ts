@@ -60,6 +60,8 @@ export interface Manifest {
   /** by which rule concepts come back, of how many pairs of halves or other seeds, from which share on, and how many do */
   reproducibility: { by: "halves" | "donors" | "seeds"; n: number; least: number; correlation: number; concepts: number } | null;
   labels: Label[];
+  /** the label that names donors, where the cells have one */
+  donors?: string | null;
   metrics: Metric[];
   methods: [string, string][];
   card_shard: number;
@@ -219,6 +221,8 @@ export interface ConceptMark {
   share_in: Maybe;
   share_out: Maybe;
   q: Maybe;
+  donor_difference?: Maybe;
+  donor_q?: Maybe;
 }
 
 export interface GeneMark {
@@ -228,11 +232,22 @@ export interface GeneMark {
   share_in: Maybe;
   share_out: Maybe;
   q: Maybe;
+  donor_difference?: Maybe;
+  donor_q?: Maybe;
+}
+
+/** How donors were compared: how many of each side, or why they could not be. */
+export interface DonorTest {
+  label: string;
+  test: "paired" | "unpaired" | "none";
+  n: [number, number];
+  why: string;
 }
 
 export interface Marks {
   concepts: ConceptMark[];
   genes: GeneMark[] | null;
+  donors?: DonorTest | null;
   /** how many concepts were looked at, where not all were */
   tried?: number;
 }

@@ -13,6 +13,7 @@ import pandas as pd
 from cellglass.atlas import schema, summary
 from cellglass.atlas.evidence import comes_back, label_evidence, named_gene, residual
 from cellglass.atlas.read import describe
+from cellglass.explorer.data.donors import donor_label
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
 from cellglass.explorer.data.source import Source
@@ -54,6 +55,7 @@ def manifest(source: Source, index: SearchIndex, *, live: bool, coactive_cells: 
             "coverage": coverage(source),
             "gene_sets": summary.gene_sets(source.uns),
             "labels": labels(source),
+            "donors": donor_label(source),
             "metrics": metrics(source),
             "methods": [list(pair) for pair in index.genes.methods],
             "tests": index.terms.tests,
