@@ -51,7 +51,7 @@ export async function cutCells({ spec, above, value }: Cut, n: number): Promise<
     const { cells, values } = shade.sparse!;
     for (let k = 0; k < cells.length; k++) mask[cells[k]] = Number(fits(values[k]));
   }
-  return { mask, how: `${shade.title}${shade.unit ? ` (${shade.unit})` : ""} ${above ? "≥" : "<"} ${value}` };
+  return { mask, how: `${shade.title}${shade.unit ? ` (${shade.unit})` : ""} ${above ? "≥" : "<"} ${Number(value.toPrecision(6))}` };
 }
 
 /** What a line of a CSV holds in its first field. */
