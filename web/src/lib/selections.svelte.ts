@@ -65,7 +65,9 @@ class Selections {
   private masks = new Map<string, Promise<{ mask: Mask; lost: number }>>();
   private loaded: Promise<void> | null = null;
 
-  load(): Promise<void> {
+  /** `anew`: on the live page others may have saved some since. */
+  load(anew = false): Promise<void> {
+    if (anew && this.live) this.loaded = null;
     this.loaded ??= this.read().catch((failure: unknown) => {
       this.error = (failure as Error).message;
       this.loaded = null;
@@ -219,26 +221,30 @@ class Selections {
     save("cellglass-selections.json", JSON.stringify(document, null, 1) + "\n", "application/json");
   }
 
-  /** Take in such a file; on the live page each selection in it is written anew under its own id. Returns how many were new. */
-  async take(text: string): Promise<number> {
+  /** Take in such a file; on the live page each selection in it is written anew under its own id. Returns what was done, in words. */
+  async take(text: string): Promise<string> {
     await this.load();
     const file = JSON.parse(text) as { format?: string; cells?: string; revisions?: Kept[] };
     if (file.format !== "cellglass.selections" || !Array.isArray(file.revisions)) throw new Error("This is no file of cellglass selections.");
     if (file.cells !== this.cells) throw new Error("These are selections of other cells than this atlas has. Nothing was added.");
     const chains = new Map<string, Kept[]>();
     for (const one of file.revisions) chains.set(one.selection, [...(chains.get(one.selection) ?? []), one]);
-    let fresh = 0;
+    let added = 0;
+    const taken: string[] = [];
     for (const chain of chains.values()) {
       const sorted = chain.toSorted((a, b) => (a.when < b.when ? -1 : 1));
       const [made, last] = [sorted[0], sorted.at(-1)!];
       if (!made.bits || last.deleted || this.list.some((one) => one.selection === made.selection)) continue;
-      this.checkFree(last.name);
+      if (this.list.some((one) => one.name === last.name)) {
+        taken.push(`“${last.name}”`);
+        continue;
+      }
       await unpack(fromText(made.bits), this.n);
       if (this.live) this.took(await api.addSelection({ selection: made.selection, name: last.name, who: made.who, how: made.how, bits: made.bits, cells: this.cells }));
       else for (const one of sorted) this.append({ id: one.id, selection: one.selection, who: one.who, when: one.when, name: one.name, how: one.how, deleted: one.deleted, base: one.base, n: one.n, bits: one.bits });
-      fresh++;
+      added++;
     }
-    return fresh;
+    return `${added} new ${added === 1 ? "selection" : "selections"}.${taken.length ? ` Left out, since their names are taken here: ${taken.join(", ")}. Rename those here first.` : ""}`;
   }
 }
 

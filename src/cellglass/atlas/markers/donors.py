@@ -125,17 +125,24 @@ def _tested(donors: Donors, sums: Array) -> tuple[Array, Array, Array]:
     return difference, test.t, test.p
 
 
-def group_sums(values: Array, rows: Array, indptr: Array, group: Array) -> tuple[Array, Array, Array]:
-    """Return sum, sum of squares and number of a block's stored numbers by column and group, float64 and int64.
+def side_sums(values: Array, rows: Array, indptr: Array, side: Array) -> tuple[Array, Array, Array]:
+    """Return sum, sum of squares and number of a block's stored numbers by column and side, float64 and int64.
 
     Parameters
     ----------
     values, rows, indptr : numpy.ndarray
         The block, as CSC.
-    group : numpy.ndarray, uint16
-        The group of each cell.
+    side : numpy.ndarray
+        1 or 2 for each cell, 0 for one of neither.
     """
-    shape = (len(indptr) - 1, max(int(group.max(initial=0)), 2) + 1)
+    shape = (len(indptr) - 1, 3)
     sums, squares, counts = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=np.int64)
-    compiled(_kernels.group_sums)(values, rows, indptr.astype(np.int64, copy=False), group, sums, squares, counts)
+    compiled(_kernels.side_sums)(values, rows, indptr.astype(np.int64, copy=False), side, sums, squares, counts)
     return sums, squares, counts
+
+
+def group_sums(values: Array, rows: Array, indptr: Array, group: Array) -> Array:
+    """Return the sum of a block's stored numbers by column and group, float64."""
+    sums = np.zeros((len(indptr) - 1, int(group.max(initial=0)) + 1))
+    compiled(_kernels.group_sums)(values, rows, indptr.astype(np.int64, copy=False), group, sums)
+    return sums

@@ -27,7 +27,7 @@ import numpy as np
 
 from cellglass.atlas import schema
 from cellglass.atlas.columns import Array, Block, Columns
-from cellglass.atlas.markers.donors import DonorMarks, Donors, by_donor, group_sums
+from cellglass.atlas.markers.donors import DonorMarks, Donors, by_donor, group_sums, side_sums
 from cellglass.atlas.markers.spool import keep
 from cellglass.atlas.read import Atlas
 from cellglass.errors import DamagedError, InputError
@@ -154,7 +154,7 @@ class Marker:
         if donors.why:
             return by_donor(donors, [])
         blocks: Iterable[Ranked | Levels] = self._concept_blocks() if of == "concepts" else self._gene_blocks()
-        return by_donor(donors, (group_sums(block[0], block.rows, block.indptr, donors.group)[0] for block in blocks))
+        return by_donor(donors, (group_sums(block[0], block.rows, block.indptr, donors.group) for block in blocks))
 
     def _concept_blocks(self) -> Iterator[Ranked]:
         with self._lock["concepts"]:
@@ -186,11 +186,11 @@ class Marker:
 
     @staticmethod
     def _sides(cells: Array, others: Array | None, n: int) -> Array:
-        """Return 1 for each cell of the set, 2 for each that it is held against and 0 for any other, uint16."""
+        """Return 1 for each cell of the set, 2 for each that it is held against and 0 for any other, uint8."""
         for some in (cells, np.zeros(0, np.int64) if others is None else others):
             if len(some) and (some.min() < 0 or some.max() >= n):
                 raise InputError(f"the set names cells that are not there; positions run from 0 to {n - 1}")
-        side = np.full(n, 2 if others is None else 0, dtype=np.uint16)
+        side = np.full(n, 2 if others is None else 0, dtype=np.uint8)
         if others is not None:
             side[others] = 2
         both = side[cells] == 2 if others is not None else np.zeros(len(cells), dtype=bool)
@@ -254,7 +254,7 @@ def _among(ranked: Ranked, side: Array) -> tuple[Ranked, Array]:
 def _by_welch(levels: Levels, side: Array) -> tuple[Array, ...]:
     """Return difference, t, shares and p of the columns of a block of genes."""
     n, others = int((side == 1).sum()), int((side == 2).sum())
-    sums, squares, counts = group_sums(levels.y, levels.rows, levels.indptr, side)
+    sums, squares, counts = side_sums(levels.y, levels.rows, levels.indptr, side)
     means = sums[:, 1] / n, sums[:, 2] / others
     difference = means[0] - means[1]
     within = np.maximum(squares[:, 1] - sums[:, 1] ** 2 / n, 0) / (n - 1) / n
