@@ -22,7 +22,7 @@ from cellglass.circuits import gene_table, read_class, read_graph
 from cellglass.explorer.data.source import Source
 from cellglass.explorer.notes.place import open_notes
 from cellglass.explorer.selections.bits import pack, to_text
-from cellglass.explorer.selections.place import selections_of
+from cellglass.explorer.selections.store import selections_of
 from synthetic import make_atlas
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from cellglass.atlas import open_atlas
 from cellglass.explorer.data.source import Source
 from cellglass.explorer.notes.place import open_notes
 from cellglass.explorer.selections.bits import pack, to_text
-from cellglass.explorer.selections.place import selections_of
+from cellglass.explorer.selections.store import selections_of
 from synthetic import make_atlas
 
 Outcome = tuple[int, str, str]

@@ -50,7 +50,7 @@ def selections(
     from cellglass.errors import InputError
     from cellglass.explorer.data.source import Source
     from cellglass.explorer.notes.place import open_notes
-    from cellglass.explorer.selections.place import selections_of
+    from cellglass.explorer.selections.store import selections_of
 
     if into is None and (out is not None or in_place):
         raise InputError("--out and --in-place need --into, the .h5ad file to write the selections into")

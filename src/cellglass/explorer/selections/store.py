@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from cellglass.errors import InputError
 from cellglass.explorer.notes import rules
 from cellglass.explorer.notes.store import Conflict, Notes
 from cellglass.explorer.selections import bits
+
+if TYPE_CHECKING:
+    from cellglass.explorer.data.source import Source
 
 Array = np.ndarray[Any, Any]
 Revision = dict[str, Any]
@@ -197,6 +200,13 @@ class Selections:
     def _check_free(name: str, there: Mapping[str, Mapping[str, Any]]) -> None:
         if any(state["name"] == name and not state["deleted"] for state in there.values()):
             raise InputError(f"name: there is a selection called {name!r} already; choose another name")
+
+
+def selections_of(notes: Notes, source: Source) -> Selections:
+    """Return the selections that the file of `notes` holds of the cells of an atlas."""
+    from cellglass.explorer.data.cells_id import cells_id
+
+    return Selections(notes, cells_id(source), source.n_cells)
 
 
 def check_name(value: object) -> str:
