@@ -224,15 +224,20 @@ def memory(used: Any, name: str) -> Iterator[Row]:
 
 
 def marks(server: Server, name: str, n_cells: int, rounds: int) -> Iterator[Row]:
-    """Ask what marks a tenth of the cells."""
-    some = np.random.default_rng(2).choice(n_cells, n_cells // 10, replace=False)
+    """Ask what marks a tenth of the cells, against all others and against another tenth."""
+    order = np.random.default_rng(2).permutation(n_cells)
+    some, others = (np.sort(part) for part in np.split(order[: 2 * (n_cells // 10)], 2))
     for of in ("concepts", "genes"):
-        took = []
-        for _ in range(rounds):
-            with timed() as one:
-                server.get(f"api/marks?of={of}", np.sort(some).astype("<u4").tobytes())
-            took.append(one.seconds)
-        yield Row("seconds", f"{name}: {of} that mark {len(some):,} cells", statistics.median(took), "s")
+        for how, query, cells in (
+            ("", "", some),
+            (f" against {len(others):,} others", f"&a={len(some)}", np.concatenate([some, others])),
+        ):
+            took = []
+            for _ in range(rounds):
+                with timed() as one:
+                    server.get(f"api/marks?of={of}{query}", cells.astype("<u4").tobytes())
+                took.append(one.seconds)
+            yield Row("seconds", f"{name}: {of} that mark {len(some):,} cells{how}", statistics.median(took), "s")
 
 
 def many(server: Server, name: str, seconds: float) -> Iterator[Row]:

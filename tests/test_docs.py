@@ -13,11 +13,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from anndata import AnnData, read_h5ad
 
 from cellglass.atlas import open_atlas
 from cellglass.circuits import gene_table, read_class, read_graph
+from cellglass.explorer.data.source import Source
 from cellglass.explorer.notes.place import open_notes
+from cellglass.explorer.selections.bits import pack, to_text
+from cellglass.explorer.selections.store import selections_of
 from synthetic import make_atlas
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +39,7 @@ COMMANDS = (
     "genesets",
     "explore",
     "export",
+    "selections",
     "trace",
 )
 NOTES = ("merge", "export", "agreement")
@@ -100,6 +106,10 @@ def test_the_commands_of_the_page_on_the_explorer_run(
     atlas = open_atlas(make_atlas(tmp_path / "demo-atlas", n_cells=120))
     with open_notes(atlas) as notes:
         notes.write({"latent": 0, "who": "Ada", "base": None, "label": "plasma cells"})
+        kept = selections_of(notes, Source(atlas))
+        bits = to_text(pack(np.arange(9), 120))
+        kept.add({"name": "some", "who": "Ada", "cells": kept.cells, "bits": bits})
+    AnnData(np.ones((120, 2)), atlas.concepts.obs[[]]).write_h5ad(tmp_path / "my.h5ad")
     lines = [line for block in _blocks(ROOT / "docs" / "explorer.md", "sh") for line in block.splitlines()]
     assert len(lines) >= 4
     monkeypatch.chdir(tmp_path)
@@ -107,6 +117,7 @@ def test_the_commands_of_the_page_on_the_explorer_run(
         _run(command, line)
     assert (tmp_path / "site" / "index.html").is_file()
     assert "plasma cells" in (tmp_path / "notes.csv").read_text(encoding="utf-8")
+    assert read_h5ad(tmp_path / "selected.h5ad").obs["some"].sum() == 9
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ CLOSED = {
     "explorer.data": (
         "explorer.http",
         "explorer.notes",
+        "explorer.selections",
         "explorer.review",
         "explorer.trying",
         "explorer.app",
@@ -36,6 +37,7 @@ CLOSED = {
     "explorer.http": (
         "explorer.data",
         "explorer.notes",
+        "explorer.selections",
         "explorer.review",
         "explorer.trying",
         "explorer.app",
@@ -44,6 +46,10 @@ CLOSED = {
     ),
     "explorer.notes": (
         *("explorer.data", "explorer.review", "explorer.trying", "explorer.app", "explorer.export", "explorer.report"),
+        "explorer.selections",
+    ),
+    "explorer.selections": (
+        *("explorer.review", "explorer.trying", "explorer.app", "explorer.export", "explorer.report"),
     ),
     "explorer.review": ("explorer.trying", "explorer.app", "explorer.export", "explorer.report"),
     "explorer.trying": ("explorer.notes", "explorer.review", "explorer.app", "explorer.export", "explorer.report"),

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cellglass import __version__
-from cellglass.cli import circuits, explorer
+from cellglass.cli import circuits, explorer, selections
 from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.cli.options import with_options
 from cellglass.errors import InputError
@@ -317,6 +317,7 @@ def genesets(
 
 
 explorer.add(app)
+selections.add(app)
 circuits.add(app)
 
 

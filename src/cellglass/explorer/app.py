@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import re
 import secrets
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from cellglass.atlas.columns import Array
     from cellglass.atlas.read import Atlas
     from cellglass.explorer.http.security import App
     from cellglass.explorer.notes.store import Notes
@@ -139,12 +142,29 @@ def _atlas_routes(
     from cellglass.explorer.http.replies import Threads
     from cellglass.explorer.review.api import review_routes
     from cellglass.explorer.review.items import Evidence
+    from cellglass.explorer.selections.api import most_bytes, selection_routes
+    from cellglass.explorer.selections.store import Selections
+
+    @cache
+    def selections() -> Selections:
+        told = json.loads(tree.get("data/cells-id.json"))
+        return Selections(notes, told["cells"], told["n"])
 
     marker = Marker(atlas)
-    limits = {"/api/marks": 4 * min(marker.n_cells, MOST_CELLS)}
-    marks = marks_routes(marker, atlas.latents, Threads(1))
+    limits = {"/api/marks": 4 * min(marker.n_cells, MOST_CELLS), "/api/selections": most_bytes(marker.n_cells)}
+    marks = marks_routes(marker, atlas.latents, Threads(1), lambda name: _label_codes(tree, name))
     review = review_routes(notes, Evidence(atlas, tree, marker), light, Threads(1), shared=shared)
-    return [*marks, *review], limits, marker.prepare
+    return [*marks, *review, *selection_routes(selections, light)], limits, marker.prepare
+
+
+def _label_codes(tree: TreeLike, name: str) -> Array:
+    """Return the number of each cell's value of a label, 0 for none."""
+    import numpy as np
+
+    for label in json.loads(tree.get("data/manifest.json"))["labels"]:
+        if label["name"] == name and label["kind"] == "category":
+            return np.frombuffer(tree.get(label["file"]), np.dtype(label["type"]).newbyteorder("<"))
+    raise InputError(f"donors: the cells have no label of categories called {name!r}")
 
 
 def _prepared(pieces: Iterable[Callable[[], None]]) -> None:

@@ -95,7 +95,10 @@ def test_a_part_that_cannot_be_read_spoils_its_own_files_alone(full_folder: Path
 
 def test_the_files_of_the_plan_are_there(tree: Tree) -> None:
     expected = {
-        *(f"data/{name}.json" for name in ("manifest", "concepts", "genes", "terms", "neurons", "circuits")),
+        *(
+            f"data/{name}.json"
+            for name in ("manifest", "concepts", "genes", "terms", "neurons", "circuits", "cells-id")
+        ),
         "data/xy.bin",
         *(f"data/labels/{i}.bin" for i in range(3)),
         *(f"data/heatmaps/{i}.json" for i in range(2)),

@@ -19,6 +19,7 @@ VIEWS = (
     "#/c/18",
     "#/cells",
     "#/cells?colour=c:3&colour2=label:phase&pick=phase~1",
+    "#/compare?a=1&b=9",
     "#/search?q=cell",
     "#/search?gene=CD79A",
     "#/search?term=0",

@@ -87,6 +87,7 @@ def test_no_view_takes_a_name_for_markup(hostile: dict[str, Site], kind: str, vi
         ("#/", "window.pwned=1"),
         ("#/concepts", "<img src=x"),
         ("#/c/0", "<img src=x"),
+        ("#/compare?a=0&b=1", "onerror=window.pwned=1>"),
         (f"#/search?q={urllib.parse.quote(EVIL[:40])}", "<script>"),
         ("#/cells?colour=label:cell%20type", "onerror=window.pwned=1>"),
         (f"#/cells?colour=label:{urllib.parse.quote(LABEL)}", "onerror=window.pwned=1>"),

@@ -17,6 +17,7 @@ VIEWS = {
     "card-residual": "#/c/18",
     "cells": "#/cells",
     "cells-two": "#/cells?colour=c:3&colour2=label:cell+type&pick=phase~1",
+    "compare": "#/compare?a=1&b=9",
     "search": "#/search?q=cell",
     "gene": "#/search?gene=CD79A",
     "help": "#/help",

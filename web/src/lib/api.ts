@@ -4,7 +4,11 @@
 //   GET  api/notes/history?latent=12    -> {revisions: [revision]}              oldest first
 //   POST api/notes        {latent, who, base, label, text, confidence, tags, status}  -> state; 409 {present: state}
 //   POST api/notes/undo   {latent, who, base}                                         -> state; 409 {present: state}
-//   POST api/marks?of=concepts|genes    uint32 cell positions, little endian  -> {concepts: [...] | null, genes: [...] | null}
+//   POST api/marks?of=concepts|genes[&a=120][&donors=LABEL]    uint32 cell positions, little endian; with a, so many are the set and
+//                                                              the others what it is held against  -> {concepts, genes, donors}
+//   GET  api/selections -> {selections, cells, n, strangers};  GET api/selections/bits?selection=ID -> bytes
+//   POST api/selections {name, who, how, bits, cells, selection};  api/selections/change {selection, base, who, name, deleted}
+//   POST api/selections/undo {selection, base, who}                            -> state; 409 {present: state}
 //   GET  api/review                     -> {sessions: [...], kinds: {kind: whether the atlas has it}}
 //   POST api/review/start {concept, neuron, random, repeats, labels}  -> {session, key}  the key is of whoever leads it, told once
 //   POST api/review/next  {session, rater}                      -> {done, of, code, ended, previous}
@@ -17,6 +21,7 @@
 //   An error has a status and {error: "plain words"}.
 
 import { DataError, unpack } from "./data";
+import type { SelectionState } from "./selections.svelte";
 import type { TryAsked, TryOffer, TryState } from "./trying";
 import type { Content, Marks, NoteState, ReviewItem, ReviewPlace, ReviewSession, Revision, Sparse } from "./types";
 
@@ -54,7 +59,15 @@ export async function notes(): Promise<NoteState[]> {
 export const history = async (latent: number): Promise<Revision[]> => (await json<{ revisions: Revision[] }>(`api/notes/history?latent=${latent}`)).revisions;
 export const write = (latent: number, who: string, base: string | null, content: Content): Promise<NoteState> => json("api/notes", { latent, who, base, ...content });
 export const undo = (latent: number, who: string, base: string): Promise<NoteState> => json("api/notes/undo", { latent, who, base });
-export const marks = (cells: Uint32Array, of: "concepts" | "genes"): Promise<Marks> => json(`api/marks?of=${of}`, cells);
+/** The first `a` of the cells against those that follow; all of them against all others where `a` is null. */
+export const marks = (cells: Uint32Array, of: "concepts" | "genes", a: number | null = null, donors: string | null = null): Promise<Marks> =>
+  json(`api/marks?${new URLSearchParams({ of, ...(a === null ? {} : { a: String(a) }), ...(donors ? { donors } : {}) })}`, cells);
+
+export const selections = (): Promise<{ selections: SelectionState[]; cells: string; n: number; strangers: number }> => json("api/selections");
+export const selectionBits = async (selection: string): Promise<Uint8Array> => new Uint8Array(await (await ask(`api/selections/bits?selection=${selection}`)).arrayBuffer());
+export const addSelection = (told: { selection: string; name: string; who: string; how: string; bits: string; cells: string }): Promise<SelectionState> => json("api/selections", told);
+export const changeSelection = (told: { selection: string; base: string; who: string; name?: string; deleted?: boolean }): Promise<SelectionState> => json("api/selections/change", told);
+export const undoSelection = (told: { selection: string; base: string; who: string }): Promise<SelectionState> => json("api/selections/undo", told);
 
 export const review = (): Promise<{ sessions: ReviewSession[]; kinds: Record<string, boolean> }> => json("api/review");
 export const startReview = (drawn: Record<string, number | boolean>): Promise<{ session: string; key: string | null }> => json("api/review/start", drawn);

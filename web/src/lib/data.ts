@@ -162,7 +162,10 @@ export async function conceptsOfTerm(term: number, shard: number): Promise<TermC
   return rows[String(term)] ?? [];
 }
 
-const NAMES_SHARD = 10_000;
+export const NAMES_SHARD = 10_000;
+export const cellNames = (shard: number): Promise<string[]> => (holds(`data/cells/${shard}.json`) ? (json(`data/cells/${shard}.json`) as Promise<string[]>) : Promise.resolve(new Array<string>(NAMES_SHARD).fill("")));
+/** Which cells these are, and how many: a selection of others is refused. */
+export const cellsId = (): Promise<{ cells: string; n: number }> => one("data/cells-id.json") as Promise<{ cells: string; n: number }>;
 export async function cellName(cell: number): Promise<string> {
   const names = (await one(`data/cells/${Math.floor(cell / NAMES_SHARD)}.json`)) as string[];
   return names[cell % NAMES_SHARD] || `cell ${cell}`;
@@ -170,8 +173,12 @@ export async function cellName(cell: number): Promise<string> {
 
 /** The name of the cell at a place of the map; a report may draw a sample of the cells. */
 export async function nameAt(place: number): Promise<string> {
-  if (!isReport) return cellName(place);
+  return cellName((await drawnCells())?.[place] ?? place);
+}
+/** The numbers of the cells that a report draws, ascending; null where all are. */
+export async function drawnCells(): Promise<Uint32Array | null> {
+  if (!isReport) return null;
   drawn ??= bytes("data/drawn.bin").then((raw) => new Uint32Array(words(raw, 4)));
-  return cellName((await drawn)[place]);
+  return drawn;
 }
 let drawn: Promise<Uint32Array> | null = null;

@@ -2,7 +2,8 @@
 // server's (Wilcoxon rank sum with ties, Benjamini and Hochberg), over as many concepts as are worth fetching.
 
 import { activation } from "./data";
-import type { ConceptMark, Marks } from "./types";
+import type { DonorResult, Donors } from "./donors";
+import type { ConceptMark, Marks, Sparse } from "./types";
 
 /** More concepts than this are not fetched for one question. */
 export const MOST = 400;
@@ -32,13 +33,16 @@ export function adjusted(p: number[]): number[] {
   return q;
 }
 
-function one(cells: Uint32Array, values: Float32Array, chosen: Uint8Array, n: number, N: number): { auc: number; z: number; difference: number; active: number } {
-  const order = Uint32Array.from(values, (_, i) => i).sort((a, b) => values[a] - values[b]);
-  const zeros = N - cells.length;
+/** `side`: 1 for each cell of the set, 2 for each that it is held against, 0 for any other; n and N: of the set, and of both. */
+function one({ cells, values }: Sparse, side: Uint8Array, n: number, N: number): { auc: number; z: number; difference: number; active: number; others: number } {
+  const within: number[] = [];
+  for (let i = 0; i < cells.length; i++) if (side[cells[i]]) within.push(i);
+  const order = Uint32Array.from(within).sort((a, b) => values[a] - values[b]);
+  const zeros = N - order.length;
   let [inside, sumIn, sum] = [0, 0, 0];
-  for (let i = 0; i < cells.length; i++) {
+  for (const i of within) {
     sum += values[i];
-    if (chosen[cells[i]]) {
+    if (side[cells[i]] === 1) {
       inside++;
       sumIn += values[i];
     }
@@ -49,31 +53,40 @@ function one(cells: Uint32Array, values: Float32Array, chosen: Uint8Array, n: nu
     let to = i;
     while (to < order.length && values[order[to]] === values[order[i]]) to++;
     const rank = zeros + (i + 1 + to) / 2;
-    for (let k = i; k < to; k++) if (chosen[cells[order[k]]]) ranks += rank;
+    for (let k = i; k < to; k++) if (side[cells[order[k]]] === 1) ranks += rank;
     ties += (to - i) ** 3 - (to - i);
     i = to;
   }
   const u = ranks - (n * (n + 1)) / 2;
   const s = Math.sqrt(((n * (N - n)) / 12) * (N + 1 - ties / (N * (N - 1))));
   const z = s > 0 ? Math.max(0, Math.abs(u - (n * (N - n)) / 2) - 0.5) / s : 0;
-  return { auc: u / (n * (N - n)), z, difference: sumIn / n - (sum - sumIn) / (N - n), active: inside };
+  return { auc: u / (n * (N - n)), z, difference: sumIn / n - (sum - sumIn) / (N - n), active: inside, others: order.length - inside };
 }
 
-export async function localMarks(chosen: Uint8Array, n: number, latents: number[], progress: (done: number, all: number) => void): Promise<Marks> {
+export async function localMarks(side: Uint8Array, latents: number[], donors: Donors | null, progress: (done: number, all: number) => void): Promise<Marks> {
   const some = latents.slice(0, MOST);
-  const N = chosen.length;
+  let [n, N] = [0, 0];
+  for (const of of side) {
+    if (of) N++;
+    if (of === 1) n++;
+  }
   const rows: ConceptMark[] = [];
   const p: number[] = [];
+  const byDonor: DonorResult[] = [];
+  const ask = donors && !donors.test.why;
   for (let from = 0; from < some.length; from += 8) {
     const together = some.slice(from, from + 8);
-    for (const [i, { cells, values }] of (await Promise.all(together.map(activation))).entries()) {
-      const { auc, z, difference, active } = one(cells, values, chosen, n, N);
-      rows.push({ latent: together[i], auc, difference, share_in: active / n, share_out: (cells.length - active) / (N - n), q: null });
+    for (const [i, sparse] of (await Promise.all(together.map(activation))).entries()) {
+      const { auc, z, difference, active, others } = one(sparse, side, n, N);
+      rows.push({ latent: together[i], auc, difference, share_in: active / n, share_out: others / (N - n), q: null });
       p.push(twoSided(z));
+      if (ask) byDonor.push(donors.of(sparse.cells, sparse.values));
     }
     progress(Math.min(some.length, from + 8), some.length);
   }
   adjusted(p).forEach((q, i) => (rows[i].q = q));
-  rows.sort((a, b) => Math.abs((b.auc ?? 0.5) - 0.5) - Math.abs((a.auc ?? 0.5) - 0.5));
-  return { concepts: rows.slice(0, 200), genes: null, tried: some.length };
+  if (ask) adjusted(byDonor.map((one) => one.p)).forEach((q, i) => Object.assign(rows[i], { donor_difference: byDonor[i].difference, donor_q: q }));
+  const order = rows.map((row, i) => ({ row, strength: ask ? Math.abs(byDonor[i].t) : Math.abs((row.auc ?? 0.5) - 0.5) }));
+  order.sort((a, b) => b.strength - a.strength);
+  return { concepts: order.slice(0, 200).map(({ row }) => row), genes: null, tried: some.length, donors: donors?.test ?? null };
 }

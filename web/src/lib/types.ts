@@ -62,6 +62,8 @@ export interface Manifest {
   labels: Label[];
   /** places of the labels that have a heat map */
   heatmaps: number[];
+  /** the label that names donors, where the cells have one */
+  donors?: string | null;
   metrics: Metric[];
   /** a sentence for each panel of quality: fidelity, reproducibility, stability, probe, annotation, alignment.LABEL */
   verdicts: Record<string, string>;
@@ -253,6 +255,8 @@ export interface ConceptMark {
   share_in: Maybe;
   share_out: Maybe;
   q: Maybe;
+  donor_difference?: Maybe;
+  donor_q?: Maybe;
 }
 
 export interface GeneMark {
@@ -262,11 +266,22 @@ export interface GeneMark {
   share_in: Maybe;
   share_out: Maybe;
   q: Maybe;
+  donor_difference?: Maybe;
+  donor_q?: Maybe;
+}
+
+/** How donors were compared: how many of each side, or why they could not be. */
+export interface DonorTest {
+  label: string;
+  test: "paired" | "unpaired" | "none";
+  n: [number, number];
+  why: string;
 }
 
 export interface Marks {
   concepts: ConceptMark[];
   genes: GeneMark[] | null;
+  donors?: DonorTest | null;
   /** how many concepts were looked at, where not all were */
   tried?: number;
 }

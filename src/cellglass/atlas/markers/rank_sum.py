@@ -12,7 +12,8 @@ blindly, so q orders what to look at and proves nothing.
 
 Only stored numbers are touched, so time grows with them and not with cells x concepts. What does not depend on the set,
 the ranks above all, is worked out once and kept, in memory or in a temporary file, so that a question is one pass over
-it. Ranks are kept as float32: exact up to 8,388,608 cells, and to one part in 10 million beyond.
+it. Ranks are kept as float32: exact up to 8,388,608 cells, and to one part in 10 million beyond. Against another set
+instead of all other cells, N is the cells of both, which are ranked among themselves. By donor: see ``donors.py``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 
 from cellglass.atlas import schema
 from cellglass.atlas.columns import Array, Block, Columns
+from cellglass.atlas.markers.donors import DonorMarks, Donors, by_donor, group_sums, side_sums
 from cellglass.atlas.markers.spool import keep
 from cellglass.atlas.normalised import cell_scales, normalised
 from cellglass.atlas.read import Atlas
@@ -84,10 +86,6 @@ class Levels(NamedTuple):
     y: Array
     rows: Array
     indptr: Array
-    totals: Array
-    """Sum of y over all cells, of each column."""
-    squares: Array
-    """Sum of the squares of y."""
 
 
 class Marker:
@@ -122,36 +120,58 @@ class Marker:
             self.concepts(first)
             self.genes(first)
 
-    def concepts(self, cells: Array) -> ConceptMarks:
-        """Return which concepts mark the cells at positions `cells`."""
-        chosen = self._chosen(cells, self.n_cells)
-        with self._lock["concepts"]:
-            if self._ranked is None:
-                self._ranked = keep(Ranked, self._rank_all, in_memory=self._concepts.n_stored <= KEPT)
-            parts = [_wilcoxon(ranked, chosen) for ranked in self._ranked]
+    def concepts(self, cells: Array, others: Array | None = None) -> ConceptMarks:
+        """Return which concepts mark the cells at positions `cells`, against `others` or else all other cells."""
+        side = self._sides(cells, others, self.n_cells)
+        parts = [_wilcoxon(*_among(ranked, side)) for ranked in self._concept_blocks()]
         if not parts:
             raise InputError(f"{self._atlas.path}: there are no concepts")
         auc, difference, inside, outside, p = (np.concatenate(part) for part in zip(*parts, strict=True))
         return ConceptMarks(auc, difference, inside, outside, p, benjamini_hochberg(p))
 
-    def genes(self, cells: Array) -> GeneMarks | None:
+    def genes(self, cells: Array, others: Array | None = None) -> GeneMarks | None:
         """Return which genes mark the cells at positions `cells`; None where the atlas has no expression."""
         if not (self._atlas.path / schema.EXPRESSION).exists():
             return None
+        side = self._sides(cells, others, self.n_cells)
+        parts = [_by_welch(levels, side) for levels in self._gene_blocks()]
+        if not parts:
+            return None
+        difference, t, inside, outside, p = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return GeneMarks(difference, t, inside, outside, p, benjamini_hochberg(p))
+
+    def donors(self, of: str, cells: Array, others: Array | None, donor: Array) -> DonorMarks | None:
+        """Return the differences of ``concepts`` or ``genes`` with donors as the unit; None where there are no genes.
+
+        Parameters
+        ----------
+        donor : numpy.ndarray
+            The number of each cell's donor, 0 for a cell without one.
+        """
+        if of == "genes" and not (self._atlas.path / schema.EXPRESSION).exists():
+            return None
+        donors = Donors(self._sides(cells, others, self.n_cells), donor)
+        if donors.why:
+            return by_donor(donors, [])
+        blocks: Iterable[Ranked | Levels] = self._concept_blocks() if of == "concepts" else self._gene_blocks()
+        return by_donor(donors, (group_sums(block[0], block.rows, block.indptr, donors.group) for block in blocks))
+
+    def _concept_blocks(self) -> Iterator[Ranked]:
+        with self._lock["concepts"]:
+            if self._ranked is None:
+                self._ranked = keep(Ranked, self._rank_all, in_memory=self._concepts.n_stored <= KEPT)
+            yield from self._ranked
+
+    def _gene_blocks(self) -> Iterator[Levels]:
         with self._lock["genes"]:
             if self._genes.shape[0] != self.n_cells:
                 raise DamagedError(
                     f"{self._genes.place}: it has {self._genes.shape[0]:,} cells, but the concepts have "
                     f"{self.n_cells:,}; write the atlas again"
                 )
-            chosen = self._chosen(cells, self.n_cells)
             if self._levels is None:
                 self._levels = keep(Levels, self._level_all, in_memory=self._genes.n_stored <= KEPT)
-            parts = [_by_welch(levels, chosen) for levels in self._levels]
-        if not parts:
-            return None
-        difference, t, inside, outside, p = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return GeneMarks(difference, t, inside, outside, p, benjamini_hochberg(p))
+            yield from self._levels
 
     def _rank_all(self) -> Iterator[Ranked]:
         return (_rank(block, self.n_cells) for block in self._concepts.blocks())
@@ -159,19 +179,27 @@ class Marker:
     def _level_all(self) -> Iterator[Levels]:
         scales = cell_scales(self._genes)
         for data, rows, indptr, _ in self._genes.blocks():
-            y = normalised(data, scales[rows])
-            yield Levels(y, rows, indptr, _column_sums(y, indptr), _column_sums(np.square(y, dtype=np.float64), indptr))
+            yield Levels(normalised(data, scales[rows]), rows, indptr)
 
     @staticmethod
-    def _chosen(cells: Array, n: int) -> Array:
-        if len(cells) and (cells.min() < 0 or cells.max() >= n):
-            raise InputError(f"the set names cells that are not there; positions run from 0 to {n - 1}")
-        chosen = np.zeros(n, dtype=bool)
-        chosen[cells] = True
-        size = int(chosen.sum())
-        if size < FEWEST or n - size < FEWEST:
-            raise InputError(f"the set has {size:,} of {n:,} cells; choose at least {FEWEST}, and leave as many out")
-        return chosen
+    def _sides(cells: Array, others: Array | None, n: int) -> Array:
+        """Return 1 for each cell of the set, 2 for each that it is held against and 0 for any other, uint8."""
+        for some in (cells, np.zeros(0, np.int64) if others is None else others):
+            if len(some) and (some.min() < 0 or some.max() >= n):
+                raise InputError(f"the set names cells that are not there; positions run from 0 to {n - 1}")
+        side = np.full(n, 2 if others is None else 0, dtype=np.uint8)
+        if others is not None:
+            side[others] = 2
+        both = side[cells] == 2 if others is not None else np.zeros(len(cells), dtype=bool)
+        side[cells] = np.where(both, 0, 1)  # what is in both sets is of neither side
+        size, rest = int((side == 1).sum()), int((side == 2).sum())
+        if size < FEWEST or rest < FEWEST:
+            raise InputError(
+                f"the set has {size:,} of {n:,} cells; choose at least {FEWEST}, and leave as many out"
+                if others is None
+                else f"the set has {size:,} cells and the other {rest:,} that are not in both; each needs {FEWEST}"
+            )
+        return side
 
 
 def _rank(block: Block, n_cells: int) -> Ranked:
@@ -209,19 +237,27 @@ def _wilcoxon(ranked: Ranked, chosen: Array) -> tuple[Array, ...]:
     return u / (n * others), difference, active / n, (counts - active) / others, _two_sided(z)
 
 
-def _by_welch(levels: Levels, chosen: Array) -> tuple[Array, ...]:
+def _among(ranked: Ranked, side: Array) -> tuple[Ranked, Array]:
+    """Return a block as it is among the cells of both sides alone, and which of these are of the first."""
+    within = side > 0
+    if within.all():
+        return ranked, side == 1
+    place = np.cumsum(within, dtype=np.int32) - 1  # of each cell, among those
+    inside, edges = _inside(ranked.rows, ranked.indptr, within)
+    block = Block(ranked.data[inside], place[ranked.rows[inside]], edges, 0)
+    return _rank(block, int(within.sum())), side[within] == 1
+
+
+def _by_welch(levels: Levels, side: Array) -> tuple[Array, ...]:
     """Return difference, t, shares and p of the columns of a block of genes."""
-    n = int(chosen.sum())
-    others, total, squares = len(chosen) - n, levels.totals, levels.squares
-    inside, edges = _inside(levels.rows, levels.indptr, chosen)
-    y = levels.y[inside]
-    summed, squared = _column_sums(y, edges), _column_sums(np.square(y, dtype=np.float64), edges)
-    difference = summed / n - (total - summed) / others
-    within = np.maximum(squared - summed**2 / n, 0) / (n - 1) / n
-    without = np.maximum(squares - squared - (total - summed) ** 2 / others, 0) / (others - 1) / others
+    n, others = int((side == 1).sum()), int((side == 2).sum())
+    sums, squares, counts = side_sums(levels.y, levels.rows, levels.indptr, side)
+    means = sums[:, 1] / n, sums[:, 2] / others
+    difference = means[0] - means[1]
+    within = np.maximum(squares[:, 1] - sums[:, 1] ** 2 / n, 0) / (n - 1) / n
+    without = np.maximum(squares[:, 2] - sums[:, 2] ** 2 / others, 0) / (others - 1) / others
     test = welch(difference, within, n, without, others)
-    active = np.diff(edges)
-    return difference, test.t, active / n, (np.diff(levels.indptr) - active) / others, test.p
+    return difference, test.t, counts[:, 1] / n, counts[:, 2] / others, test.p
 
 
 def _inside(rows: Array, indptr: Array, chosen: Array) -> tuple[Array, Array]:
@@ -245,19 +281,26 @@ def _two_sided(z: Array) -> Array:
     return p
 
 
-def top_k(marks: ConceptMarks | GeneMarks, latents: Array | None = None, limit: int = 200) -> list[dict[str, Any]]:
+def top_k(
+    marks: ConceptMarks | GeneMarks, latents: Array | None = None, limit: int = 200, by: DonorMarks | None = None
+) -> list[dict[str, Any]]:
     """Return the strongest marks as rows for JSON, the most telling first; at most a quarter are of what is lacking.
 
     Concepts, whose `latents` are given, are ordered by how far the AUC is from one half; genes, which are told by
-    their position, by how far t is from 0.
+    their position, by how far t is from 0. With `by`, rows also have ``donor_difference``, ``donor_t``, ``donor_p`` and
+    ``donor_q``, and the order is that of donors, by how far their t is from 0.
     """
     strength = marks.auc - 0.5 if isinstance(marks, ConceptMarks) else marks.t
+    tested = by if by is not None and not by.why else None
+    strength = strength if tested is None else tested.t
     order = np.lexsort((np.arange(len(strength)), -np.abs(strength)))
     chosen = np.concatenate(
         [order[strength[order] > 0][: limit - limit // 4], order[strength[order] < 0][: limit // 4]]
     )
     chosen = chosen[np.lexsort((chosen, -np.abs(strength[chosen])))]
-    head = [("gene", chosen)] if latents is None else [("latent", latents[chosen])]
-    columns = [(name, getattr(marks, name)[chosen]) for name in marks._fields]
-    plain = [(name, [finite_or_none(value) for value in values]) for name, values in [*head, *columns]]
+    columns = [("gene", chosen)] if latents is None else [("latent", latents[chosen])]
+    columns += [(name, getattr(marks, name)[chosen]) for name in marks._fields]
+    if tested is not None:
+        columns += [(f"donor_{name}", getattr(tested, name)[chosen]) for name in ("difference", "t", "p", "q")]
+    plain = [(name, [finite_or_none(value) for value in values]) for name, values in columns]
     return [dict(zip([n for n, _ in plain], row, strict=True)) for row in zip(*[v for _, v in plain], strict=True)]

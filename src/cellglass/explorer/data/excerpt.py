@@ -82,7 +82,7 @@ class Excerpt:
         for name in ("circuits", "circuit-files", "neuronpedia"):
             yield from self._held(name, dict.fromkeys(circuits.shown, 1)).items()
         yield from self._held("circuit-features", dict.fromkeys(circuits.features, 1)).items()
-        for name in ("concepts", "genes", "terms", "neurons", "circuits"):
+        for name in ("concepts", "genes", "terms", "neurons", "circuits", "cells-id"):
             yield f"data/{name}.json", pack(self.tree.get(f"data/{name}.json"))
         yield "data/xy.bin", pack(np.frombuffer(self.tree.get("data/xy.bin"), "<u4")[self.drawn.cells].tobytes())
         yield "data/manifest.json", pack(self._manifest(labels))

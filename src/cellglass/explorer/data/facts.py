@@ -14,6 +14,7 @@ from cellglass.atlas import schema, summary
 from cellglass.atlas.evidence import comes_back, label_evidence, named_gene, residual
 from cellglass.atlas.read import describe
 from cellglass.atlas.verdicts import verdicts
+from cellglass.explorer.data.donors import donor_label
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
 from cellglass.explorer.data.source import Source
@@ -70,6 +71,7 @@ def manifest(
             "gene_sets": summary.gene_sets(source.uns),
             "labels": labels(source),
             "heatmaps": heatmaps,
+            "donors": donor_label(source),
             "metrics": metrics(source),
             "verdicts": verdicts(source.atlas.evaluation.reset_index().to_dict("records"), source.codes),
             "methods": [list(pair) for pair in index.genes.methods],

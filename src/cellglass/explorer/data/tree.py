@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cellglass.atlas import schema
 from cellglass.errors import DamagedError, InputError
-from cellglass.explorer.data import facts, gene_groups
+from cellglass.explorer.data import cells_id, facts, gene_groups
 from cellglass.explorer.data.all_genes import AllGenes
 from cellglass.explorer.data.bases import Bases
 from cellglass.explorer.data.cached import cached
@@ -174,6 +174,7 @@ class Tree:
             ),
             "data/concepts.json": lambda: facts.concepts(source, index),
             "data/xy.bin": lambda: facts.layout(source),
+            "data/cells-id.json": lambda: cells_id.file(source),
             "data/genes.json": index.gene_file,
             "data/terms.json": index.term_file,
             "data/neurons.json": self.neurons.file,
