@@ -243,10 +243,11 @@ seed for each set of pivotal genes.
 ## The second rule in the circuit of a class
 
 Made by `python benchmarks/planted_hops.py` and put here by `python docs/fill_readme.py`. The circuit of cells of which
-the second rule alone is true, against cells of which none is: the merged graph of ten cells of each, whatever they hang
-on. A path shows the rule as two hops where it goes from A, C or D through features of two layers or more to the answer.
-*First*: whether the strongest path through two layers begins at one of the three; *listed*: whether one stands among
-the 40 strongest paths of all, which the page lists. Chance is 3 of 24 genes for the first.
+the second rule alone is true, against cells of which none is: the merged graph of 20 cells of each, whatever they hang
+on. A path shows the rule as two hops where it goes from A, C or D through features of two layers to the answer.
+*Listed*: such a path stands among the 40 strongest of all, which the page lists; *first of all such*: of the paths of
+genes that pass two layers, the strongest is of A, C or D; *its size*: mean over seeds of what the strongest one
+carries, in units of the answer.
 
 <!-- hops -->
 

@@ -34,6 +34,7 @@ from planted_circuit import FULL, MARKERS, QUICK, SHORT, Learnt, Size, learnt, s
 from cellglass.circuits import class_circuit, strongest_paths
 from cellglass.circuits.classes.circuit import ClassCircuit
 from cellglass.circuits.controls import random_like
+from cellglass.circuits.names import PROMPT
 from cellglass.circuits.transcoders import Transcoders
 from cellglass.files import atomic_path
 from cellglass.models.cell2sentence.text import PROMPTS
@@ -42,11 +43,11 @@ from cellglass.threads import threads
 
 TRUE, FALSE = "gamma", "alpha"
 """Cells of which the second rule alone is true, and of which none is."""
-LISTED = 40
-"""Paths that the page lists."""
-N_CELLS = 10
+LISTED, LOOKED = 40, 1000
+"""Paths that the page lists, and in which the first through two layers is looked for."""
+N_CELLS = 20
 """Of each of the two types."""
-NETWORKS = {"as they learn": False, "heads cannot choose": True}
+NETWORKS = {"heads cannot choose": True, "as they learn": False}
 TRANSCODERS = ("trained", "random")
 
 
@@ -114,11 +115,11 @@ def drawn(transcoders: Transcoders, seed: int) -> Transcoders:
 
 
 def paths_of(circuit: ClassCircuit) -> list[tuple[str, list[int], float]]:
-    """Return the paths that the page lists: source, layers of the features, effect."""
+    """Return the strongest paths: source, layers of the features, effect."""
     graph = circuit.graph()
     layer = graph.nodes["layer"].to_numpy()
     return [
-        (one.source, layer[list(one.features)].tolist(), one.effect) for one in strongest_paths(graph, LISTED)
+        (one.source, layer[list(one.features)].tolist(), one.effect) for one in strongest_paths(graph, LOOKED)
     ]
 
 
@@ -129,10 +130,14 @@ def rows_of(found: dict[str, Any]) -> Iterator[Row]:
     yield Row("seconds", own, found["seconds"], "s")
     for kind, paths in found["paths"].items():
         hops = [(place, source) for place, (source, layers, _) in enumerate(paths, 1) if len(set(layers)) > 1]
+        genes = [(place, source) for place, source in hops if source != PROMPT]
         name = f"{own}, {kind} transcoders"
-        yield Row("paths through two layers or more, of those listed", name, float(len(hops)), "")
-        first = float(bool(hops) and hops[0][1] in found["markers"].values())
-        yield Row("the first path through two layers is of the rule", name, first, "")
+        yield Row("paths through two layers or more, of those listed", name, float(sum(n <= LISTED for n, _ in hops)), "")
+        first = float(bool(genes) and genes[0][1] in found["markers"].values())
+        yield Row("the first path of a gene through two layers is of the rule", name, first, "")
+        of_rule = [abs(effect) for source, layers, effect in paths
+                   if len(set(layers)) > 1 and source in found["markers"].values()]  # fmt: skip
+        yield Row("size of the strongest path of the rule through two layers", name, max(of_rule, default=0.0), "")
         for letter, symbol in found["markers"].items():
             place = next((place for place, source in hops if source == symbol), 0)
             yield Row(f"place of the first path through two layers, of {letter}", name, float(place), "")

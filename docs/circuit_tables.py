@@ -16,6 +16,8 @@ STEPS = {
 }
 PARTS = ("capture", "training", "table of losses", "class circuit", "deletions")
 SPACE = ("checkpoint", "tokens on disk", "transcoders", "memory, training", "memory, tracing")
+LISTED = 40
+"""Paths that the explorer lists."""
 RANKINGS = {
     "trained, total": "total effect",
     "random, total": "total effect, random transcoders",
@@ -136,7 +138,7 @@ def deletions() -> str:
 def hops() -> str:
     """Return in how many seeds the circuit of a class shows the planted rule as two hops."""
     values, about = read("planted_hops")
-    first = "the first path through two layers is of the rule"
+    first = "the first path of a gene through two layers is of the rule"
     groups: dict[str, list[str]] = {}
     for name in names(values, first):
         network, _, kind = name.rsplit(", ", 2)
@@ -146,11 +148,15 @@ def hops() -> str:
         place = [[values[f"place of the first path through two layers, of {one}", name] for one in "ACD"]
                  for name in some]  # fmt: skip
         n = len(some)
-        listed = [sum(bool(seed[i]) for seed in place) for i in range(3)]
-        both = sum(bool(seed[0] and seed[1]) for seed in place)
+        listed = [sum(0 < seed[i] <= LISTED for seed in place) for i in range(3)]
+        both = sum(0 < min(seed[:2]) and max(seed[:2]) <= LISTED for seed in place)
         led = sum(values[first, name] for name in some)
-        rows.append([group, f"{led:.0f} of {n}", *(f"{one} of {n}" for one in listed), f"{both} of {n}"])
-    head = ["networks: transcoders", "the first of the rule", "A listed", "C listed", "D listed", "A and C listed"]
+        shown = sum(any(0 < one <= LISTED for one in seed) for seed in place)
+        size = sum(values["size of the strongest path of the rule through two layers", name] for name in some) / n
+        told = (shown, *listed, both, round(led))
+        rows.append([group, *(f"{one} of {n}" for one in told), f"{size:.3f}"])
+    head = ["networks: transcoders", "any listed", "A listed", "C listed", "D listed", "A and C listed",
+            "first of all such", "its size"]  # fmt: skip
     minutes = sum(values["seconds", name] for name in names(values, "seconds")) / 60
     end = f"{minutes:.0f} minutes of processes, added up, on an {about}, one thread each, beside other work."
     return table(head, rows) + "\n" + end + "\n"
