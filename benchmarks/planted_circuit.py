@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -50,6 +50,7 @@ from cellglass.circuits import (
 )
 from cellglass.circuits.asked import Asked
 from cellglass.circuits.genes import by_gene
+from cellglass.circuits.transcoders import Transcoders
 from cellglass.dictionaries.training.config import TrainConfig
 from cellglass.models.cell2sentence.model import Cell2SentenceModel
 from cellglass.models.cell2sentence.text import PROMPTS, Prompt
@@ -302,6 +303,32 @@ def weight_by_length(graph: Graph, gene: str, most: int = 8) -> Array:
 # -- one seed ----------------------------------------------------------------------------------------------------------
 
 
+class Learnt(NamedTuple):
+    """What was trained for a seed: the network, its accuracy on unseen cells and the steps that it took, transcoders.
+
+    `cells` are those that the transcoders have learnt from.
+    """
+
+    model: Cell2SentenceModel
+    accuracy: float
+    steps: int
+    transcoders: Transcoders
+    cells: Planted
+
+
+def learnt(size: Size, seed: int) -> Learnt:
+    """Train the network of a seed, and transcoders for it; the prompt is to be `SHORT`."""
+    model, known, steps = train_network(size, seed)
+    learn = simulate(size.transcoded, seed, "transcode")
+    training = TrainConfig(steps=size.transcoder_steps, learning_rate=2e-3, aux_weight=2.0, dead_after=2048)
+    with tempfile.TemporaryDirectory() as folder:
+        made = train_transcoders(
+            model, learn.cells, Path(folder) / "transcoders", labels="type", latents=size.latents, k=size.k,
+            n_rows=size.rows, training=training, seed=seed,
+        )  # fmt: skip
+    return Learnt(model, known, steps, made, learn)
+
+
 def one_seed(seed: int, size: Size, raw: Path | None = None) -> dict[str, Any]:
     """Run the study for one seed; with `raw`, keep what was found there, and take it from there."""
     kept = None if raw is None else raw / f"{seed}.json"
@@ -309,18 +336,11 @@ def one_seed(seed: int, size: Size, raw: Path | None = None) -> dict[str, Any]:
         return dict(json.loads(kept.read_text(encoding="utf-8")))
     start = time.perf_counter()
     with threads(1), mock.patch.dict(PROMPTS, SHORT):
-        model, known, steps = train_network(size, seed)
-        found: dict[str, Any] = {"seed": seed, "accuracy": known, "steps": steps}
-        learn = simulate(size.transcoded, seed, "transcode")
-        training = TrainConfig(steps=size.transcoder_steps, learning_rate=2e-3, aux_weight=2.0, dead_after=2048)
-        with tempfile.TemporaryDirectory() as folder:
-            made = train_transcoders(
-                model, learn.cells, Path(folder) / "transcoders", labels="type", latents=size.latents, k=size.k,
-                n_rows=size.rows, training=training, seed=seed,
-            )  # fmt: skip
+        made = learnt(size, seed)
+        found: dict[str, Any] = {"seed": seed, "accuracy": made.accuracy, "steps": made.steps}
         for number, rule in enumerate(RULES):
-            correlation = correlations(learn.cells, learn.said[:, number])
-            found[rule] = explained(model, list(made.dictionaries), rule, correlation, size, seed)
+            correlation = correlations(made.cells.cells, made.cells.said[:, number])
+            found[rule] = explained(made.model, list(made.transcoders.dictionaries), rule, correlation, size, seed)
     found["seconds"] = time.perf_counter() - start
     if kept is not None:
         kept.write_text(json.dumps(found) + "\n", encoding="utf-8")

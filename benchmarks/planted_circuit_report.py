@@ -240,5 +240,18 @@ seed for each set of pivotal genes.
 
 {paths}
 
-{minutes} minutes of processes, added up, on {cpu}, one thread each, beside much other work.
+## The second rule in the circuit of a class
+
+Made by `python benchmarks/planted_hops.py` and put here by `python docs/fill_readme.py`. The circuit of cells of which
+the second rule alone is true, against cells of which none is: the merged graph of 20 cells of each, whatever they hang
+on. A path shows the rule as two hops where it goes from A, C or D through features of two layers to the answer.
+*Listed*: such a path stands among the 40 strongest of all, which the page lists; *first of all such*: of the paths of
+genes that pass two layers, the strongest is of A, C or D; *its size*: mean over seeds of what the strongest one
+carries, in units of the answer.
+
+<!-- hops -->
+
+<!-- /hops -->
+
+{minutes} minutes of processes, added up, on {cpu}, one thread each, beside much other work; the section above apart.
 """

@@ -10,6 +10,8 @@ import json
 import re
 from pathlib import Path
 
+import circuit_tables
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 SPEED = {"milliseconds", "seconds", "swaps_per_second", "pairs_per_second", "vectors_per_second", "cells_per_second"}
@@ -21,6 +23,8 @@ DICTIONARIES = ROOT / "docs" / "dictionaries.md"
 MODELS = ROOT / "docs" / "models.md"
 EXPLORER = ROOT / "docs" / "explorer.md"
 CIRCUITS = ROOT / "docs" / "circuits.md"
+PUBLISHED = ROOT / "docs" / "published.md"
+CLASSES, PLANTED = (ROOT / "docs" / "results" / f"{name}.md" for name in ("class_circuits", "planted_circuit"))
 CAPTURED = (
     "a site of cells to disk",
     "64 gene tokens a cell to disk",
@@ -76,6 +80,9 @@ def main() -> None:
     fill(MODELS, {"capture": capture()})
     fill(EXPLORER, {"speed": explorer()})
     fill(CIRCUITS, {"features": features()})
+    fill(PUBLISHED, {"costs": circuit_tables.costs(), "rates": circuit_tables.rates()})
+    fill(CLASSES, {"deletions": circuit_tables.deletions()})
+    fill(PLANTED, {"hops": circuit_tables.hops()})
 
 
 def fill(page: Path, tables: dict[str, str]) -> None:

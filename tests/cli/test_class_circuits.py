@@ -66,7 +66,8 @@ def test_a_class_becomes_a_circuit_tables_and_a_picture(command, place, tmp_path
 
 
 def test_json_is_for_machines_and_an_atlas_keeps_its_classes(command, place) -> None:
-    status, out, err = traced(command, place, "--json", "--target", "gene:LYZ", model="atlas", label="T cell")
+    more = ("--json", "--target", "gene:LYZ", "--without", "all")
+    status, out, err = traced(command, place, *more, model="atlas", label="T cell")
     assert status == 0, err
     found = json.loads(out)
     assert found["files"][0] == str(place / "atlas" / "circuits" / "classes" / "T-cell.json")
@@ -74,6 +75,8 @@ def test_json_is_for_machines_and_an_atlas_keeps_its_classes(command, place) -> 
     assert (circuit.has_other, circuit.about["target"]) == (False, "gene:LYZ")
     assert [one["gene"] for one in found["genes"]] == circuit.genes().index.tolist()
     assert [row["of"] for row in found["stability"]] == [row["of"] for row in circuit.about["stability"]]
+    assert [row["gene"] for row in found["without"]] == circuit.without["gene"].tolist()
+    assert found["genes"][0]["lost"] == circuit.genes()["lost"].iloc[0]
 
 
 def test_groups_by_hand_are_kept(command, place, tmp_path) -> None:
@@ -81,8 +84,15 @@ def test_groups_by_hand_are_kept(command, place, tmp_path) -> None:
     assert status == 0, err
     some = [f"L{layer}/{number}" for layer, number in read_class(tmp_path / "a.json").features()[:2]]
     (tmp_path / "groups.json").write_text(json.dumps({"mine": some}))
-    status, out, err = traced(command, place, "--out", tmp_path / "b.json", "--groups", tmp_path / "groups.json")
+    more = ("--groups", tmp_path / "groups.json", "--without", "all")
+    status, out, err = traced(command, place, "--out", tmp_path / "b.json", *more)
     assert status == 0, err
+    found = read_class(tmp_path / "b.json").without
+    lines = out.splitlines()
+    passes = next(line for line in lines if line.startswith("Each gene of 4 cells is deleted in turn: "))
+    assert f"{round(found['read'].sum() * 4)} runs of the model, there and back" in passes
+    first = lines[next(i for i, line in enumerate(lines) if line.startswith("gene, deleted ")) + 1].split()
+    assert first[:3] == [found["gene"][0], f"{found['share'][0]:.2f}", f"{found['features'][0]:+.3f}"]
     assert "1 groups of features: mine (2)." in out
     assert "mine" in (tmp_path / "b.svg").read_text()
 
@@ -94,6 +104,7 @@ def test_groups_by_hand_are_kept(command, place, tmp_path) -> None:
         (("--out", "g.json", "--cell", "c0"), "--cell: a class circuit is of many cells"),
         (("--out", "g.json", "--controls", "1"), "--controls: a class circuit is of many cells"),
         (("--out", "g.json", "--no-delete"), "--no-delete: a class circuit is of many cells"),
+        (("--out", "g.json", "--without", "LYZ"), "--without LYZ: of a class each gene is deleted in turn; say --wi"),
         (("--out", "g.json", "--against", "C cell"), "no cell has 'C cell' in column 'type'"),
         (("--out", "g.json", "--batch", "donors"), "donors"),
         ((), "is a model and no atlas; say with --out where"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.build import Answers, build_graph, cost
     from cellglass.circuits.choice import ranked_units, strengths, units
     from cellglass.circuits.classes.circuit import ClassCircuit
+    from cellglass.circuits.classes.deletions import class_deletions
     from cellglass.circuits.classes.faithfulness import class_faithfulness
     from cellglass.circuits.classes.files import read_class, write_class
     from cellglass.circuits.classes.making import class_circuit
@@ -91,6 +92,7 @@ __all__ = [
     "cell_pairs",
     "check_edges",
     "class_circuit",
+    "class_deletions",
     "class_faithfulness",
     "coexpression",
     "control_scores",
@@ -193,6 +195,7 @@ _WHERE = {
     "cell_pairs": "cellglass.circuits.pairs",
     "check_edges": "cellglass.circuits.edges",
     "class_circuit": "cellglass.circuits.classes.making",
+    "class_deletions": "cellglass.circuits.classes.deletions",
     "class_faithfulness": "cellglass.circuits.classes.faithfulness",
     "coexpression": "cellglass.circuits.biology.coexpression",
     "control_scores": "cellglass.circuits.controls",

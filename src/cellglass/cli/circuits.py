@@ -172,7 +172,8 @@ def trace(
         typer.Option(
             metavar="GENE",
             help="Also what changes inside with this gene's count at 0, feature by feature; or `all`: how much of each "
-            "gene's deletion passes through features. A table (.csv) beside the graph.",
+            "gene's deletion passes through features. A table (.csv) beside the graph. With --class: `all`, merged over "
+            "its cells.",
         ),
     ] = None,
     controls: Annotated[int, typer.Option(help="Draws of random transcoders and rewired graphs to score beside.")] = 0,
@@ -206,14 +207,15 @@ def trace(
         _refuse(
             "a class circuit is of many cells and has its own checks",
             {
-                "--cell": cell, "--controls": controls or None, "--without": without,
+                "--cell": cell, "--controls": controls or None,
                 "--no-delete": None if delete else True, "--site": site,
                 "--at": at, "--patterns": None if patterns == "frozen" else patterns,
             },
         )  # fmt: skip
         trace_class(
             model, label, transcoders, out=out, cells=cells, against=against, target=target, labels=labels, batch=batch,
-            n_cells=n_cells, features=features, faithfulness=faithfulness, groups=groups, neuronpedia=neuronpedia,
+            n_cells=n_cells, features=features, faithfulness=faithfulness, without=without, groups=groups,
+            neuronpedia=neuronpedia,
             quiet=quiet, as_json=as_json,
         )  # fmt: skip
         return

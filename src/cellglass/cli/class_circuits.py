@@ -12,12 +12,14 @@ import typer
 
 from cellglass.cli.groups import grouped, wanted_groups
 from cellglass.cli.opening import cells_of, class_circuits_of, model_of
+from cellglass.cli.without import ALL
 from cellglass.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from cellglass.circuits.classes.circuit import ClassCircuit
+    from cellglass.circuits.classes.deletions import DeletionCost
     from cellglass.circuits.classes.making import ClassCost
 
 _SHOWN, _HEADS = 10, 5
@@ -37,6 +39,7 @@ def trace_class(
     n_cells: int,
     features: int,
     faithfulness: int,
+    without: str | None,
     groups: str | None,
     neuronpedia: Path | None,
     quiet: bool,
@@ -44,10 +47,13 @@ def trace_class(
 ) -> None:
     """Make the circuit of a class of cells, write it and show it; what is done of it lies beside it until then."""
     from cellglass.circuits import class_circuit, class_faithfulness, load_transcoders, write_class, write_neuronpedia
+    from cellglass.circuits.classes.deletions import DeletionCost, class_deletions
     from cellglass.circuits.names import file_word
     from cellglass.circuits.objectives import ready
     from cellglass.cli.console import listening
 
+    if without not in (None, ALL):
+        raise InputError(f"--without {without}: of a class each gene is deleted in turn; say --without {ALL}")
     wanted = wanted_groups(groups)
     place = out or class_circuits_of(model) / f"{file_word(label)}.json"
     if place.suffix != ".json":
@@ -57,9 +63,9 @@ def trace_class(
     opened = ready(model_of(model), held)
     work = place.with_suffix(".work")
 
-    def tell(cost: ClassCost) -> None:
+    def tell(cost: ClassCost | DeletionCost) -> None:
         if not (quiet or as_json):
-            typer.echo(_cost_line(cost))
+            typer.echo(_deletion_line(cost) if isinstance(cost, DeletionCost) else _cost_line(cost))
 
     with listening(quiet=quiet or as_json) as progress:
         circuit = class_circuit(
@@ -73,6 +79,8 @@ def trace_class(
                 circuit, opened, held, made, n_cells=faithfulness, folder=work, progress=progress
             )
             circuit = circuit.told(faithfulness=table.to_dict("records"))
+        if without is not None:
+            circuit = class_deletions(circuit, opened, held, made, folder=work, tell=tell, progress=progress)
     written = write_class(circuit, place)
     if neuronpedia is not None:
         written.append(write_neuronpedia(circuit.graph(), neuronpedia, file_word(label)))
@@ -92,12 +100,22 @@ def _cost_line(cost: ClassCost) -> str:
     )
 
 
+def _deletion_line(cost: DeletionCost) -> str:
+    if cost.seconds is None:
+        return (
+            f"Each gene of {cost.cells} cells is deleted in turn: {cost.passes:,} runs of the model, there and back, "
+            f"{cost.left:,} of them left."
+        )
+    return f"One took {cost.seconds:.2f} s, which leaves {cost.left * cost.seconds / 60:,.1f} minutes."
+
+
 def _json_of(circuit: ClassCircuit) -> dict[str, Any]:
     from cellglass.circuits.json import plain
 
     found = plain({name: value for name, value in circuit.about.items() if name != "explained"})
-    genes = circuit.genes().reset_index().to_dict("records")
-    return {**found, "genes": [plain(one) for one in genes]}
+    genes, without = circuit.genes().reset_index(), circuit.without
+    more = {"without": [plain(one) for one in without.to_dict("records")]} if len(without) else {}
+    return {**found, "genes": [plain(one) for one in genes.to_dict("records")], **more}
 
 
 def _show(circuit: ClassCircuit) -> None:
@@ -125,6 +143,8 @@ def _show(circuit: ClassCircuit) -> None:
     heads = nodes[nodes["kind"] == "head"]
     order = heads[by].abs().sort_values(ascending=False, kind="stable").index
     _table(console, "head", heads.loc[order[:_HEADS]], about)
+    if len(circuit.without):
+        _show_deletions(console, circuit)
     console.print("\nStrongest paths of the mean graph:", highlight=False)
     graph = circuit.graph()
     for line in path_lines(graph, strongest_paths(graph, 5)):
@@ -139,18 +159,34 @@ def _show(circuit: ClassCircuit) -> None:
     )
 
 
-def _table(console: Console, what: str, rows: Any, about: dict[str, Any]) -> None:
+def _show_deletions(console: Console, circuit: ClassCircuit) -> None:
+    """Print the genes whose deletion takes most through features."""
+    rows = circuit.without.rename(
+        columns={"gene": "name", "features": "effect", "features_sd": "effect_sd", "other_features": "other_effect"}
+    )
+    _table(console, "gene, deleted", rows.head(_SHOWN), circuit.about, effect="through features")
+    console.print(
+        "Deleted: what the answer loses through features when the gene's count is set to 0. Share: of cells in which "
+        "it is among the genes that together have 0.8 of that.",
+        style="dim",
+        highlight=False,
+    )
+
+
+def _table(console: Console, what: str, rows: Any, about: dict[str, Any], effect: str = "effect") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    contrast = "difference" in rows
-    names = [what, "share", "effect", "± sd", *([str(about["other"]), "difference", "± se"] if contrast else [])]
+    contrast, lost = "difference" in rows, "lost" in rows
+    names = [what, "share", effect, "± sd", *([str(about["other"]), "difference", "± se"] if contrast else [])]
+    names += ["deleted", "± sd"] if lost else []
     last = {"feature": ["active at"], "head": ["looks at"]}.get(what, [])
     shown = Table(*map(escape, names), *last, box=None, pad_edge=False, header_style="dim")
     for row in rows.to_dict("records"):
         cells = [escape(row["name"]), f"{row['share']:.2f}", f"{row['effect']:+.3f}", _number(row["effect_sd"], ".3f")]
         if contrast:
             cells += [f"{row['other_effect']:+.3f}", f"{row['difference']:+.3f}", _number(row["difference_se"], ".3f")]
+        cells += [_number(row["lost"], "+.3f"), _number(row["lost_sd"], ".3f")] if lost else []
         shown.add_row(*cells, *([escape(", ".join(row["genes"]))] if last else []))
     console.print()
     console.print(shown)

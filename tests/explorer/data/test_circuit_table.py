@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from cellglass.circuits.meanings import named
@@ -20,8 +23,8 @@ def test_of_a_cell_by_hand() -> None:
     assert table["genes"][0]["effect"] == pytest.approx(effect[4], rel=1e-3)
     assert [row["name"] for row in table["features"]] == ["L0/7", "L1/9", "L0/8"]
     assert (table["features"][1]["called"], table["features"][0]["at"]) == ("fires on CD79A", ["CD79A"])
-    assert table["heads"] == []
-    assert graph_table(graph.take(np.arange(8))) == {"genes": [], "features": [], "heads": []}
+    assert table["heads"] == table["without"] == []
+    assert graph_table(graph.take(np.arange(8))) == {"genes": [], "features": [], "heads": [], "without": []}
 
 
 def test_heads_of_a_cell_say_where_they_look() -> None:
@@ -46,3 +49,15 @@ def test_of_a_class_with_share_spread_and_contrast() -> None:
     assert table["heads"][0]["effect"] == pytest.approx(first["effect"], rel=1e-3)
     assert table["heads"][0]["at"] == first["genes"]
     assert table["genes"][0]["name"] == found.genes().index[0]
+    assert table["without"] == []
+
+
+def test_deleted_genes_have_a_table_and_a_column() -> None:
+    columns = {"read": 1.0, "share": [0.5, 1.0, 0.0], "features": [0.5, -2.0, 0.25], "features_sd": 0.1}
+    without = pd.DataFrame({"gene": ["CD79A", "<b>X</b>", "LYZ"], **columns, "deletion": 1.0})
+    table = class_table(replace(circuit(), without=without))
+    assert [row["name"] for row in table["without"]] == ["<b>X</b>", "CD79A", "LYZ"]
+    assert (table["without"][0]["effect"], table["without"][0]["effect_sd"]) == (-2.0, 0.1)
+    lost = {row["name"]: row["lost"] for row in table["genes"]}
+    assert lost["CD79A"] == 0.5
+    assert {lost[name] for name in lost if name not in ("CD79A", "LYZ")} == {None}

@@ -13,6 +13,7 @@ from cellglass.circuits.graph import Graph
 from cellglass.circuits.json import read_graph
 from explorer.conftest import CIRCUIT
 from explorer.page.conftest import Site, frames, settle
+from explorer.page.saved import saved
 
 PLACE = f"#/circuits/{CIRCUIT}"
 FOCUS = "() => document.querySelector('.circuit canvas.over').dataset.focus"
@@ -35,14 +36,6 @@ def number(text: str) -> float:
 def strongest(graph: Graph) -> str:
     layer, head = (graph.heads.table[name].iloc[graph.heads.strongest(1)[0]] for name in ("layer", "head"))
     return f"{layer}.{head}"
-
-
-def saved(page: Any, button: str, folder: Path) -> Path:
-    with page.expect_download() as got:
-        page.get_by_role("button", name=button, exact=True).click()
-    path = folder / got.value.suggested_filename
-    got.value.save_as(path)
-    return path
 
 
 def test_from_the_list_to_a_circuit_with_its_scores_and_what_is_left_out(site: Site, visit: Any) -> None:

@@ -387,7 +387,7 @@ export interface CircuitView {
   scores: CircuitScore[];
   curve: CurveRow[];
   heads: CircuitHeads | null;
-  table: { genes: CircuitRow[]; features: CircuitRow[]; heads: CircuitRow[] };
+  table: Record<CircuitPart, CircuitRow[]>;
   checks: { columns: string[]; rows: Record<string, Maybe[]> };
   of: { features: number; errors: number; tokens: number; edges: number; before: { features: Maybe; errors: Maybe } | null };
   /** groups of features, by layer and number, that the graph came with */
@@ -397,6 +397,9 @@ export interface CircuitView {
   /** numbers of the features of which it is known what they fire on */
   details: number[];
 }
+
+/** Tables of what a circuit says first; `without`: genes by what a deletion takes through features. */
+export type CircuitPart = "genes" | "features" | "heads" | "without";
 
 /** One row of what a circuit says first; of a class also spread, share and contrast. */
 export interface CircuitRow {
@@ -411,6 +414,9 @@ export interface CircuitRow {
   other_effect?: Maybe;
   difference?: Maybe;
   difference_se?: Maybe;
+  /** of a gene, what its deletion takes through features */
+  lost?: Maybe;
+  lost_sd?: Maybe;
 }
 
 /** Attention heads of a graph, those of largest effect first: another way to take the answer apart than by other nodes. */

@@ -17,6 +17,11 @@ from cellglass.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
+WITHOUT = ("read", "share", "features", "deletion")
+"""Columns that a table of deletions has at least, beside ``gene``."""
+LOST = ("lost", "lost_sd", "lost_share")
+"""What `ClassCircuit.genes` tells of deletions."""
+
 
 @dataclass(frozen=True)
 class ClassCircuit:
@@ -66,12 +71,25 @@ class ClassCircuit:
         features), and with stability, faithfulness and groups where they were made. Plain values.
     seen : pandas.DataFrame
         ``target`` (head), ``source`` (token), ``weight``: the heads' mean effect by the gene that they look at.
+    without : pandas.DataFrame
+        What the answer loses with each gene's count at 0, where that was asked (`class_deletions`): one row a gene that
+        the model reads in any cell, those with no node too, by falling size of ``features``:
+
+        ``gene``, ``read``, ``share``
+            Share of cells in which the model reads it, and in which it is among the genes that together have 0.8 of
+            what passes through features.
+        ``features``, ``features_sd``, ``out``, ``on``, ``errors``, ``tokens``, ``rest``, ``deletion``, ``deletion_sd``
+            Through features (of these through those that go out, and that come on), what transcoders miss, tokens, and
+            the rest, which add up to the whole loss, ``deletion``; see `cellglass.circuits.deletion`.
+        ``other_share``, ``other_features``, ``other_deletion``, ``difference``, ``difference_se``
+            The same of the other label's cells, and the difference of ``features``.
     """
 
     nodes: pd.DataFrame
     edges: pd.DataFrame
     about: dict[str, Any] = field(default_factory=dict)
     seen: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["target", "source", "weight"]))
+    without: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["gene", *WITHOUT]))
 
     @property
     def has_other(self) -> bool:
@@ -95,11 +113,17 @@ class ClassCircuit:
         return list(zip(some["layer"].iloc[order].tolist(), some["number"].iloc[order].tolist(), strict=True))
 
     def genes(self, by: str = "effect") -> pd.DataFrame:
-        """Return what is told of genes, index ``gene``, by falling size of a column."""
-        some = self.nodes[(self.nodes["kind"] == "token") & ~self.nodes["gene"].isin(["", OTHER])]
-        names = [name for name in some.columns if name in _OF_GENES]
-        order = np.argsort(-some[by].abs().to_numpy(), kind="stable")
-        return some.iloc[order].set_index("gene")[names]
+        """Return what is told of genes, index ``gene``, by falling size of a column.
+
+        Where genes were deleted, ``lost``, ``lost_sd`` and ``lost_share`` are what that takes through features; genes
+        that have no node are in ``without`` alone.
+        """
+        some = self.nodes[(self.nodes["kind"] == "token") & ~self.nodes["gene"].isin(["", OTHER])].set_index("gene")
+        some = some[[name for name in some.columns if name in _OF_GENES]]
+        if len(self.without):
+            lost = self.without.set_index("gene")[["features", "features_sd", "share"]].reindex(some.index)
+            some = some.assign(**{name: lost[own] for name, own in zip(LOST, lost, strict=True)})
+        return some.iloc[np.argsort(-some[by].abs().to_numpy(), kind="stable")]
 
     def graph(self, *, other: bool = False) -> Graph:
         """Return the graph of the mean weights of the class, or of the other label.

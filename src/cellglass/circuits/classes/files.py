@@ -1,7 +1,10 @@
 """The circuit of a class on disk: JSON that brings it back, nodes and edges as tables of text, and a picture.
 
     {"format": "cellglass-class-circuit", "version": 2, "about": {...},
-     "nodes": {COLUMN: [...], ...}, "edges": {COLUMN: [...], ...}, "seen": {COLUMN: [...], ...}}
+     "nodes": {COLUMN: [...], ...}, "edges": {COLUMN: [...], ...}, "seen": {COLUMN: [...], ...},
+     "without": {COLUMN: [...], ...}}
+
+``without`` is there where genes were deleted.
 
 Columns are those of `ClassCircuit`. What is not a number is null; numbers have as many digits as bring back the same
 bits: float64 of nodes, float32 of edges. A reader of a later version reads all earlier ones; what is added without a
@@ -17,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellglass.circuits.classes.circuit import ClassCircuit
+from cellglass.circuits.classes.circuit import WITHOUT, ClassCircuit
 from cellglass.circuits.classes.merging import KINDS
 from cellglass.circuits.draw import draw_graph
 from cellglass.circuits.head_json import shortest, whole_numbers
@@ -35,11 +38,12 @@ _NEEDED = {
     "nodes": ("kind", "layer", "number", "gene", "name", "share", "value", "influence", "effect", "genes"),
     "edges": ("target", "source", "share", "weight", "influence"),
     "seen": ("target", "source", "weight"),
+    "without": ("gene", *WITHOUT),
 }
 
 
 def write_class(circuit: ClassCircuit, path: Path | str) -> list[Path]:
-    """Write a class circuit, its nodes and edges (``.csv``) and a picture (``.svg``) beside it; return the paths."""
+    """Write a class circuit, its nodes, edges and deletions (``.csv``) and a picture (``.svg``); return the paths."""
     path = Path(path)
     if path.suffix != ".json":
         raise InputError(f"{path}: a class circuit is written as JSON; end the file's name in .json")
@@ -51,11 +55,14 @@ def write_class(circuit: ClassCircuit, path: Path | str) -> list[Path]:
     own = circuit.edges.drop(columns=["target", "source"])
     own.insert(0, "target", names[circuit.edges["target"]])
     own.insert(1, "source", names[circuit.edges["source"]])
-    for file, content in ((nodes, table), (edges, own)):
+    tables = [(nodes, table), (edges, own)]
+    if len(circuit.without):
+        tables.append((path.with_suffix(".without.csv"), circuit.without))
+    for file, content in tables:
         with atomic_path(file) as temporary:
             content.to_csv(temporary, index=False)
     draw_graph(prune(circuit.graph()), picture)
-    return [path, nodes, edges, picture]
+    return [path, *(file for file, _ in tables), picture]
 
 
 def read_class_about(path: Path | str) -> dict[str, Any]:
@@ -75,9 +82,12 @@ def _document(circuit: ClassCircuit) -> dict[str, Any]:
             nodes[str(name)] = column.tolist()
         else:
             nodes[str(name)] = [_number(x) for x in column.tolist()]
+    without = {str(name): column.tolist() if name == "gene" else [_number(x) for x in column.tolist()]
+               for name, column in circuit.without.items()}  # fmt: skip
     return {
         "format": FORMAT, "version": VERSION, "about": plain(circuit.about), "nodes": nodes,
         "edges": _edges(circuit.edges), "seen": _edges(circuit.seen),
+        **({"without": without} if len(circuit.without) else {}),
     }  # fmt: skip
 
 
@@ -95,7 +105,8 @@ def _number(x: float) -> float | None:
 def _circuit(held: dict[str, Any]) -> ClassCircuit:
     tables = {}
     for name, needed in _NEEDED.items():
-        columns = held[name] if held["version"] >= 2 or name != "seen" else {one: [] for one in needed}
+        there = name in held or not (name == "without" or (name == "seen" and held["version"] < 2))
+        columns = held[name] if there else {one: [] for one in needed}
         missing = [one for one in needed if one not in columns]
         if missing:
             raise KeyError(f"{name}.{missing[0]}")
@@ -120,7 +131,14 @@ def _circuit(held: dict[str, Any]) -> ClassCircuit:
     )
     if "called" not in found:
         found.insert(list(found.columns).index("name") + 1, "called", "")
-    return ClassCircuit(found, _of_edges(tables["edges"], n), held["about"], _of_edges(tables["seen"], n))
+    without = pd.DataFrame(
+        {
+            name: list(map(str, column)) if name == "gene" else np.array(column, dtype=np.float64)
+            for name, column in tables["without"].items()
+        }
+    )
+    edges, seen = (_of_edges(tables[name], n) for name in ("edges", "seen"))
+    return ClassCircuit(found, edges, held["about"], seen, without)
 
 
 def _of_edges(columns: dict[str, Any], nodes: int) -> pd.DataFrame:

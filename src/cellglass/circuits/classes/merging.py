@@ -137,7 +137,7 @@ def merge(graph: Graph, totals: dict[Key, float]) -> Merged:
     stay = (among @ edges.astype(np.float64) @ among.T).tocsr()
     there = np.zeros(m, dtype=bool)
     there[member[nodes]] = True
-    there[len(of_graph) :] = _largest(heads.table["effect"].to_numpy())
+    there[len(of_graph) :] = largest(heads.table["effect"].to_numpy())
     first = slice(len(of_graph), m)
     value[first] = heads.table["direct"]
     effect = np.array([totals.get(key, 0.0) for key in keys])
@@ -234,7 +234,7 @@ def _seen(graph: Graph, heads: HeadNodes, place: dict[Key, int]) -> tuple[Array,
     return np.stack([len(place) - len(heads) + found.row, node[found.col]], axis=1).astype(np.int64), found.data
 
 
-def _largest(effect: Array) -> Array:
+def largest(effect: Array) -> Array:
     """Return which of some effects are the largest that have `NODE_SHARE` of all, signs aside."""
     size = np.abs(effect)
     order = np.argsort(-size, kind="stable")

@@ -14,13 +14,13 @@ import pandas as pd
 from cellglass.circuits.classes.circuit import ClassCircuit
 from cellglass.circuits.graph import Graph
 from cellglass.circuits.head_nodes import head_name
-from cellglass.circuits.names import OTHER, feature_name
+from cellglass.circuits.names import feature_name
 from cellglass.circuits.paths import total_effects
 from cellglass.explorer.data.json import short
 
 FIRST = 8
 """Rows of each part."""
-COLUMNS = ("effect", "effect_sd", "share", "other_effect", "difference", "difference_se")
+COLUMNS = ("effect", "effect_sd", "share", "other_effect", "difference", "difference_se", "lost", "lost_sd")
 
 
 def graph_table(graph: Graph) -> dict[str, list[dict[str, Any]]]:
@@ -29,11 +29,12 @@ def graph_table(graph: Graph) -> dict[str, list[dict[str, Any]]]:
     Returns
     -------
     dict
-        ``genes``, ``features``, ``heads``: each a list of ``name``, ``called`` (by machine, of features), ``at`` (where
-        a feature is active, or a head looks) and those of `COLUMNS` that there are.
+        ``genes``, ``features``, ``heads``, ``without`` (genes by what a deletion takes through features, of a class):
+        each a list of ``name``, ``called`` (by machine, of features), ``at`` (where a feature is active, or a head
+        looks) and those of `COLUMNS` that there are.
     """
     if not len(graph.of_kind("answer")):
-        return {"genes": [], "features": [], "heads": []}
+        return {"genes": [], "features": [], "heads": [], "without": []}
     effect = total_effects(graph)[:, 0]
     position = graph.nodes["position"].to_numpy()
     gene = [graph.genes[at] if at >= 0 else "" for at in position]
@@ -44,7 +45,7 @@ def graph_table(graph: Graph) -> dict[str, list[dict[str, Any]]]:
         effect=("effect", "sum"), called=("label", "first"), at=("gene", _genes)
     )
     features.index = pd.Index([feature_name(*pair) for pair in features.index], dtype=object)
-    rows = {"genes": _rows(genes.to_frame()), "features": _rows(features), "heads": []}
+    rows = {"genes": _rows(genes.to_frame()), "features": _rows(features), "heads": [], "without": []}
     if graph.heads is not None:
         heads = graph.heads.table
         named = heads.assign(at=pd.Series([_looks_at(graph, row) for row in range(len(heads))], dtype=object))
@@ -56,11 +57,14 @@ def graph_table(graph: Graph) -> dict[str, list[dict[str, Any]]]:
 def class_table(circuit: ClassCircuit) -> dict[str, list[dict[str, Any]]]:
     """Return the first genes, features and heads of a class circuit, as `graph_table`; by size of the effect."""
     nodes = circuit.nodes.assign(at=circuit.nodes["genes"]).set_index("name")
-    kind, gene = nodes["kind"], nodes["gene"]
+    without = circuit.without.rename(
+        columns={"features": "effect", "features_sd": "effect_sd", "other_features": "other_effect"}
+    )
     return {
-        "genes": _rows(nodes[(kind == "token") & (gene != "") & (gene != OTHER)].drop(columns=["at", "called"])),
-        "features": _rows(nodes[kind == "feature"]),
-        "heads": _rows(nodes[kind == "head"]),
+        "genes": _rows(circuit.genes()),
+        "features": _rows(nodes[nodes["kind"] == "feature"]),
+        "heads": _rows(nodes[nodes["kind"] == "head"]),
+        "without": _rows(without.set_index("gene")) if len(without) else [],
     }
 
 
