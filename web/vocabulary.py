@@ -20,6 +20,7 @@ TYPES = {
     "BRIEFS": "Record<string, string>",
     "SAYS": "Record<string, string>",
     "SIGNIFICANT": "number",
+    "FOLLOWS_DEPTH": "number",
     "BASES": "string[]",
     "STATUSES": "string[]",
     "CONFIDENCES": "string[]",

@@ -92,6 +92,9 @@ SAYS: Mapping[str, str] = {
 SIGNIFICANT = 0.05
 """Below this a q-value is called significant, everywhere."""
 
+FOLLOWS_DEPTH = 0.5
+"""Correlation with log total counts, of either sign, from which on a concept is said to follow sequencing depth."""
+
 READOUTS = ("activation", "preactivation", "expression")
 """What effects are read on; what is read on ``expression`` does not ask the model."""
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cellglass.evaluation.depth import FOLLOWS, depth_correlations, follows_depth
+from cellglass.evaluation.depth import depth_correlations, follows_depth
+from cellglass.vocabulary import FOLLOWS_DEPTH
 
 
 def test_it_is_pearson_with_log_totals() -> None:
@@ -28,4 +29,4 @@ def test_nothing_is_said_where_depth_does_not_vary() -> None:
     assert np.isnan(depth_correlations(codes, np.full(5, 1000.0))).all()
     assert depth_correlations(sp.csc_matrix((0, 2)), np.zeros(0)).shape == (2,)
     assert follows_depth(None) is None
-    assert follows_depth(-FOLLOWS) is True
+    assert follows_depth(-FOLLOWS_DEPTH) is True

@@ -20,8 +20,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from cellglass.errors import listed
-from cellglass.evaluation.depth import FOLLOWS
-from cellglass.vocabulary import SIGNIFICANT, TITLES
+from cellglass.vocabulary import FOLLOWS_DEPTH, SIGNIFICANT, TITLES
 
 Verdict = Literal["holds", "doubtful", "fails", "not known"]
 
@@ -346,8 +345,9 @@ def _depth(facts: Facts) -> Answer:
     if "depth_correlation" not in facts.concepts or not facts.concepts["depth_correlation"].notna().any():
         return "not known", "how concepts go with total counts is not known", where, "make the atlas with counts"
     r = facts.concepts["depth_correlation"].abs()
-    share = float((r >= FOLLOWS).mean())
-    text = f"{int((r >= FOLLOWS).sum())} of {len(r)} concepts correlate with log total counts at {FOLLOWS} or more"
+    share = float((r >= FOLLOWS_DEPTH).mean())
+    n = int((r >= FOLLOWS_DEPTH).sum())
+    text = f"{n} of {len(r)} concepts correlate with log total counts at {FOLLOWS_DEPTH} or more"
     if share > 0.5:
         return (
             "fails",
@@ -356,7 +356,7 @@ def _depth(facts: Facts) -> Answer:
             "the site is laid out by depth: give the model depth, or thin the cells to one depth",
         )
     if share > 0:
-        names = facts.concepts.index[(r >= FOLLOWS).to_numpy()][:3]
+        names = facts.concepts.index[(r >= FOLLOWS_DEPTH).to_numpy()][:3]
         remedy = f"look whether these are types that hold more RNA: {listed([str(name) for name in names])}"
         return "doubtful", text, where, remedy
     return "holds", text, where, ""

@@ -14,11 +14,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from cellglass.evaluation.coactivation import correlations
+from cellglass.vocabulary import FOLLOWS_DEPTH
 
 Array = np.ndarray[Any, Any]
-
-FOLLOWS = 0.5
-"""Correlation, of either sign, from which on a concept is said to follow depth."""
 
 
 def depth_correlations(codes: sp.csc_matrix, totals: Array) -> Array:
@@ -47,4 +45,4 @@ def depth_correlations(codes: sp.csc_matrix, totals: Array) -> Array:
 
 def follows_depth(correlation: float | None) -> bool | None:
     """Say whether a concept follows depth; None where the correlation is not known."""
-    return None if correlation is None or correlation != correlation else bool(abs(correlation) >= FOLLOWS)
+    return None if correlation is None or correlation != correlation else bool(abs(correlation) >= FOLLOWS_DEPTH)

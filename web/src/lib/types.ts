@@ -111,6 +111,8 @@ export interface Concepts {
   residual: boolean[];
   /** whether no cluster gives it */
   beyond_clusters: (boolean | null)[] | null;
+  /** correlation of the activation with log total counts */
+  depth_correlation: (number | null)[] | null;
   /** activation from which on it is on */
   threshold: Maybe[] | null;
   identity: Maybe[] | null;

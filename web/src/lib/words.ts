@@ -3,7 +3,7 @@
 import type { AtlasFacts } from "./types";
 import { CONFIDENCES as DEGREES, TITLES } from "./vocabulary.gen";
 
-export { BASES, BRIEFS, ITEMS, SAYS, SIGNIFICANT, STATUSES } from "./vocabulary.gen";
+export { BASES, BRIEFS, FOLLOWS_DEPTH, ITEMS, SAYS, SIGNIFICANT, STATUSES } from "./vocabulary.gen";
 
 // A map, since a name is data: an object would have a "constructor".
 const titles = new Map(Object.entries(TITLES));
