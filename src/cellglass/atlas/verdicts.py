@@ -18,7 +18,7 @@ from cellglass.vocabulary import BASES, TESTS, TITLES
 CLEAR = 0.1
 """How far a figure must lie above its null; all of them are shares, F1 or similarities between 0 and 1."""
 
-Records = Sequence[Mapping[str, Any]]
+Records = Sequence[Mapping[Any, Any]]
 
 
 class Figure(NamedTuple):

@@ -67,6 +67,8 @@ def test_its_genes_and_pathways_are_those_of_the_atlas(site: Any, visit: Any, ke
     assert told
     assert told[1] == top["symbol"]
     assert [float(told[2]), float(told[3])] == pytest.approx([100 * top["effect"], 100 * top["se"]], abs=0.06)
+    lead = drives.locator(".lead").inner_text()
+    assert lead == f"{top['symbol']} accounts for {told[2]} % of the rise from partner to prototype."
     lost = truth[(truth["method"] == "path") & (truth["score"] < 0)].sort_values("score").iloc[0]
     named = drives.get_by_role("img", name=f"{lost['symbol']}: −")
     told = re.search(r"−([\d.]+) %", named.get_attribute("aria-label"))
@@ -75,8 +77,6 @@ def test_its_genes_and_pathways_are_those_of_the_atlas(site: Any, visit: Any, ke
     assert "its absence drives the concept" in named.get_attribute("aria-label")
     assert drives.get_by_text("− Its absence drives the concept").count() == 1
     assert first.locator(".whisker").count() == 1, "an effect has its error bar"
-    lead = drives.locator(".lead").inner_text()
-    assert lead == f"{top['symbol']} accounts for {told[2]} % of the rise from partner to prototype."
     assert "share of the concept’s rise from partner to prototype" in drives.inner_text()
     heads = page.locator("section.panel h2").all_inner_texts()
     assert heads == [
