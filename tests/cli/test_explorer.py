@@ -108,6 +108,7 @@ def test_agreement_tells_of_ended_reviews_and_of_others_only_early(
     shown = command("notes", "agreement", atlas)[1]
     assert "concept - neuron: 2.00" in shown
     assert "Ada with Ben" in shown
+    assert "Ada with themselves: its interval needs at least 10 items rated twice; there are 6" in shown
 
 
 WRONG = {

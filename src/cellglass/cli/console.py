@@ -310,12 +310,15 @@ def show_agreement(found: Sequence[Mapping[str, Any]]) -> None:
             highlight=False,
         )
         console.print(escape(f"Ratings: {raters}"), highlight=False)
-        kappas = Table("weighted kappa", "value", "95 %", "pairs", "", box=None, pad_edge=False, header_style="dim")
-        for one in review["within"]:
-            kappas.add_row(escape(f"{one['rater']} with themselves"), *_kappa(one))
-        for one in review["between"]:
-            kappas.add_row(escape(" with ".join(one["raters"])), *_kappa(one))
+        kappas = Table("weighted kappa", "value", "95 %", "pairs", box=None, pad_edge=False, header_style="dim")
+        named = [(f"{one['rater']} with themselves", one) for one in review["within"]]
+        named += [(" with ".join(one["raters"]), one) for one in review["between"]]
+        for who, one in named:
+            kappas.add_row(escape(who), *_kappa(one))
         console.print(kappas)
+        for who, one in named:
+            if one["needs"]:
+                console.print(escape(f"{who}: {one['needs']}"), highlight=False, soft_wrap=True)
         means = ", ".join(f"{kind} {_number(mean)}" for kind, mean in review["means"].items())
         console.print(escape(f"Mean rating: {means}"), highlight=False)
         for one in review["differences"]:
@@ -329,9 +332,9 @@ def show_agreement(found: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def _kappa(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _kappa(one: Mapping[str, Any]) -> tuple[str, str, str]:
     ends = "" if one["low"] is None else f"{_number(one['low'])} to {_number(one['high'])}"
-    return _number(one["kappa"]), ends, str(one["n"]), str(one["needs"])
+    return _number(one["kappa"]), ends, str(one["n"])
 
 
 def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -145,6 +145,7 @@ def test_notes_and_formulas_stay_text(hostile: dict[str, Site], kind: str, visit
 def test_raters_and_their_words_stay_text(hostile: dict[str, Site], visit: Any) -> None:
     page = visit(hostile["live"], "#/review")
     page.get_by_role("spinbutton", name="concepts").fill("1")
+    page.get_by_label("show raters which groups").check()
     page.get_by_role("button", name="Start").click()
     page.get_by_label("Your name").fill("<img src=x onerror=window.pwned=1>")
     page.get_by_role("button", name="Rate").click()

@@ -7,6 +7,7 @@ import { category, css, hex, ramp } from "./colour";
 import { number } from "./format";
 import { aside, crowd } from "./layout";
 import type { Layout, Point } from "./layout";
+import { shownOrder } from "./order";
 import { dotSize, fit } from "./points";
 import type { Camera } from "./points";
 import { paint, reach } from "./shade";
@@ -87,7 +88,7 @@ function wrapped(text: string, most: number, size: number): string[] {
 
 /** The groups in as many columns as they need; returns how wide all of it is. */
 function groups(f: Figure, shade: Shade & { kind: "category" }, x: number, y: number, high: number, sheet: Sheet): number {
-  const shown = shade.values.flatMap((value, v) => (f.settings.hidden?.has(v + 1) ? [] : [{ value, v }]));
+  const shown = shownOrder(shade.values).flatMap((v) => (f.settings.hidden?.has(v + 1) ? [] : [{ value: shade.values[v], v }]));
   const [row, most] = [26, 3];
   const rows = Math.max(4, Math.floor((high - 10) / row));
   const listed = shown.slice(0, shown.length > rows * most ? rows * most - 1 : rows * most);

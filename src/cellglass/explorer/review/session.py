@@ -233,8 +233,7 @@ class Review:
                 if tuple(file.execute(kept, (session, name, position)).fetchone()) != told:
                     if position < done - 1:
                         raise InputError("this item is rated already, and all ratings but the last one stand")
-                    values = (*told, took, rules.now(), session, name, position)
-                    file.execute(_AGAIN, values)
+                    file.execute(_AGAIN, (*told, took, rules.now(), session, name, position))
             elif position > done:
                 raise InputError("this is not the next item; load the page again")
             else:
