@@ -63,7 +63,7 @@ def how_sure(user: User) -> None:
     """Which genes drive it, and how sure that is: read on the card, without a click."""
     row = user.page.locator(".genes-rows .track").first
     row.wait_for()
-    assert "q 0." in row.get_attribute("aria-label")
+    assert ", q " in row.get_attribute("aria-label")
     assert "±" in row.get_attribute("aria-label")
 
 
