@@ -41,9 +41,9 @@ from cellglass.circuits.stability import overlap
 from cellglass.files import atomic_path
 from cellglass.threads import threads
 
-N_CELLS = 10
+N_CELLS = 8
 """Of each type: half of them already give much the same list as the other half, which is told beside."""
-RANDOM = 2
+RANDOM = 1
 """Draws of random transcoders."""
 FIRST = 10
 """Genes of a list."""
