@@ -1,4 +1,4 @@
-r"""Does the circuit of a class show a planted rule as two hops, from a gene through two features to the answer?
+"""Whether the circuit of a class shows a planted rule as two hops, from a gene through two features to the answer.
 
 The cells, networks and transcoders are those of ``planted_circuit.py``, and so is the rule: A counts for something if C
 is counted; where C is not, D does. Asked is what tells cells of which this rule alone is true from cells of which none
@@ -18,7 +18,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -58,10 +57,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="how many seeds (default 10)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the machine and the rows here")
     parser.add_argument("--raw", type=Path, metavar="FOLDER", help="keep each seed's paths here, and go on from there")
+    parser.add_argument("--only", choices=[*NETWORKS], help="one of the two sorts of networks")
     options = parser.parse_args()
     about = machine()
     size, seeds = (QUICK, 1) if options.quick else (FULL, options.seeds)
-    jobs = [(seed, replace(size, even=even), options.raw) for even in NETWORKS.values() for seed in range(seeds)]
+    sorts = [even for name, even in NETWORKS.items() if options.only in (None, name)]
+    jobs = [(seed, replace(size, even=even), options.raw) for even in sorts for seed in range(seeds)]
     workers = min(len(jobs), os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         found = list(pool.map(one_seed, *zip(*jobs, strict=True)))
@@ -77,17 +78,16 @@ def one_seed(seed: int, size: Size, raw: Path | None = None) -> dict[str, Any]:
 
     A path is its source, the layers of its features, and its effect.
     """
-    name = "heads cannot choose" if size.even else "as they learn"
+    name = next(name for name, even in NETWORKS.items() if even == size.even)
     kept = None if raw is None else raw / f"{name}, {seed}.json"
     if kept is not None and kept.exists():
         return dict(json.loads(kept.read_text(encoding="utf-8")))
-    start = time.perf_counter()
     with threads(1), mock.patch.dict(PROMPTS, SHORT):
         made = learnt(size, seed)
         paths = {kind: paths_of(circuit_of(made, seed, kind)) for kind in TRANSCODERS}
     found = {
-        "seed": seed, "network": name, "accuracy": made.accuracy, "markers": dict(zip("ACD", marked(seed), strict=True)),
-        "paths": paths, "seconds": time.perf_counter() - start,
+        "seed": seed, "network": name, "accuracy": made.accuracy, "paths": paths,
+        "markers": dict(zip("ACD", marked(seed), strict=True)),
     }  # fmt: skip
     if kept is not None:
         with atomic_path(kept) as temporary:
@@ -118,21 +118,19 @@ def paths_of(circuit: ClassCircuit) -> list[tuple[str, list[int], float]]:
     """Return the strongest paths: source, layers of the features, effect."""
     graph = circuit.graph()
     layer = graph.nodes["layer"].to_numpy()
-    return [
-        (one.source, layer[list(one.features)].tolist(), one.effect) for one in strongest_paths(graph, LOOKED)
-    ]
+    return [(one.source, layer[list(one.features)].tolist(), one.effect) for one in strongest_paths(graph, LOOKED)]
 
 
 def rows_of(found: dict[str, Any]) -> Iterator[Row]:
     """Yield what one seed says; a place in the list is counted from 1, and 0 where there is none."""
     own = f"{found['network']}, seed {found['seed']}"
     yield Row("accuracy on unseen cells", own, found["accuracy"], "")
-    yield Row("seconds", own, found["seconds"], "s")
     for kind, paths in found["paths"].items():
         hops = [(place, source) for place, (source, layers, _) in enumerate(paths, 1) if len(set(layers)) > 1]
         genes = [(place, source) for place, source in hops if source != PROMPT]
         name = f"{own}, {kind} transcoders"
-        yield Row("paths through two layers or more, of those listed", name, float(sum(n <= LISTED for n, _ in hops)), "")
+        listed = float(sum(place <= LISTED for place, _ in hops))
+        yield Row("paths through two layers or more, of those listed", name, listed, "")
         first = float(bool(genes) and genes[0][1] in found["markers"].values())
         yield Row("the first path of a gene through two layers is of the rule", name, first, "")
         of_rule = [abs(effect) for source, layers, effect in paths

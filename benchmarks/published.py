@@ -10,8 +10,8 @@ No published weights are needed. Networks of three sizes are drawn, each in a pr
 
 Parameters are those that multiply a token: all but embeddings. A line, seconds = fixed + rate x work, is fitted to the
 three sizes (least squares of relative errors, neither below 0). What a published checkpoint takes is then read off the
-line, far beyond the sizes that were measured: an estimate. Numbers of parameters come from the published configurations,
-counted by transformers without any weight.
+line, far beyond the sizes that were measured: an estimate. Numbers of parameters come from the published
+configurations, counted by transformers without any weight.
 
     python benchmarks/published.py --quick
     python benchmarks/published.py --json benchmarks/results/published.json
@@ -22,6 +22,7 @@ counted by transformers without any weight.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import resource
@@ -37,7 +38,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from common import Row, machine, write_rows
-from published_checkpoints import CHECKPOINTS, Recipe, Rate, costs, counted
+from published_checkpoints import CHECKPOINTS, Rate, Recipe, costs, counted
+from scipy.optimize import nnls
 
 from cellglass.cells import Cells, demo_cells
 from cellglass.circuits.asked import ask
@@ -83,31 +85,51 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="very small networks")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--measured", type=Path, metavar="FILE", help="take times from here, and measure nothing")
     options = parser.parse_args()
-    about, size, rows = machine(), QUICK if options.quick else FULL, []
-    for row in measured(size):
+    if options.measured is None:
+        about, rows = machine(), []
+        for row in measured(QUICK if options.quick else FULL):
+            print(f"{row.metric:<44} {row.name:<56} {row.value:.4g} {row.unit}", flush=True)
+            rows.append(row)
+    else:
+        held = json.loads(options.measured.read_text(encoding="utf-8"))
+        about, rows = held["machine"], [one for one in (Row(**row) for row in held["rows"]) if is_measured(one)]
+    for row in estimated(rows):
         print(f"{row.metric:<44} {row.name:<56} {row.value:.4g} {row.unit}", flush=True)
         rows.append(row)
     if options.json is not None:
         write_rows(options.json, about, rows)
 
 
+def is_measured(row: Row) -> bool:
+    """Return whether a figure is of a network that was drawn here."""
+    return " x " in row.name
+
+
 def measured(size: Size) -> Iterator[Row]:
-    """Yield what each network took, the rates, and what published checkpoints would take by them."""
+    """Yield what each network took."""
     for architecture in ARCHITECTURES:
-        found = []
         for layers, width in size.networks:
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                found.append(pool.submit(one_network, architecture, layers, width, size).result())
+                found = pool.submit(one_network, architecture, layers, width, size).result()
             name = f"{architecture} {layers} x {width}"
             for step in STEPS:
-                yield Row(f"{step}: work", name, found[-1][f"{step}: work"], "")
-                yield Row(f"{step}: seconds", name, found[-1][step], "s")
-            yield Row("parameters but embeddings", name, found[-1]["parameters"], "")
-            yield Row("peak memory", name, found[-1]["peak"] / 2**20, "MiB")
+                yield Row(f"{step}: work", name, found[f"{step}: work"], "")
+                yield Row(f"{step}: seconds", name, found[step], "s")
+            yield Row("parameters but embeddings", name, found["parameters"], "")
+            yield Row("peak memory", name, found["peak"] / 2**20, "MiB")
+
+
+def estimated(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the rates, and what published checkpoints would take by them."""
+    for architecture in ARCHITECTURES:
+        own = [row for row in rows if row.name.startswith(f"{architecture} ")]
         rates = {}
         for step in STEPS:
-            work, seconds = (np.array([one[key] for one in found]) for key in (f"{step}: work", step))
+            work, seconds = (
+                np.array([row.value for row in own if row.metric == f"{step}: {what}"]) for what in ("work", "seconds")
+            )
             rates[step] = line(work, seconds)
             yield Row(f"{step}: fixed", architecture, rates[step].fixed, "s")
             yield Row(f"{step}: rate", architecture, rates[step].rate, "s")
@@ -126,8 +148,6 @@ def line(work: Array, seconds: Array) -> Rate:
     """Return the line that fits seconds to work, relative errors squared, neither part below 0."""
     columns = np.stack([1 / seconds, work / seconds], axis=1)
     scale = columns.max(axis=0)
-    from scipy.optimize import nnls
-
     fixed, rate = nnls(columns / scale, np.ones(len(work)))[0] / scale
     return Rate(float(fixed), float(rate))
 
@@ -140,7 +160,9 @@ def one_network(architecture: str, layers: int, width: int, size: Size) -> dict[
             cells[:40], layers=layers, width=width, heads=max(2, width // 64), epochs=0, labels=LABELS, n_genes=100,
             architecture=architecture,
         )  # fmt: skip
-        used = sum(one.numel() for name, one in model.net.named_parameters() if "embed" not in name and "lm_" not in name)
+        apart = {id(one) for part in (model.net.get_input_embeddings(), model.net.get_output_embeddings())
+                 for one in part.parameters()}  # fmt: skip
+        used = sum(one.numel() for one in model.net.parameters() if id(one) not in apart)
         found = {"parameters": float(used)}
         captured(model, cells[: size.cells], used, found)
         trained(width, size, found)

@@ -50,8 +50,8 @@ class Recipe(NamedTuple):
     """What is asked.
 
     Cells in the file, genes of a cell's sentence, tokens of a gene's name and of the texts around the sentence
-    (assumptions: no published tokenizer was at hand), tokens that transcoders learn from, cells of each label, most
-    features of a graph, and latents that are active.
+    (assumptions: no published tokenizer was at hand), tokens that transcoders learn from, cells of each label, those
+    of them whose genes are deleted, most features of a graph, and latents that are active.
     """
 
     cells: int = 1000
@@ -60,6 +60,7 @@ class Recipe(NamedTuple):
     around: int = 60
     rows: int = 100_000
     n_cells: int = 20
+    deleted: int = 5
     features: int = 1000
     k: int = 16
     latents_a_dimension: int = 8
@@ -111,7 +112,7 @@ def counted(checkpoint: Checkpoint) -> tuple[int, int]:
 def costs(
     checkpoint: Checkpoint, used: int, every: int, rates: Mapping[str, Rate], recipe: Recipe
 ) -> Iterator[tuple[str, float, str]]:
-    """Yield what each step takes: hours of one core, floating-point operations, GB of disk and memory."""
+    """Yield what each step takes: hours of one core, GB of disk and memory."""
     layers, width = checkpoint.layers, checkpoint.width
     latents, tokens = recipe.latents_a_dimension * width, recipe.tokens
     each = 0.4 * (tokens - recipe.around) + 0.25 * recipe.around  # tokens that are kept of a cell; see circuits.tokens
@@ -120,28 +121,21 @@ def costs(
     runs = held * (1 + 3 * (layers + 2))
     training = default_training(latents)
     step = float(training.batch_size) * width * latents
-    targets, cells = recipe.features + 1, 2 * recipe.n_cells
+    targets, cells, deleted = recipe.features + 1, 2 * recipe.n_cells, 2 * recipe.deleted * recipe.genes
     times = {
         "capture": rates["capture"].seconds(float(used) * tokens * learnt),
         "training": layers * training.steps * rates["step"].seconds(step),
         "table of losses": rates["capture"].seconds(float(used) * tokens * runs),
         "class circuit": cells * rates["trace"].seconds(float(used) * tokens * targets),
-        "deletions": cells * recipe.genes * rates["deletion"].seconds(float(used) * tokens),
-    }
-    operations = {
-        "capture": 2.0 * used * tokens * learnt,
-        "training": 2.0 * step * training.steps * layers,
-        "table of losses": 2.0 * used * tokens * runs,
-        "class circuit": 2.0 * used * tokens * targets * cells,
-        "deletions": 6.0 * used * tokens * recipe.genes * cells,
+        "deletions": deleted * rates["deletion"].seconds(float(used) * tokens),
     }
     for name, seconds in times.items():
         yield f"hours: {name}", seconds / HOUR, "h"
-        yield f"operations: {name}", operations[name], ""
     yield "GB: checkpoint", FLOAT * every / 1e9, "GB"
     yield "GB: tokens on disk", FLOAT * recipe.rows * 10 / 9 * 2 * layers * width / 1e9, "GB"
     yield "GB: transcoders", FLOAT * layers * 2 * width * latents / 1e9, "GB"
-    yield "GB: memory, training", FLOAT * 4 * 2 * width * latents / 1e9, "GB"
+    learning = 4 * 2 * width * latents + 2 * training.batch_size * latents  # weights, gradients, moments; a batch
+    yield "GB: memory, training", FLOAT * (every + learning) / 1e9, "GB"
     yield "GB: memory, tracing", tracing(checkpoint, every, recipe) / 1e9, "GB"
 
 

@@ -42,7 +42,8 @@ def test_every_command_parses() -> None:
         context = command.make_context("cellglass", words[:0], resilient_parsing=True)
         while hasattr(command, "commands"):
             name, command, words = command.resolve_command(context, words)
-            context = command.make_context(name, list(words), parent=context, resilient_parsing=hasattr(command, "commands"))
+            is_group = hasattr(command, "commands")
+            context = command.make_context(name, list(words), parent=context, resilient_parsing=is_group)
         assert context.params["cells"] == Path("some.h5ad"), line
     assert context.params["without"] == "all"
     assert (context.params["label"], context.params["against"]) == ("endothelial cell", "pericyte")

@@ -172,8 +172,8 @@ def trace(
         typer.Option(
             metavar="GENE",
             help="Also what changes inside with this gene's count at 0, feature by feature; or `all`: how much of each "
-            "gene's deletion passes through features. A table (.csv) beside the graph. With --class: `all`, merged over "
-            "its cells.",
+            "gene's deletion passes through features. A table (.csv) beside the graph. With --class: `all`, merged "
+            "over its cells.",
         ),
     ] = None,
     controls: Annotated[int, typer.Option(help="Draws of random transcoders and rewired graphs to score beside.")] = 0,

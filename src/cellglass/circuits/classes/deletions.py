@@ -110,7 +110,8 @@ def class_deletions(
         raise InputError("the class circuit is of another model; give the one that it was made from")
     plan = _plan(circuit, cells)
     asked = about["target"], about["against"]
-    key = derive(0, *map(str, asked), *(digest({"kind": one.kind}, one.state_dict()) for one in transcoders.dictionaries))
+    given = [digest({"kind": one.kind}, one.state_dict()) for one in transcoders.dictionaries]
+    key = derive(0, *map(str, asked), *given)
     with TemporaryDirectory(prefix="cellglass-") if folder is None else nullcontext(folder) as place:
         files = [Path(place) / f"without-{one.position:09d}-{key}.json" for one in plan]
         todo = [i for i, file in enumerate(files) if not file.exists()]
@@ -141,8 +142,8 @@ def _plan(circuit: ClassCircuit, cells: Cells) -> list[_Cell]:
         missing = [name for name, position in zip(names, positions, strict=True) if position < 0]
         if missing:
             raise InputError(
-                f"{cells.source}: lacks cells of the class circuit ({listed(missing)}); give the cells that it was made "
-                "from"
+                f"{cells.source}: lacks cells of the class circuit ({listed(missing)}); give the cells that it was "
+                "made from"
             )
         for position in positions.tolist():
             found.append(_Cell(position, side, f"{position:09d}" if donors is None else str(donors[position])))
