@@ -86,7 +86,7 @@ class Facts:
         """Return a figure, or None where there is none."""
         if name not in self.metrics.index:
             return None
-        value = self.metrics.loc[name, column]
+        value: Any = self.metrics.loc[name, column]
         return None if value is None or value != value else float(value)
 
     def mean_f1(self, label: str) -> dict[str, float]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from cellglass.attribution import tables
 from cellglass.attribution.method import Method
@@ -21,8 +22,6 @@ from cellglass.statistics import benjamini_hochberg
 from cellglass.vocabulary import TITLES
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from cellglass.attribution.work import Block, Work
 
 Array = np.ndarray[Any, Any]
@@ -74,7 +73,7 @@ def rows(block: Block, on: str) -> pd.DataFrame:  # noqa: ARG001 (there is one)
 
     work = block.work
     chosen = work.once("correlation", lambda: sample(work))
-    n, frames = len(chosen.rows), []
+    n, frames = len(chosen.rows), list[pd.DataFrame]()
     if n < 3:
         return tables.joined(frames, tables.MEASURED)
     every = correlations(work, list(block.concepts), chosen)
