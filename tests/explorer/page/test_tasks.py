@@ -2,8 +2,6 @@
 
 The numbers are kept as ``tasks-KIND.json`` beside the screenshots. A task may take a certain number of clicks and no
 more; seconds are written down and asserted by nobody. Each begins where the one before ended, as a visit does.
-
-Tasks of comparing two concepts and of selections belong into `TASKS` after ``rivals`` and ``two genes``.
 """
 
 from __future__ import annotations
@@ -94,6 +92,16 @@ def rivals(user: User) -> None:
     user.page.wait_for_url(f"**#/c/{user.concept}")
 
 
+def compare(user: User) -> None:
+    """It and another concept, side by side."""
+    other = 3 if user.concept != 3 else 4
+    user.type(user.page.get_by_label("Compare with: number or name of a concept"), f"#{other}", "Enter")
+    user.page.wait_for_url(f"**/compare?a={user.concept}&b={other}")
+    user.page.locator("[data-of=correlation]").wait_for()
+    user.page.go_back()
+    user.page.wait_for_url(f"**#/c/{user.concept}")
+
+
 def its_cells(user: User) -> None:
     """Which cells have it."""
     user.click(user.page.get_by_role("link", name="See it on the cells"))
@@ -110,6 +118,37 @@ def two_genes(user: User) -> None:
     user.click(user.page.locator(".pane").get_by_role("option", name="CD79A"))
     user.type(box, "MS4A1", "Enter")
     user.page.get_by_role("heading", name="CD79A, MS4A1").wait_for()
+
+
+def select(user: User, least: str, name: str) -> None:
+    """Cells by the value of what colours them, kept under a name."""
+    page = user.page
+    page.get_by_label("Above or below").select_option("at least")
+    page.get_by_label("Value to select by").fill(least)
+    user.click(page.get_by_role("button", name="Select", exact=True))
+    page.get_by_role("heading", name=re.compile("selected cells")).wait_for()
+    page.get_by_label("Name of the selection").fill(name)
+    page.get_by_label("Your name").fill("Ada")
+    user.typed += len(least) + len(name) + 3
+    user.click(page.get_by_role("button", name="Save selection"))
+    page.get_by_text(f"Saved “{name}”").wait_for()
+
+
+def keep_cells(user: User) -> None:
+    """Cells with much of it, kept."""
+    select(user, "2.5", f"much, {user.site.kind}")
+
+
+def one_against_another(user: User) -> None:
+    """All cells with some of it, against those with much."""
+    select(user, "0.1", f"some, {user.site.kind}")
+    user.clicks += 1
+    held = user.page.get_by_label("Compare with")
+    held.select_option(label=held.locator("option", has_text=f"much, {user.site.kind}").inner_text())
+    marks = user.page.get_by_role(
+        "heading", name=re.compile(f"Which concepts mark them, against .*much, {user.site.kind}")
+    )
+    marks.wait_for()
 
 
 def share_it(user: User) -> None:
@@ -159,10 +198,11 @@ TASKS = {
     "all its genes as a file": Task(all_genes, 1),
     "a neuron beside it": Task(neuron, 1),
     "its rivals": Task(rivals, 1),
-    # comparing two concepts
+    "it and another concept": Task(compare, 1),
     "its cells": Task(its_cells, 1),
     "two genes on the cells": Task(two_genes, 3),
-    # selections of cells
+    "cells selected and kept": Task(keep_cells, 2),
+    "one selection against another": Task(one_against_another, 3),
     "the view, shared by link": Task(share_it, 0),
     "a blind review": Task(review, 13),
 }
