@@ -220,7 +220,10 @@ groups of cells meets all.
   over all genes of real cells it follows deletions well: it does not see features that come on either.
 - Cells with A and C are no test of features: direct paths alone rank A and C first more often than features do, so
   random transcoders, whose direct paths are the same, do as well or better.
-- The second rule does not show as two hops: its genes' paths pass two or more features less than the first rule's.
+- In graphs of single cells the second rule does not show as two hops: its genes' paths pass two or more features less
+  than the first rule's. In the circuit of a class it shows in part, where heads cannot choose (section below): paths of
+  A and D through features of two layers are listed in most seeds, with random transcoders in none. C, which says which
+  of the two counts, has none that is listed.
 - The mean over cells of one kind does not mend it: the total effect finds the markers in one more seed of ten than most
   single cells do, or in none more; of A and C random transcoders are ahead of it here too.
 - Correlation over cells finds the markers of a rule that adds up, without any model, but not C.

@@ -177,9 +177,12 @@ def _table(plan: list[_Cell], files: list[Path]) -> pd.DataFrame:
         found.add(one.unit, one.side, own | values)
     found.close()
     class_, other = found.sides
-    made = pd.DataFrame({"gene": genes, **{name: class_.mean[name] for name in ("read", "share", *COLUMNS)}})
-    for name in ("features", "deletion"):
-        made.insert(made.columns.get_loc(name) + 1, f"{name}_sd", class_.sd(name))
+    columns: dict[str, Any] = {"gene": genes}
+    for name in ("read", "share", *COLUMNS):
+        columns[name] = class_.mean[name]
+        if name in ("features", "deletion"):
+            columns[f"{name}_sd"] = class_.sd(name)
+    made = pd.DataFrame(columns)
     if other.n:
         for name in ("share", "features", "deletion"):
             made[f"other_{name}"] = other.mean[name]
