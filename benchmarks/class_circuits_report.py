@@ -80,8 +80,8 @@ By the *difference* of the effects between the two labels, without sign, and the
 Made by `python benchmarks/class_deletions.py` and put here by `python docs/fill_readme.py`; model, transcoders, types
 and sets are those above, the cells the first of each class circuit's. Every gene that the model reads of a cell is
 deleted in turn, which `cellglass trace --class TYPE --without all` does too. Known genes and markers among the first
-ten, by signed mean over cells; of random transcoders the mean of two draws. The last column says whether so few cells
-give a steady list: the Jaccard index of the first ten genes of one half of them and of the other, mean over types.
+ten, by signed mean over cells; random transcoders are one draw. The last column says whether so few cells give a steady
+list: the Jaccard index of the first ten genes of one half of them and of the other, mean over types.
 
 <!-- deletions -->
 
