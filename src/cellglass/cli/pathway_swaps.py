@@ -75,8 +75,9 @@ def _show(atlas: Atlas, table: pd.DataFrame) -> None:
     names = dict(zip(atlas.concepts.var["latent"], atlas.concepts.var_names, strict=True))
     shown = Table("concept", "gene set", "lost", "random sets", "q", box=None, pad_edge=False, header_style="dim")
     for concept, rows in table[~table["control"]].groupby("concept", sort=False):
-        for number, row in enumerate(rows.head(_SHOWN).itertuples()):
+        figures = rows[["effect", "null", "null_sd", "q"]].to_numpy(dtype=float)
+        for number, (term, (effect, null, sd, q)) in enumerate(zip(rows["term"].head(_SHOWN), figures, strict=False)):
             name = escape(str(names[concept])) if not number else ""
-            q = f"{row.q:.2g}" if row.q < SIGNIFICANT else f"({row.q:.2g})"
-            shown.add_row(name, escape(str(row.term)), f"{row.effect:.1%}", f"{row.null:.1%} ± {row.null_sd:.1%}", q)
+            said = f"{q:.2g}" if q < SIGNIFICANT else f"({q:.2g})"
+            shown.add_row(name, escape(str(term)), f"{effect:.1%}", f"{null:.1%} ± {sd:.1%}", said)
     Console().print(shown)

@@ -81,12 +81,10 @@ def swap_pathways(
     work = _work(run)
     symbols = list(open_explained(run).symbols)
     with threads(1):
-        frames = [
-            frame
-            for number, concept in enumerate(concepts)
-            for frame in _of_concept(run, work, int(concept), sources, symbols, pairs, draws)
-            if not progress("pathway swaps", number + 1, len(concepts))
-        ]
+        frames: list[pd.DataFrame] = []
+        for number, concept in enumerate(concepts):
+            frames += _of_concept(run, work, int(concept), sources, symbols, pairs, draws)
+            progress("pathway swaps", number + 1, len(concepts))
     table = pd.concat(frames, ignore_index=True)
     return _beside_gsea(path, table).sort_values(["concept", "control", "p"], kind="stable", ignore_index=True)
 

@@ -101,10 +101,11 @@ def _run_stages(
     remove_leftovers(run.folder)
     present = (run.folder / MANIFEST).exists()
     manifest = read_manifest(run.folder) if present else new_manifest(run.config.seed, run.config.as_dict())
-    for stage in after:
-        _check_done(run, stage.name, manifest["stages"].get(stage.name))
+    for earlier in after:
+        _check_done(run, earlier.name, manifest["stages"].get(earlier.name))
     manifest |= {"seed": run.config.seed, "config": run.config.as_dict()}
-    manifest["stages"] = {s.name: manifest["stages"][s.name] for s in (*after, *stages) if s.name in manifest["stages"]}
+    names = [*(stage.name for stage in after), *(stage.name for stage in stages)]
+    manifest["stages"] = {name: manifest["stages"][name] for name in names if name in manifest["stages"]}
     for stage in stages:
         before = {need: manifest["stages"][need]["outputs"] for need in stage.needs}
         fingerprint = _fingerprint(stage, settings[stage.name], before)

@@ -49,4 +49,5 @@ def groups(source: Source, column: Column) -> dict[str, list[list[Any]]]:
 
 
 def _divided(sums: Array, n: Array) -> Array:
-    return np.divide(sums, n, out=np.full(len(n), np.nan), where=n > 0)
+    found: Array = np.divide(sums, n, out=np.full(len(n), np.nan), where=n > 0)
+    return found

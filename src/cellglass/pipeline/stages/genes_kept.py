@@ -58,7 +58,7 @@ def rows_kept(run: Run, methods: Sequence[str], concepts: Sequence[int]) -> pd.D
     import pyarrow.parquet as pq
 
     wanted = [("method", "in", list(methods)), ("concept", "in", [int(c) for c in concepts])]
-    rows = pq.read_table(run.path(GENES), filters=wanted).to_pandas().drop(columns="symbol")
+    rows: pd.DataFrame = pq.read_table(run.path(GENES), filters=wanted).to_pandas().drop(columns="symbol")
     for name in ("method", "on", "gene"):
         rows[name] = rows[name].astype(object)
     return rows
