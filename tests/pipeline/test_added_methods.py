@@ -50,7 +50,7 @@ def test_rows_of_others_stay_and_it_is_as_if_all_had_been_asked_for(
     found = opened.genes(concept, method="correlation")
     assert np.array_equal(found["score"], -np.sort(-found["score"]))
 
-    (atlas / "work" / "attribution" / "methods.json").unlink()  # nothing says what may be kept: all anew
+    (atlas / "pairs.parquet").unlink()  # what is left is not whole, so nothing of it is kept
     asked.clear()
     config = Run(atlas, small_config_of(now), {"cells": None, "model": None})
     run_stages(config, [GenesStage], after=STAGES[: STAGES.index(GenesStage)])

@@ -143,7 +143,7 @@ class GenesStage(Stage):
             gaps.to_parquet(temporary / "gaps.parquet", index=False)
             _joined(folders, "concepts").to_parquet(temporary / "concepts.parquet", index=False)
             (temporary / "notes.json").write_text(json.dumps(notes, indent=1))
-            write_note(temporary, self.run, self._basis, self.run.config.attribution.methods)
+        write_note(self.run, self._basis, self.run.config.attribution.methods)
 
     def _block(self, unit: str) -> list[int]:
         """Return the concepts of a unit."""
@@ -155,6 +155,7 @@ class GenesStage(Stage):
         new = pd.read_parquet(folder / "genes.parquet")
         if not kept:
             return new
+        new = new[~new["method"].isin(kept)]  # of a join that was killed when all was written
         old = rows_kept(self.run, kept, self._block(unit))
         return pd.concat([frame for frame in (old[list(new)], new) if len(frame)] or [new], ignore_index=True)
 

@@ -1,6 +1,6 @@
 """What an earlier run of the stage of genes left that still holds, so that a further method is all that is run.
 
-Beside its tables the stage notes what they depend on: its settings but for the list of methods, what the stages before
+The stage notes what its tables depend on: its settings but for the list of methods, what the stages before
 it made, and what a prototype must be read at to count (which the methods decide together). Where that is as it was and
 the tables are whole, rows of methods that are asked for again are taken from there.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,9 +18,8 @@ from cellglass.atlas.manifest import artefact_digest, read_manifest
 from cellglass.atlas.schema import GENES, PAIRS
 from cellglass.files import atomic_path
 from cellglass.pipeline.run import Run
-from cellglass.pipeline.workspace import ATTRIBUTION
 
-_NOTE = "methods.json"
+_NOTE = "work/attribution_methods.json"
 
 
 def basis(run: Run, needs: Sequence[str], revision: int, settings: Mapping[str, Any], readouts: Sequence[str]) -> str:
@@ -36,7 +34,7 @@ def basis(run: Run, needs: Sequence[str], revision: int, settings: Mapping[str, 
 def kept_methods(run: Run, on: str) -> tuple[str, ...]:
     """Return the methods whose rows hold, where they depend on what the digest `on` says; none if tables changed."""
     try:
-        note = json.loads(run.path(ATTRIBUTION, _NOTE).read_text())
+        note = json.loads(run.path(_NOTE).read_text())
     except FileNotFoundError:
         return ()
     tables = {name: run.path(name) for name in (GENES, PAIRS)}
@@ -46,10 +44,10 @@ def kept_methods(run: Run, on: str) -> tuple[str, ...]:
     return tuple(note["methods"]) if same else ()
 
 
-def write_note(folder: Path, run: Run, on: str, methods: Sequence[str]) -> None:
-    """Note in `folder`, which becomes the stage's, whose rows the tables hold and what they depend on."""
+def write_note(run: Run, on: str, methods: Sequence[str]) -> None:
+    """Note whose rows the tables hold, and what they depend on; it is no output, so nothing depends on it."""
     tables = {name: artefact_digest(run.path(name)) for name in (GENES, PAIRS)}
-    with atomic_path(folder / _NOTE) as temporary:
+    with atomic_path(run.path(_NOTE)) as temporary:
         temporary.write_text(json.dumps({"basis": on, "methods": sorted(methods), "tables": tables}, indent=1))
 
 
