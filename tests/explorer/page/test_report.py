@@ -168,7 +168,8 @@ def test_of_a_sample_a_cell_keeps_its_name(sampled: Site, visit: Any) -> None:
         if key != "Enter":
             continue
         page.locator(".tip").wait_for()
-        name, kind, phase, *_ = page.locator(".tip").inner_text().split("\n")
+        kind, phase, *_ = page.locator(".tip").inner_text().split("\n")
+        name = page.locator(".tip .cell-name").inner_text()
         assert (kind, phase) == (f"cell type: {obs.loc[name, 'cell type']}", f"phase: {obs.loc[name, 'phase']}")
         names.add(name)
     assert names
@@ -190,7 +191,7 @@ def test_what_is_left_out_is_not_offered_and_said_where_it_is_asked_for(
     page.goto(f"{site.url}#/cells?colour=gene:LYZ")
     page.get_by_text("this report leaves this out (data/expression/1.bin)").wait_for()
     page.goto(f"{site.url}#/search?gene=LYZ")
-    page.get_by_text("Concepts that this gene drives").wait_for()
+    page.get_by_role("heading", name="Concepts that it drives").wait_for()
     assert page.get_by_role("link", name="See it on the cells").count() == 0
     page.goto(f"{site.url}#/c/3")
     page.get_by_text("Its map is left out of this report.").wait_for()
