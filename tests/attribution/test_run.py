@@ -129,7 +129,7 @@ def rows_of_doubled(block, on):
 
 
 GRADIENT = Method(
-    "gradient",
+    "slope",
     "Gradient x difference",
     "One gradient a pair.",
     ("activation",),
@@ -144,24 +144,24 @@ DOUBLE = Method(
 
 @pytest.fixture
 def methods_of_others(monkeypatch):
-    for name, place in (("gradient", "GRADIENT"), ("double", "DOUBLE")):
+    for name, place in (("slope", "GRADIENT"), ("double", "DOUBLE")):
         monkeypatch.setitem(METHODS.built_in, name, f"{__name__}:{place}")
 
 
 @pytest.mark.usefixtures("methods_of_others")
 def test_a_method_of_another_package_runs_beside_ours(toy):
-    whole = run(toy, [0, 3], methods=(*METHODS,), path_on=("activation",))
-    others = whole.genes["method"].isin(["gradient", "double"])
+    whole = run(toy, [0, 3], methods=(*AttributionConfig().methods, "slope", "double"), path_on=("activation",))
+    others = whole.genes["method"].isin(["slope", "double"])
     ours = run(toy, [0, 3])
     pd.testing.assert_frame_equal(whole.genes[~others].reset_index(drop=True), ours.genes, rtol=1e-4, atol=1e-6)
     assert whole.genes.dtypes.to_dict() == ours.genes.dtypes.to_dict()
     assert set(zip(whole.genes["method"][others], whole.genes["on"][others], strict=True)) == {
-        ("gradient", "activation"), ("double", "activation"),
+        ("slope", "activation"), ("double", "activation"),
     }  # fmt: skip
     # The toy model bends little between two cells: one gradient says about what the path does.
     effect = whole.genes.pivot_table(index=["concept", "gene"], columns="method", values="effect", aggfunc="first")
-    both = effect[["path", "gradient"]].dropna()
-    assert np.corrcoef(both["path"], both["gradient"])[0, 1] > 0.7
+    both = effect[["path", "slope"]].dropna()
+    assert np.corrcoef(both["path"], both["slope"])[0, 1] > 0.7
 
 
 @pytest.mark.usefixtures("methods_of_others")
@@ -180,7 +180,7 @@ def test_edits_of_another_package_equal_cells_encoded_alone(toy):
 @pytest.mark.usefixtures("methods_of_others")
 def test_what_another_packages_method_needs_and_the_model_lacks_is_noted(toy):
     toy.model.lacks = lambda what, site: "no gradients today" if what == "path" else None
-    result = run(toy, [3], methods=("gradient", "double"))
+    result = run(toy, [3], methods=("slope", "double"))
     assert set(result.genes["method"]) == {"double"}
     assert result.notes == ("no Gradient x difference: no gradients today",)
 
