@@ -166,7 +166,7 @@ def test_the_interval_of_kappa_covers_what_it_is_in_all_pairs() -> None:
         return first, np.clip(first + rng.choice([-1, 0, 0, 1], n), 1, 5)
 
     truth = weighted_kappa(*pairs(500_000))
-    intervals = [module._with_interval(*pairs(60), "x") for _ in range(400)]
+    intervals = [module._with_interval(*pairs(60), "x", "items") for _ in range(400)]
     covered = np.mean([one["low"] < truth < one["high"] for one in intervals])
     assert 0.89 <= covered <= 0.98  # a percentile interval is a little short
 

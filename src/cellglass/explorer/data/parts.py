@@ -94,9 +94,9 @@ def short_lists(lists: dict[str, list[list[Any]]], by: int) -> dict[str, list[li
 
 
 PARTS = {
-    "heatmaps": Part(2 << 20, (), "the maps of concepts and values of {:,} labels"),
+    "heatmaps": Part(1 << 20, (), "the maps of concepts and values of {:,} labels"),
     "cards": Part(
-        13 << 20,
+        12 << 20,
         (
             Shorter(
                 lambda cards: short_cards(cards, 15, 12, 50),
