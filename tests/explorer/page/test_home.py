@@ -112,7 +112,7 @@ def test_the_list_is_filtered_by_anything(live: Any, visit: Any, tmp_path: Path)
     density = alive.set_index("latent")["density"]
     assert all(abs(float(row["density"]) - density[int(row["latent"])]) < 1e-4 for row in rows)
     page.goto(f"{live.url}#/concepts?q=no+such+thing")
-    page.get_by_text("No concept fits").wait_for()
+    page.get_by_text("Nothing has “no such thing” in its name").wait_for()
     page.goto(f"{live.url}#/concepts?silent=1&residual=1")
     settle(page, "24 latents")
 
