@@ -44,6 +44,7 @@ def test_swaps_equal_cells_encoded_alone(fitted):
     assert lost > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["activation", "preactivation"])
 def test_path_effects_add_up_to_the_difference(fitted, on):
     toy, concepts = fitted

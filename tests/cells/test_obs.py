@@ -190,6 +190,7 @@ NAME = st.one_of(
 CELLS = st.one_of(st.just(None), st.lists(st.text(max_size=4), min_size=N, max_size=N))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(parts=st.lists(st.tuples(NAME, columns()), max_size=5), names=CELLS)
 def test_no_frame_fails_late(parts, names, tmp_path_factory):

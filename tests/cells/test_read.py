@@ -50,6 +50,7 @@ KINDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "zarr_format"), [(kind, n) for kind in KINDS for n in ((2, 3) if kind.startswith("zarr") else (3,))]
 )

@@ -32,6 +32,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("way", WAYS)
 def test_tables_of_every_form_give_the_written_counts(way, turned, table, tmp_path, small_blocks):

@@ -15,6 +15,7 @@ from circuits.networks import LAYERS, NETS, TOKENS, WIDTH, frozen, transcoders
 EXACT = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NETS))
 @pytest.mark.parametrize("dtype", sorted(EXACT, key=str))
 @pytest.mark.parametrize("skip", [False, True])

@@ -24,6 +24,7 @@ def labels_of(model):
     return "type" if model.kind == "cell2sentence" else None
 
 
+@pytest.mark.slow
 def test_every_layer_of_every_architecture_is_trained_and_measured(model, cells, tmp_path) -> None:
     made = train_transcoders(model, cells, tmp_path / "t", labels=labels_of(model), seed=3, **SMALL)
     assert sorted(path.name for path in (tmp_path / "t").iterdir() if path.name != ".lock") == [

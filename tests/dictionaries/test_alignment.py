@@ -48,6 +48,7 @@ def moved_weights(dictionary: Dictionary) -> Dictionary:
     return other
 
 
+@pytest.mark.slow
 def test_codes_and_reconstructions_of_every_kind(one, positive) -> None:
     other, x = moved_weights(one), moved(positive)
     plain, codes = one.encode(positive), other.encode(x)

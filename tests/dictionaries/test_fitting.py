@@ -27,6 +27,7 @@ def test_saved_and_loaded_is_the_same(one, positive, tmp_path) -> None:
     assert sha256(tmp_path / "again") == sha256(tmp_path / "d")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in JOINT])
 def test_the_same_seed_gives_the_same_bytes(kind: str, every_kind, positive, tmp_path) -> None:
     torch.manual_seed(123)

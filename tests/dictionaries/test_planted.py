@@ -40,6 +40,7 @@ def dense(codes) -> torch.Tensor:
     return torch.from_numpy(codes.to_csr().toarray())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BY_GRADIENT)
 def test_an_autoencoder_finds_directions_and_rows(kind: str, planted, small_config) -> None:
     config = small_config(kind, WIDTH, LATENTS, ACTIVE)
@@ -53,6 +54,7 @@ def test_an_autoencoder_finds_directions_and_rows(kind: str, planted, small_conf
     assert dense(codes).count_nonzero() / len(planted.x) == pytest.approx(ACTIVE, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BY_GRADIENT)
 def test_a_transcoder_finds_what_is_written(kind: str, planted, small_config) -> None:
     written = directions(PLANTED, WRITTEN, 9)
@@ -65,6 +67,7 @@ def test_a_transcoder_finds_what_is_written(kind: str, planted, small_config) ->
     assert explained(dictionary.decode(codes), y) > 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BY_GRADIENT)
 def test_a_skip_takes_the_linear_part_and_latents_the_rest(kind: str, planted, small_config) -> None:
     # What latents and the skip write cannot be told apart (rows are sums of the planted directions), their sum can.

@@ -39,6 +39,7 @@ def effects(n, genes, rng=RNG):
     return np.where(rng.random((n, genes)) < 0.1, -values / 3, values)
 
 
+@pytest.mark.slow
 def test_scores_equal_decouplers(random_sets):
     import decoupler
 

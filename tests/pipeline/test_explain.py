@@ -56,6 +56,7 @@ def test_scanpy_draws_concepts_by_name(small_run: Run) -> None:
     assert [axis.get_title() for axis in axes[:3]] == ["cell_type", *names]
 
 
+@pytest.mark.slow
 def test_explain_takes_an_anndata_and_a_model_in_memory(
     small_run: Run, planted: Simulated, gmt: Path, tmp_path: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_explain_takes_an_anndata_and_a_model_in_memory(
         explain(open_model(small_run), planted.cells, out=tmp_path / "other")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_an_embedding_gets_what_needs_no_model(planted: Simulated, gmt: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     embedding = (planted.activity @ rng.normal(size=(6, 10)) + 0.1 * rng.normal(size=(400, 10))).astype(np.float32)

@@ -154,6 +154,7 @@ class TokenModel(CellModel):
         (folder / "cfg.json").write_text(json.dumps({"kind": self.kind}))
 
 
+@pytest.mark.slow
 def test_what_comes_back_is_looked_for_in_rows_of_all_cells(cells: Cells, config: RunConfig, tmp_path: Path) -> None:
     """At a site with one row for each gene of a cell the first rows, as many as cells, would be those of few cells."""
     some = cells[np.r_[0:60, 120:180]]
@@ -171,6 +172,7 @@ def test_what_comes_back_is_looked_for_in_rows_of_all_cells(cells: Cells, config
     np.testing.assert_array_equal(var["reproducibility"], expected["found_in"])
 
 
+@pytest.mark.slow
 def test_the_default_takes_whole_cells_apart_where_each_gene_has_a_row(
     cells: Cells, config: RunConfig, tmp_path: Path
 ) -> None:

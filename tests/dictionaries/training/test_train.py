@@ -184,6 +184,7 @@ def test_a_seed_for_each_is_asked_for(planted) -> None:
 # -- what is not asked for -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in trained() if KINDS[kind].learn is None])
 def test_a_narrow_product_trains_nearly_as_well(kind: str, planted, small_config) -> None:
     config = TrainConfig(steps=100, batch_size=128, learning_rate=1e-2, patience=100)

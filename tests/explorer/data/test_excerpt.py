@@ -33,6 +33,7 @@ def squeezed(monkeypatch: pytest.MonkeyPatch, name: str, room: int) -> None:
     monkeypatch.setitem(PARTS, name, PARTS[name]._replace(room=room))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["full_folder", "token_folder", "bare_folder"])
 def test_a_small_atlas_is_held_whole_as_the_tree_has_it(which: str, request: pytest.FixtureRequest) -> None:
     tree = Tree(open_atlas(request.getfixturevalue(which)))

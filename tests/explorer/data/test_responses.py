@@ -42,6 +42,7 @@ def test_some_latents_in_some_cells(atlas: Atlas) -> None:
     np.testing.assert_allclose(values, everything[among][:, latents], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [8192, 7, 1])
 def test_of_tokens_a_cell_has_its_largest_answer(
     full_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int

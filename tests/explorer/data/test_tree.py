@@ -51,6 +51,7 @@ def any_whole(request: pytest.FixtureRequest) -> Whole:
     return found
 
 
+@pytest.mark.slow
 def test_every_path_has_a_file_and_no_path_comes_twice(any_whole: Whole) -> None:
     assert len(set(any_whole.paths)) == len(any_whole.paths) > 20
     for path, content in any_whole.files.items():
@@ -58,6 +59,7 @@ def test_every_path_has_a_file_and_no_path_comes_twice(any_whole: Whole) -> None
             json.loads(content, parse_constant=pytest.fail)  # NaN is no JSON
 
 
+@pytest.mark.slow
 def test_two_trees_give_the_same_bytes_whatever_is_asked_first(any_whole: Whole) -> None:
     other = Tree(open_atlas(any_whole.atlas.path))
     assert list(other.paths()) == any_whole.paths
@@ -74,6 +76,7 @@ for path in tree.paths():
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(full_folder: Path, full: Whole) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     command = [sys.executable, "-c", HASHES, str(full_folder)]

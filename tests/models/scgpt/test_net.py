@@ -141,6 +141,7 @@ class Reference:
         return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_every_output_equals_the_reference_by_plain_loops(style):
     net = network(**STYLES[style])

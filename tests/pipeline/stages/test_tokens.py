@@ -67,6 +67,7 @@ def dense(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(codes), np.array(cell), np.array(gene)
 
 
+@pytest.mark.slow
 def test_cells_hold_maxima_and_means_over_all_their_tokens(atlas, dense):
     codes, cell, _ = dense
     concepts = atlas.concepts
@@ -181,6 +182,7 @@ def test_a_cell_has_a_concept_that_most_cells_have_if_it_has_more_of_it_than_hal
     assert kept.nnz == 5
 
 
+@pytest.mark.slow
 def test_a_run_at_a_site_of_cells_leaves_no_tokens_behind(run, config, planted):
     tables = config.as_dict()
     tables["model"]["site"] = "cell"
