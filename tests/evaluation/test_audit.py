@@ -156,6 +156,19 @@ def test_each_fault_is_found_and_nothing_else(fault: str, question: str, verdict
     assert {name: found[name].verdict for name in others} == others
 
 
+def test_no_null_is_claimed_that_is_not_there_and_the_least_clear_test_speaks() -> None:
+    facts = sound()
+    without = facts.metrics[~facts.metrics.index.str.endswith(".random")]
+    assert answers(replace(facts, metrics=without))["null"].verdict == "not known"
+    alone = answers(replace(facts, methods=("de",), asking=()))["null"]
+    assert alone.verdict == "holds"
+    assert "partners" not in alone.figures
+    one = pd.DataFrame({"value": [0.5], "null": [0.45]}, index=["annotation.bundled.ulm.calibrated"])
+    mixed = answers(replace(facts, metrics=pd.concat([facts.metrics, one])))["ceiling"]
+    assert mixed.verdict == "doubtful"
+    assert "by the least clear test (bundled.ulm)" in mixed.figures
+
+
 def test_what_is_not_there_is_said_to_be_not_known() -> None:
     facts = replace(
         sound(),

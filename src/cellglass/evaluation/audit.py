@@ -153,24 +153,20 @@ def _nulls(facts: Facts) -> Answer:
             where,
             "run again with attribution.null = 'matched', the default",
         )
-    close = []
-    for label in facts.labels:
-        f1 = facts.mean_f1(label)
-        if {"concepts", "random"} <= f1.keys() and f1["concepts"] - f1["random"] < CLEAR:
-            close.append(f"{label}: {f1['concepts']:.2f} against {f1['random']:.2f}")
+    both = {label: f1 for label in facts.labels if {"concepts", "random"} <= (f1 := facts.mean_f1(label)).keys()}
+    close = [
+        f"{label}: {f1['concepts']:.2f} against {f1['random']:.2f}"
+        for label, f1 in both.items()
+        if f1["concepts"] - f1["random"] < CLEAR
+    ]
     if close:
-        text = (
-            "random directions under the same selection mark labels nearly as well (mean F1; " + "; ".join(close) + ")"
-        )
+        text = f"random directions under the same selection mark labels nearly as well (mean F1; {'; '.join(close)})"
         return "doubtful", text, where, "claim no more for these labels than random directions give"
-    if not facts.labels:
-        return "not known", "no label was given, so nothing was held against random directions", where, _LABELS
-    return (
-        "holds",
-        "null partners are matched in distance and depth; random directions mark labels less well",
-        where,
-        "",
-    )
+    if not both:
+        return "not known", "no label was held against random directions", where, _LABELS
+    known = facts.asking and facts.setting("attribution", "null") is not None
+    partners = "null partners are matched in distance and depth; " if known else ""
+    return "holds", f"{partners}random directions mark labels less well", where, ""
 
 
 def _rivals(facts: Facts) -> Answer:
@@ -241,11 +237,17 @@ def _ceiling(facts: Facts) -> Answer:
     rows = rows[~rows.index.str.contains(r"\.(?:de|correlation)\.calibrated$")].dropna(subset=["value", "null"])
     if not len(rows):
         return "not known", "no gene sets were tested against random genes", where, "give gene sets with --gene-sets"
-    best = rows.loc[(rows["value"] - rows["null"]).astype(float).idxmax()]
-    text = f"{best['value']:.0%} of concepts have a gene set, and {best['null']:.0%} of rankings of random genes"
+    gap = (rows["value"] - rows["null"]).astype(float)
+    worst, test = rows.loc[gap.idxmin()], str(gap.idxmin()).removeprefix("annotation.").removesuffix(".calibrated")
+    text = (
+        f"{worst['value']:.0%} of concepts have a gene set, and {worst['null']:.0%} of rankings of random genes, by the "
+        f"least clear test ({test})"
+    )
     few = f"; the model reads {facts.n_genes:,} genes" if facts.n_genes and facts.n_genes < FEW_GENES else ""
-    if best["value"] - best["null"] < CLEAR:
+    if gap.max() < CLEAR:
         return "fails", text + few, where, "name no pathway: random genes of like expression have as many"
+    if gap.min() < CLEAR:
+        return "doubtful", text + few, where, "name pathways by the tests that are clear alone"
     if few:
         return (
             "doubtful",
