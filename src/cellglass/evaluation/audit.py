@@ -240,8 +240,8 @@ def _ceiling(facts: Facts) -> Answer:
     gap = (rows["value"] - rows["null"]).astype(float)
     worst, test = rows.loc[gap.idxmin()], str(gap.idxmin()).removeprefix("annotation.").removesuffix(".calibrated")
     text = (
-        f"{worst['value']:.0%} of concepts have a gene set, and {worst['null']:.0%} of rankings of random genes, by the "
-        f"least clear test ({test})"
+        f"{worst['value']:.0%} of concepts have a gene set, and {worst['null']:.0%} of rankings of random genes, by "
+        f"the least clear test ({test})"
     )
     few = f"; the model reads {facts.n_genes:,} genes" if facts.n_genes and facts.n_genes < FEW_GENES else ""
     if gap.max() < CLEAR:
