@@ -13,13 +13,41 @@ Array = np.ndarray[Any, Any]
 def centres(x: Array, k: int, seed: int, *, starts: int = 1) -> Array:
     """Return the centres of `k` clusters of the rows `x` (n, d), (k, d); the best of `starts` starts.
 
-    Of fewer distinct rows than clusters some centres are the same.
+    Lloyd's algorithm by scikit-learn in single precision, from the starts of `spread`. Of fewer distinct rows than
+    clusters some centres are the same.
     """
     from sklearn.cluster import KMeans
 
+    middle = x.mean(axis=0)
+    centred = np.ascontiguousarray(x - middle, dtype=np.float32)
+    rng = np.random.default_rng(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(KMeans(k, n_init=starts, random_state=seed % 2**32).fit(x).cluster_centers_)
+        fits = [KMeans(k, init=spread(centred, k, rng), n_init=1).fit(centred) for _ in range(starts)]
+    return np.asarray(min(fits, key=lambda fit: fit.inertia_).cluster_centers_ + middle)
+
+
+def spread(x: Array, k: int, rng: np.random.Generator) -> Array:
+    """Return `k` of the rows `x` (n, d) that lie far from each other, (k, d): greedy k-means++.
+
+    Each is drawn with a chance in proportion to its squared distance from the nearest of those before; of 2 + ln k
+    draws the one that leaves the least sum of such distances is taken (Arthur & Vassilvitskii 2007).
+    """
+    norm = np.einsum("ij,ij->i", x, x)
+    chosen = [int(rng.integers(len(x)))]
+    nearest = np.maximum(norm - 2 * (x @ x[chosen[0]]) + norm[chosen[0]], 0)
+    for _ in range(1, k):
+        total = nearest.cumsum(dtype=np.float64)
+        drawn = np.searchsorted(total, rng.random(2 + int(np.log(k))) * total[-1], side="right")
+        tried = np.minimum(drawn, len(x) - 1)
+        distance = x @ x[tried].T  # (n, draws)
+        distance *= -2
+        distance += norm[:, None] + norm[tried]
+        np.clip(distance, 0, nearest[:, None], out=distance)
+        best = int(distance.sum(axis=0).argmin())
+        nearest = distance[:, best]
+        chosen.append(int(tried[best]))
+    return np.asarray(x[chosen])
 
 
 def one_hot(x: Array, middles: Array) -> Array:

@@ -1,25 +1,92 @@
-"""Independent components (FastICA, Hyvärinen & Oja 2000), of which the rival and the consensus are both made."""
+"""Independent components (FastICA, Hyvärinen & Oja 2000), of which the rival and the consensus are both made.
+
+The symmetric algorithm with the log cosh contrast, as scikit-learn runs it, from the same start; it works in single
+precision on whitened rows, where a step is one hyperbolic tangent and two small products.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 Array = np.ndarray[Any, Any]
 
-
-def independent_components(q: int, seed: int, *, iterations: int) -> Any:
-    """Return scikit-learn's FastICA of `q` components of unit variance, ready to be fitted."""
-    from sklearn.decomposition import FastICA
-
-    return FastICA(q, whiten="unit-variance", fun=log_cosh, max_iter=iterations, tol=1e-3, random_state=seed % 2**32)
+_TOLERANCE = 1e-3
+_FLAT = 1e-12
+"""Share of the largest variance below which a direction is rounding."""
 
 
-def log_cosh(x: Array) -> tuple[Array, Array]:
-    """Return the derivative of log cosh at `x` (q, n), and the mean of its second derivative in each row, (q,).
+class Components(NamedTuple):
+    """Independent components of rows.
 
-    What FastICA's ``fun="logcosh"`` computes, in one pass over all components: of few cells that takes half the time.
+    Attributes
+    ----------
+    mean : numpy.ndarray of float64, shape (d,)
+        Of the rows.
+    unmixing : numpy.ndarray of float64, shape (q, d)
+        ``(x - mean) @ unmixing.T`` are the components of rows `x`, each of variance 1 in those that were fitted. Not
+        finite where the rows have fewer than q directions.
+    mixing : numpy.ndarray of float64, shape (d, q)
+        The pseudoinverse: what one unit of each component adds to a row.
+    settled : bool
+        Whether the directions came to rest.
     """
-    g = np.tanh(x)
-    return g, 1 - np.einsum("ij,ij->i", g, g) / x.shape[1]
+
+    mean: Array
+    unmixing: Array
+    mixing: Array
+    settled: bool
+
+    def of(self, x: Array) -> Array:
+        """Return the components of rows `x` (n, d), float64 (n, q)."""
+        return np.asarray((x - self.mean) @ self.unmixing.T)
+
+
+def independent_components(x: Array, q: int, seed: int, *, iterations: int) -> Components:
+    """Fit `q` independent components to the rows `x` (n, d) in at most so many steps.
+
+    With rows z, whitened to their first q principal axes, a step is W <- orthogonal part of
+    E[tanh(W z) z'] - diag(E[1 - tanh(W z)^2]) W, until no direction turns by more than a thousandth (1 - cosine).
+    """
+    mean = x.mean(axis=0)
+    centred = x - mean
+    whitening = _whitening(centred, q)
+    if not np.isfinite(whitening).all():
+        return Components(mean, whitening, np.full((x.shape[1], q), np.nan), settled=False)
+    z = torch.from_numpy(np.ascontiguousarray((whitening @ centred.T).astype(np.float32)))  # (q, n)
+    start = np.random.RandomState(seed % 2**32).normal(size=(q, q))  # noqa: NPY002  scikit-learn's own
+    turned, settled = _turned(z, start, iterations)
+    unmixing = turned @ whitening
+    unmixing /= np.std(unmixing @ centred.T, axis=1, keepdims=True)
+    return Components(mean, unmixing, np.linalg.pinv(unmixing), settled)
+
+
+def _whitening(centred: Array, q: int) -> Array:
+    """Return the first q principal axes over their standard deviations, (q, d); infinite where one is rounding."""
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    values, axes = values[::-1][:q], vectors[:, ::-1][:, :q]
+    if not values[-1] > _FLAT * max(values[0], 0.0):
+        return np.full((q, centred.shape[1]), np.inf)
+    return np.asarray((axes * np.where(axes[0] < 0, -1, 1) / np.sqrt(values)).T)
+
+
+def _turned(z: torch.Tensor, start: Array, iterations: int) -> tuple[Array, bool]:
+    """Return the rotation of the whitened rows z (q, n) at which the algorithm comes to rest, and whether it did."""
+    w, across = _orthogonal(start), z.T.contiguous()
+    for _ in range(iterations):
+        g = (torch.from_numpy(w.astype(np.float32)) @ z).tanh_()
+        slope = 1 - torch.linalg.vector_norm(g, dim=1).double().square().numpy() / z.shape[1]
+        turned = _orthogonal((g @ across).double().numpy() / z.shape[1] - slope[:, None] * w)
+        moved = np.abs(np.abs(np.einsum("ij,ij->i", turned, w)) - 1).max()
+        w = turned
+        if moved < _TOLERANCE:
+            return w, True
+    return w, False
+
+
+def _orthogonal(w: Array) -> Array:
+    """Return (w w')^(-1/2) w."""
+    values, vectors = np.linalg.eigh(w @ w.T)
+    return np.asarray((vectors / np.sqrt(np.maximum(values, np.finfo(np.float64).tiny))) @ vectors.T @ w)

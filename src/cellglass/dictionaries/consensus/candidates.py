@@ -9,7 +9,6 @@ cells share is one candidate, which no cluster is. Knows nothing of what becomes
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,13 +96,10 @@ def _rank(x: Array) -> int:
 
 def _halves(x: Array, sample: Array, q: int, seed: int) -> tuple[Array, Array]:
     """Return both halves of `q` components of `x` in the sample, float32 (n_sample, 2 q), and which are graded."""
-    model = independent_components(q, seed, iterations=_ITERATIONS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one that has not settled is a candidate as any other
-        own = model.fit_transform(x)
-    if not np.isfinite(own).all():
+    found = independent_components(x, q, seed, iterations=_ITERATIONS)  # not settled: a candidate as any other
+    if not np.isfinite(found.unmixing).all():
         return np.zeros((len(sample), 0), dtype=np.float32), np.zeros(0, dtype=bool)
-    away = model.transform(sample)
+    own, away = found.of(x), found.of(sample)
     kurtosis = (((own - own.mean(axis=0)) / own.std(axis=0)) ** 4).mean(axis=0)
     cut = np.array([otsu(r) if flat < _BIMODAL else np.nan for r, flat in zip(own.T, kurtosis, strict=True)])
     parts = [
