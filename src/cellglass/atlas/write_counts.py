@@ -38,8 +38,7 @@ def write_expression(folder: Path | str, cells: Cells, *, entries: int = 1 << 24
     from anndata.io import write_elem
 
     target = Path(folder) / schema.EXPRESSION
-    total = np.asarray(cells.counts.sum(axis=1), dtype=np.float64).ravel()
-    obs = pd.DataFrame({schema.TOTAL: total}, index=cells.obs.index.astype(str))
+    obs = pd.DataFrame({schema.TOTAL: cells.totals}, index=cells.obs.index.astype(str))
     var = pd.DataFrame({"symbol": cells.symbols.astype(str)}, index=cells.genes.index.astype(str))
     for name in {"ensembl", "alias"} & set(cells.genes):  # other names, by which the search finds a gene
         var[name] = cells.genes[name].fillna("").astype(str).to_numpy()

@@ -142,7 +142,7 @@ def matched_bins(subject: Subject, difference: Array) -> Array:
     """Return the bin of each gene, int64 (n_genes,): by mean count, and within that by `difference` (n_genes,)."""
     from scipy.stats import rankdata
 
-    expression = np.asarray(subject.cells.counts.mean(axis=0)).ravel()
+    expression = subject.cells.gene_means
     n = len(expression)
     levels = max(1, min(LEVELS, n // 20))
     level = np.minimum(((rankdata(expression, method="ordinal") - 0.5) / n * levels).astype(np.int64), levels - 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -19,6 +20,8 @@ from cellglass.errors import InputError
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+_ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,20 @@ class Cells:
     def symbols(self) -> np.ndarray[Any, Any]:
         """Gene symbols in the order of the columns."""
         return self.genes["symbol"].to_numpy(dtype=object)
+
+    @cached_property
+    def totals(self) -> np.ndarray[Any, Any]:
+        """The total count of each cell, float64 (n_cells,)."""
+        return np.asarray(self.counts.sum(axis=1), dtype=np.float64).ravel()
+
+    @cached_property
+    def gene_means(self) -> np.ndarray[Any, Any]:
+        """The mean count of each gene, float64 (n_genes,); taken block by block, since counts may lie on disk."""
+        sums, counts = np.zeros(self.n_genes), self.counts
+        for start in range(0, len(counts.indices), _ENTRIES):
+            part = slice(start, start + _ENTRIES)
+            sums += np.bincount(counts.indices[part], weights=counts.data[part], minlength=self.n_genes)
+        return sums / max(1, self.n_cells)
 
     def __len__(self) -> int:
         return self.n_cells

@@ -164,7 +164,7 @@ def _members(run: Run, source: GeneSets, symbols: list[str]) -> tuple[tuple[str,
     from cellglass.enrichment.members import members, one_gene_per_symbol
 
     config, cells = run.config.enrichment, open_explained(run)
-    keep = one_gene_per_symbol(symbols, np.asarray(cells.counts.mean(axis=0)).ravel())
+    keep = one_gene_per_symbol(symbols, cells.gene_means)
     found = members(source, [symbols[i] for i in keep], min_size=config.min_size, max_size=config.max_size)
     wide = sp.csc_matrix((len(symbols), len(found.terms)), dtype=bool).tolil()
     for term in range(len(found.terms)):

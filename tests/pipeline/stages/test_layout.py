@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse as sp
+import torch
 
-from cellglass.cells import Cells
-from cellglass.enrichment import GeneSets, write_gmt
+from cellglass.activations import SiteBatch, Writer, open_store
+from cellglass.activations.manifest import StoredSite
+from cellglass.activations.store import Store
 from cellglass.pipeline import workspace
-from cellglass.pipeline.config import make_config
-from cellglass.pipeline.explain import STAGES
 from cellglass.pipeline.run import Run
-from cellglass.pipeline.runner import run_stages
+from cellglass.pipeline.stages.layout import draw
 
 
 def test_the_layout_keeps_neighbours(small_run: Run) -> None:
@@ -34,23 +32,42 @@ def test_the_layout_keeps_neighbours(small_run: Run) -> None:
     assert np.mean(shared) > 0.3  # by chance: 15 / 399
 
 
-@pytest.mark.slow
-def test_more_cells_than_scanpy_searches_one_by_one_are_laid_out_too(tmp_path: Path) -> None:
-    n = 10_001  # from 8,192 on neighbours are approximate; above 10,000 UMAP takes 200 steps in place of 500
+def _store(folder: Path, x: np.ndarray) -> Store:
+    writer = Writer(folder, len(x), "test", {"z": StoredSite(x.shape[1])})
+    writer.add(len(x), {"z": SiteBatch(torch.from_numpy(x.astype(np.float32)), np.arange(len(x)))})
+    writer.close()
+    return open_store(folder)
+
+
+@pytest.mark.parametrize(
+    ("n", "most"),
+    [(3000, 1000), pytest.param(10_001, 100_000, marks=pytest.mark.slow)],
+    ids=["most put between others", "more than scanpy searches one by one"],
+)
+def test_of_many_cells_groups_stay_together(n: int, most: int, tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     group = noise.integers(0, 3, n)
-    counts = sp.csr_matrix(noise.poisson(1 + 3 * (np.arange(12) % 3 == group[:, None])).astype(np.float32))
-    ids = [f"g{i}" for i in range(12)]
-    embedded = (10 * np.eye(3)[group] + noise.standard_normal((n, 3))).astype(np.float32)
-    cells = Cells(
-        counts, pd.DataFrame({"symbol": ids}, index=ids), pd.DataFrame(index=[f"c{i}" for i in range(n)]),
-        obsm={"X_three": embedded},
-    )  # fmt: skip
-    write_gmt(GeneSets("sets", {"first": tuple(ids[:6])}), tmp_path / "sets.gmt")
-    tables = {"model": {"path": "obsm:X_three"}, "enrichment": {"gene_sets": [str(tmp_path / "sets.gmt")]}}
-    run = Run(tmp_path / "atlas", make_config(tables), {"cells": cells})
-    run_stages(run, [stage for stage in STAGES if stage.name in ("cells", "model", "activations", "layout")])
-    layout = np.load(run.path(workspace.LAYOUT))
+    store = _store(tmp_path / "store", 10 * np.eye(3)[group] + noise.standard_normal((n, 3)))
+    heard: list[tuple[int, int]] = []
+    layout = draw(store, "z", 0, most=most, progress=lambda _, done, total: heard.append((done, total)))
     middle = np.stack([layout[group == i].mean(0) for i in range(3)])
     nearest = np.linalg.norm(layout[:, None] - middle[None], axis=2).argmin(1)
     assert (nearest == group).mean() > 0.98
+    assert layout.shape == (n, 2)
+    assert np.isfinite(layout).all()
+    assert heard[-1][0] == heard[-1][1]
+
+
+def test_a_graph_of_many_parts_is_drawn(tmp_path: Path) -> None:
+    """Cells that are nearly equal in many small groups: a spectral start of such a graph does not end."""
+    noise = np.random.default_rng(0)
+    x = np.repeat(noise.standard_normal((60, 5)), 20, axis=0) + 1e-4 * noise.standard_normal((1200, 5))
+    layout = draw(_store(tmp_path / "store", x), "z", 0)
+    middle = layout.reshape(60, 20, 2).mean(1)
+    own = np.linalg.norm(layout.reshape(60, 20, 2) - middle[:, None], axis=2).mean()
+    between = np.linalg.norm(middle[:, None] - middle[None], axis=2)[np.triu_indices(60, 1)].mean()
+    assert own < between / 5
+
+
+def test_a_site_of_one_value_is_drawn(tmp_path: Path) -> None:
+    assert np.isfinite(draw(_store(tmp_path / "store", np.arange(50.0)[:, None]), "z", 0)).all()

@@ -41,7 +41,7 @@ def sample(work: Work) -> Sample:
     rows = np.arange(n)
     if n > most:
         rows = np.sort(generator(work.seed, "attribution", "correlation").choice(n, most, replace=False))
-    totals = np.asarray(work.cells.counts.sum(axis=1), dtype=np.float64).ravel()[rows]
+    totals = work.cells.totals[rows]
     return Sample(rows, np.median(totals) / np.maximum(totals, 1.0))
 
 

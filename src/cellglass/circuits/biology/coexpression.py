@@ -40,7 +40,7 @@ def coexpression(cells: Cells, genes: Sequence[str], method: str = "spearman") -
         raise InputError(f"co-expression is not measured by {method!r}; choose of {', '.join(METHODS)}")
     if cells.n_cells < 3:
         raise InputError(f"{cells.source}: co-expression needs three cells at least; {cells.n_cells} were given")
-    total = np.maximum(np.asarray(cells.counts.sum(axis=1), dtype=np.float64).ravel(), 1)
+    total = np.maximum(cells.totals, 1)
     place = {gene: i for i, gene in enumerate(genes)}
     values = np.zeros((cells.n_cells, len(genes)))
     columns = [(i, place[symbol]) for i, symbol in enumerate(cells.symbols.tolist()) if symbol in place]

@@ -139,7 +139,7 @@ def concept_table(run: Run, codes: sp.csc_matrix) -> pd.DataFrame:
     found = open_reproducibility(run).set_index("latent")
     cells = open_explained(run)
     if cells.has_counts:
-        table["depth_correlation"] = depth_correlations(codes, np.asarray(cells.counts.sum(axis=1)).ravel())
+        table["depth_correlation"] = depth_correlations(codes, cells.totals)
     for name in (*REPRODUCIBILITY_COLUMNS, *READOUT_CONCEPT_COLUMNS) if found["n"].max() else ():
         if name in found:
             table[name] = found[name].loc[table["latent"]].to_numpy()

@@ -56,11 +56,6 @@ class PathwaysStage(Stage):
         return open_explained(self.run)
 
     @cached_property
-    def mean_expression(self) -> np.ndarray[Any, Any]:
-        """Mean count of each gene, by which random genes are matched, (n_genes,)."""
-        return np.asarray(self.cells.counts.mean(axis=0)).ravel()
-
-    @cached_property
     def _ranked(self) -> dict[str, pd.DataFrame]:
         return {}
 
@@ -85,7 +80,7 @@ class PathwaysStage(Stage):
         found = enrich(
             on_scale(self.ranked(method), method, test),
             list(self.cells.symbols),
-            self.mean_expression,
+            self.cells.gene_means,
             [self.sources[source]],
             dataclasses.replace(config, tests=(test,)),
             seed=self.run.config.seed,
