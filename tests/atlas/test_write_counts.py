@@ -19,15 +19,17 @@ def cells(n: int = 60, genes: int = 25) -> Cells:
 
 
 @pytest.mark.parametrize("entries", [1, 7, 50, 10_000])
-def test_blocks_put_together_are_the_matrix_by_column(entries: int) -> None:
+def test_blocks_put_together_are_the_matrix_by_column(entries: int, tmp_path: Path) -> None:
     dense = cells().counts.toarray()
     dense[:, 3] = 0
     counts = sp.csr_matrix(dense)
     sizes = column_sizes(counts, entries)
     np.testing.assert_array_equal(sizes, np.bincount(counts.indices, minlength=counts.shape[1]))
-    blocks = list(column_blocks(counts, sizes, entries))
+    blocks = list(column_blocks(counts, sizes, entries, tmp_path / "turning"))
+    assert not (tmp_path / "turning").exists()
     assert (sp.hstack(blocks, format="csc") != counts.tocsc()).nnz == 0
     for block in blocks:
+        assert block.has_sorted_indices
         assert block.nnz <= entries or block.shape[1] == 1
 
 

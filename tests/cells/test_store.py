@@ -1,6 +1,7 @@
 """Cells on disk are the cells that were written, and opening them does not read them."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from cellglass.cells import Cells, cells_from_anndata, open_cells, simulate, write_cells
-from cellglass.cells.store import CountsWriter, mapped_csr
+from cellglass.cells.store import CountsWriter, link_cells, mapped_csr
 from cellglass.errors import InputError
 
 
@@ -175,3 +176,17 @@ def test_blocks_become_one_and_equal_cells_written_whole(tmp_path):
     assert sha256(tmp_path / "blocks") == sha256(tmp_path / "whole")
     with pytest.raises(InputError, match="no cells to write"):
         write_blocks(iter(()), tmp_path / "none", entries=0)
+
+
+def test_linked_cells_are_the_same_files_and_outlive_the_first(cells, tmp_path):
+    write_cells(cells, tmp_path / "c")
+    link_cells(tmp_path / "c", tmp_path / "d")
+    for name in ("data", "indices", "indptr"):
+        one, two = (tmp_path / folder / "counts" / f"{name}.npy" for folder in "cd")
+        assert one.samefile(two)
+    shutil.rmtree(tmp_path / "c")
+    np.testing.assert_array_equal(open_cells(tmp_path / "d").counts.toarray(), cells.counts.toarray())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="something else"):
+        link_cells(tmp_path / "d", tmp_path / "other")

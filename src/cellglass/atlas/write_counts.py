@@ -1,12 +1,15 @@
 """Writes ``expression.zarr``, the counts that were explained, by column (CSC): one gene is read without the rest.
 
-Counts come by row (CSR), often memory-mapped and larger than memory: they are turned in blocks of columns, each
-gathered from blocks of rows, so that memory is bounded by `entries`, not by the number of cells.
+Counts come by row (CSR), often memory-mapped and larger than memory. They are read once, in blocks of rows, each of
+which is turned and appended to one file for each block of columns; these are then put together one by one. So memory is
+bounded by `entries` and time grows with the counts, not with their square.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from cellglass.cells.cells import Cells
 from cellglass.files import atomic_path
 
 CHUNK = 1 << 18
+_KEPT = {"rows": np.int32, "data": np.float32}
 Array = np.ndarray[Any, Any]
 
 
@@ -60,7 +64,7 @@ def write_expression(folder: Path | str, cells: Cells, *, entries: int = 1 << 24
         data = matrix.create_array("data", shape=size, chunks=(CHUNK,), dtype="float32")
         indices = matrix.create_array("indices", shape=size, chunks=(CHUNK,), dtype="int32")
         at = 0
-        for block in column_blocks(cells.counts, per_column, entries):
+        for block in column_blocks(cells.counts, per_column, entries, temporary / "turning"):
             data[at : at + block.nnz] = block.data.astype(np.float32, copy=False)
             indices[at : at + block.nnz] = block.indices.astype(np.int32, copy=False)
             at += block.nnz
@@ -75,29 +79,67 @@ def column_sizes(counts: sp.csr_matrix, entries: int) -> Array:
     return sizes
 
 
-def column_blocks(counts: sp.csr_matrix, sizes: Array, entries: int) -> Iterator[sp.csc_matrix]:
-    """Yield consecutive columns of `counts` as CSC matrices of at most `entries` counts, or of one column."""
+def column_blocks(counts: sp.csr_matrix, sizes: Array, entries: int, scratch: Path) -> Iterator[sp.csc_matrix]:
+    """Yield consecutive columns of `counts` as CSC matrices of at most `entries` counts, or of one column.
+
+    The folder `scratch` is made where there are several, and removed in the end.
+    """
+    edges = _edges(sizes, entries)
+    if len(edges) <= 2:
+        yield counts.tocsc() if len(sizes) else sp.csc_matrix(counts.shape, dtype=np.float32)
+        return
+    scratch.mkdir()
+    lengths = [_turn(piece, first, edges, scratch) for first, piece in _pieces(counts, entries)]
+    for number, (low, high) in enumerate(pairwise(edges)):
+        own = np.array([piece[low:high] for piece in lengths], dtype=np.int64).reshape(-1, high - low)
+        yield _joined(scratch, number, own, counts.shape[0])
+    shutil.rmtree(scratch)
+
+
+def _edges(sizes: Array, entries: int) -> list[int]:
+    """Return where blocks of columns begin, and the number of columns."""
+    edges, ends = [0], np.cumsum(sizes)
+    while edges[-1] < len(sizes):
+        before = ends[edges[-1] - 1] if edges[-1] else 0
+        edges.append(max(edges[-1] + 1, int(np.searchsorted(ends, before + entries, side="right"))))
+    return edges
+
+
+def _pieces(counts: sp.csr_matrix, entries: int) -> Iterator[tuple[int, sp.csr_matrix]]:
+    """Yield consecutive rows of at most `entries` counts, or one row, with the number of the first."""
     first = 0
-    while first < len(sizes):
-        within = np.cumsum(sizes[first:]) <= entries
-        last = first + max(1, int(within.sum()))
-        yield _gather(counts, first, last, entries)
+    while first < counts.shape[0]:
+        last = int(np.searchsorted(counts.indptr, counts.indptr[first] + entries, side="right")) - 1
+        last = max(first + 1, last)
+        yield first, counts[first:last]
         first = last
 
 
-def _gather(counts: sp.csr_matrix, first: int, last: int, entries: int) -> sp.csc_matrix:
-    rows, columns, values = [], [], []
-    for start in range(0, len(counts.indices), entries):
-        column = np.asarray(counts.indices[start : start + entries])
-        inside = np.flatnonzero((column >= first) & (column < last))
-        rows.append((np.searchsorted(counts.indptr, start + inside, side="right") - 1).astype(np.int32))
-        columns.append(column[inside].astype(np.int32) - np.int32(first))
-        values.append(np.asarray(counts.data[start : start + entries])[inside])
-    shape = (counts.shape[0], last - first)
-    if not rows:
-        return sp.csc_matrix(shape, dtype=np.float32)
-    block = sp.coo_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape
-    ).tocsc()
-    block.sort_indices()
-    return block
+def _turn(piece: sp.csr_matrix, first: int, edges: list[int], scratch: Path) -> Array:
+    """Append the columns of some rows to the files of their blocks; return how many counts each column has."""
+    turned = piece.tocsc()
+    for number, (low, high) in enumerate(pairwise(edges)):
+        part = slice(turned.indptr[low], turned.indptr[high])
+        for name, values in (("rows", turned.indices[part] + first), ("data", turned.data[part])):
+            with (scratch / f"{number}.{name}").open("ab") as file:
+                values.astype(_KEPT[name]).tofile(file)
+    return np.diff(turned.indptr).astype(np.int32)
+
+
+def _joined(scratch: Path, number: int, lengths: Array, n_rows: int) -> sp.csc_matrix:
+    """Return a block of columns from its files; `lengths` has a row for each piece, (pieces, columns)."""
+    ends = np.concatenate([[0], np.cumsum(lengths.sum(axis=0))])
+    starts = ends[:-1] + np.cumsum(lengths, axis=0) - lengths  # of each piece in each column
+    place = np.repeat(starts.ravel(), lengths.ravel()) + _counted(lengths.ravel())
+    found = {}
+    for name, dtype in _KEPT.items():
+        path = scratch / f"{number}.{name}"
+        found[name] = np.empty(ends[-1], dtype=dtype)
+        found[name][place] = np.fromfile(path, dtype=dtype)
+        path.unlink()
+    return sp.csc_matrix((found["data"], found["rows"], ends), shape=(n_rows, lengths.shape[1]))
+
+
+def _counted(lengths: Array) -> Array:
+    """Return 0, 1, ... up to each length, one after the other."""
+    return np.asarray(np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths))

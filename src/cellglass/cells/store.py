@@ -11,6 +11,8 @@ Written whole or not at all. Says nothing about whether the numbers are counts: 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from io import BufferedRandom
 from itertools import chain
@@ -64,6 +66,16 @@ def write_blocks(blocks: Iterable[Cells], folder: Path | str, entries: int) -> N
                     obsm[key].append(block.obsm[key])
         joined = {key: np.concatenate(parts) for key, parts in obsm.items()}
         write_tables(temporary, first.genes, pd.concat(obs), joined, first.source)
+
+
+def link_cells(source: Path | str, folder: Path | str) -> None:
+    """Let `folder` hold the cells of `source` too: the same files, so no room is taken; copies where links are not had.
+
+    Neither is ever changed in place, and either may be removed.
+    """
+    refuse_foreign(folder)
+    with atomic_path(folder) as temporary:
+        shutil.copytree(source, temporary, copy_function=_link)
 
 
 def open_cells(folder: Path | str) -> Cells:
@@ -181,6 +193,13 @@ def _meta(folder: Path) -> dict[str, Any]:
             f"{folder}: cells of schema {meta.get('schema')}, but this version reads schema {SCHEMA}; write them again"
         )
     return meta
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _header(file: BufferedRandom, dtype: np.dtype[Any], n: int) -> None:

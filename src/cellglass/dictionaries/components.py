@@ -56,7 +56,7 @@ def independent_components(x: Array, q: int, seed: int, *, iterations: int) -> C
     if not np.isfinite(whitening).all():
         return Components(mean, whitening, np.full((x.shape[1], q), np.nan), settled=False)
     z = torch.from_numpy(np.ascontiguousarray((whitening @ centred.T).astype(np.float32)))  # (q, n)
-    start = np.random.RandomState(seed % 2**32).normal(size=(q, q))  # noqa: NPY002  scikit-learn's own
+    start = np.random.RandomState(seed % 2**32).normal(size=(q, q))
     turned, settled = _turned(z, start, iterations)
     unmixing = turned @ whitening
     unmixing /= np.std(unmixing @ centred.T, axis=1, keepdims=True)

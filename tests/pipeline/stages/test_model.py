@@ -19,6 +19,11 @@ from cellglass.pipeline.run import Run
 from cellglass.pipeline.runner import run_stages
 
 
+def _counts_stand_once(run: Run) -> bool:
+    one, two = (run.path(name) / "counts" / "data.npy" for name in (workspace.CELLS, workspace.EXPLAINED))
+    return one.samefile(two)
+
+
 def test_a_saved_model_and_a_model_in_memory_are_taken_as_they_are(small_run: Run, tmp_path: Path) -> None:
     model = workspace.open_model(small_run)
     cells = open_cells(small_run.path(workspace.CELLS))
@@ -32,6 +37,7 @@ def test_a_saved_model_and_a_model_in_memory_are_taken_as_they_are(small_run: Ru
         run_stages(run, STAGES[:2])
         assert workspace.open_model(run).fingerprint() == model.fingerprint()
         assert workspace.open_explained(run).genes.index.equals(model.genes)
+        assert _counts_stand_once(run), "nothing was left out, so no second copy is needed"
 
 
 def test_a_site_that_is_not_there_is_found_before_anything_is_fitted(planted: Simulated, tmp_path: Path) -> None:
@@ -56,6 +62,7 @@ def test_cells_that_count_none_of_the_models_genes_are_left_out(
     run_stages(run, STAGES[:2])
     kept = workspace.open_explained(run)
     assert kept.n_cells == 398
+    assert not _counts_stand_once(run)
     assert not set(kept.obs.index) & set(cells.obs.index[empty])
     assert "left out 2 cells" in caplog.text
 

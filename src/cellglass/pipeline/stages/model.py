@@ -91,7 +91,7 @@ class ModelStage(Stage):
             model = given.for_cells(cells)
             counted = given if len(given.genes) else model
             _refuse_few(cells, counted)
-            _write_aligned(cells, model, explained)
+            _write_aligned(self.run.path(CELLS), model, explained)
             self._check_gene_sets(cells, explained)
             _note_coverage(cells, counted, _share_of_counts(cells, explained), folder / Path(COVERAGE).name)
         config = self.run.config
@@ -148,7 +148,7 @@ class ModelStage(Stage):
         seed = derive(self.run.config.seed, "genes")
         read = self.run.config.cells
         chosen = variable_genes(cells, most, seed=seed, batch=read.batch, labels=read.labels)
-        _write_aligned(cells, cells.genes.index[chosen], explained)
+        _write_aligned(self.run.path(CELLS), cells.genes.index[chosen], explained)
         self._check_gene_sets(cells, explained)
         return self._fit(open_cells(explained))
 
@@ -212,11 +212,15 @@ def _note_coverage(cells: Cells, model: CellModel, counts: float, place: Path) -
         log.warning("%s: %s", cells.source, said)
 
 
-def _write_aligned(cells: Cells, to: CellModel | pd.Index[Any], place: Path) -> None:
-    """Write the cells with the genes of a model, or with these, block by block, without cells that count none."""
-    from cellglass.cells import align_genes, write_blocks
+def _write_aligned(where: Path, to: CellModel | pd.Index[Any], place: Path) -> None:
+    """Write the cells of the folder `where` with the genes of a model, or with these, block by block.
 
-    left_out = 0
+    Cells that count none of them are left out. Where nothing changes the files are the same.
+    """
+    from cellglass.cells import align_genes, open_cells, write_blocks
+    from cellglass.cells.store import link_cells
+
+    left_out, cells = 0, open_cells(where)
 
     def aligned(block: Cells) -> Cells:
         return align_genes(block, to) if isinstance(to, pd.Index) else to.align(block)
@@ -230,6 +234,10 @@ def _write_aligned(cells: Cells, to: CellModel | pd.Index[Any], place: Path) -> 
             if counted.any():
                 yield block if counted.all() else block[counted]
 
+    same = aligned(cells[:1]).genes.equals(cells.genes)
+    if same and (not cells.has_counts or (np.diff(cells.counts.indptr) > 0).all()):
+        link_cells(where, place)
+        return
     write_blocks(blocks(), place, entries=cells.counts.nnz)
     if left_out:
         log.warning("%s: left out %d cells that count none of the model's genes", cells.source, left_out)
