@@ -23,7 +23,7 @@ from cellglass.cells.cells import Cells
 from cellglass.errors import InputError
 from cellglass.models.checkpoint import digest_of, read_state, write_state
 from cellglass.models.scvi.covariates import Covariate
-from cellglass.models.scvi.loss import negative_elbo
+from cellglass.models.scvi.loss import add_gradients
 from cellglass.models.scvi.net import ScviConfig
 from cellglass.progress import Progress, silent
 from cellglass.seeds import derive, generator
@@ -118,7 +118,7 @@ def _epoch(
     for rows in _minibatches(order):
         tensors = _tensors(cells, rows, codes, module.device)
         optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(negative_elbo(module, tensors, weight))
+        add_gradients(module, tensors, weight)
         optimizer.step()
 
 
