@@ -35,6 +35,7 @@ COMMANDS = (
     "audit",
     "attribute",
     "pathway-swaps",
+    "perturbations",
     "compare",
     "genesets",
     "explore",

@@ -220,6 +220,34 @@ def pathway_swaps(
 
 
 @app.command()
+def perturbations(
+    atlas: AtlasPath,
+    column: Annotated[str, typer.Option("--column", help="Column of obs that says what was done to each cell.")],
+    control: Annotated[str, typer.Option("--control", help="Its value where nothing was done.")],
+    replicate: Annotated[
+        str | None, typer.Option("--replicate", help="Column with donor, sample or replicate: the unit of the tests.")
+    ] = None,
+    cells: Annotated[int, typer.Option(min=1, help="Control cells in which each gene is knocked out.")] = 200,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the tables.", show_default="ATLAS/perturbations")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Hold an atlas against a perturbation experiment: CRISPR, drugs or cytokines.
+
+    Says which concepts each perturbation shifts; where genes were hit, how the model's own knock-outs agree with the
+    real ones, on a scale from shuffled perturbations to the other half of the cells; and whether attribution names
+    the genes that were hit.
+
+    Example: cellglass perturbations atlas --column guide --control non-targeting --replicate donor
+    """
+    from cellglass.cli.perturbations import run
+
+    run(atlas, column, control, replicate, cells, out, quiet=quiet, as_json=as_json)
+
+
+@app.command()
 def audit(
     atlas: AtlasPath,
     control: Annotated[
