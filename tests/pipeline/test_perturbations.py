@@ -45,7 +45,7 @@ def atlas(small_run: Run, planted: Simulated, tmp_path: Path) -> Path:
 def test_programs_that_fall_silent_are_seen(atlas: Path) -> None:
     heard: list[tuple[int, int]] = []
     found = hold_against(atlas, "guide", "control", progress=lambda _, done, total: heard.append((done, total)))
-    table = found.agreement.set_index(["of", "name", "measure"])
+    table = found.agreement.set_index(["of", "name", "measure"]).sort_index()
     for of in ("concepts", "genes"):
         assert table.loc[(of, "co-expression", "pearson"), "headline"] > 0.4, "members of a program vary together"
         assert table.loc[(of, "knock-out", "pearson"), "ceiling"] > 0.9

@@ -71,6 +71,26 @@ def test_quality_stands_beside_its_nulls(live: Any, visit: Any, tmp_path: Path) 
     assert {row["metric"] for row in rows} == set(records)
 
 
+def test_the_audit_is_the_terminals_with_what_is_wrong_first(site: Any, visit: Any, tmp_path: Path) -> None:
+    page = visit(site, "#/")
+    section = page.locator("section", has=page.locator("#audit-title"))
+    expected = {one.asks: one for one in open_atlas(site.atlas).audit()}
+    rows = section.get_by_role("listitem")
+    shown = [row.get_by_role("heading").inner_text() for row in rows.all()]
+    assert sorted(shown) == sorted(expected)
+    verdicts = [expected[asks].verdict for asks in shown]
+    order = ["fails", "doubtful", "not known", "holds"]
+    assert verdicts == sorted(verdicts, key=order.index)
+    for row, asks in zip(rows.all(), shown, strict=True):
+        text, one = row.inner_text(), expected[asks]
+        assert one.verdict in text
+        assert one.figures[1:] in text
+        assert one.where in text
+        assert one.remedy[1:] in text
+    saved = read_csv(page, lambda: page.get_by_label("Save the audit as CSV").dispatch_event("click"), tmp_path)
+    assert [row["question"] for row in saved] == shown
+
+
 def test_the_list_is_sorted_by_what_is_asked(site: Any, visit: Any) -> None:
     page = visit(site, "#/concepts")
     var = open_atlas(site.atlas).concepts.var

@@ -67,6 +67,8 @@ export interface Manifest {
   metrics: Metric[];
   /** a sentence for each panel of quality: fidelity, reproducibility, stability, probe, annotation, alignment.LABEL */
   verdicts: Record<string, string>;
+  /** what an audit of the atlas found */
+  audit: Finding[];
   methods: [string, string][];
   card_shard: number;
   concept_columns: string;
@@ -79,6 +81,15 @@ export interface Manifest {
   xy_bounds: [number, number, number, number];
   /** in a report: how many cells it draws, and what it leaves out, in words */
   report?: { cells: number; left_out: string[] };
+}
+
+export interface Finding {
+  question: string;
+  asks: string;
+  verdict: "holds" | "doubtful" | "fails" | "not known";
+  figures: string;
+  where: string;
+  remedy: string;
 }
 
 export interface Concepts {

@@ -74,6 +74,7 @@ def manifest(
             "donors": donor_label(source),
             "metrics": metrics(source),
             "verdicts": verdicts(source.atlas.evaluation.reset_index().to_dict("records"), source.codes),
+            "audit": [finding._asdict() for finding in source.atlas.audit()],
             "methods": [list(pair) for pair in index.genes.methods],
             "tests": index.terms.tests,
             "rankings": index.terms.rankings,
