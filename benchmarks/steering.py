@@ -129,11 +129,13 @@ def steered(
     latents = list(range(one.dictionary.n_findings))
     members = interferon(one)
     table = predicted(one, cells, found.edits(latents), found, learnt, doses=DOSES, draws=DRAWS, seed=seed)
-    ways = [(str(way), dose, values) for way, dose, values in zip(table["way"], table["dose"], table["change"])]
+    ways = list(table[["way", "dose", "change"]].itertuples(index=False, name=None))
     for share in SHARES:
         few = fewest(one.dictionary, found, latents, share)
-        made = predicted(one, cells, found.edits(few), None, learnt, doses=[1.0], draws=1, seed=seed)
-        ways += [(f"fewest, {share:g}", 1.0, made["change"].iloc[0])]
+        made = predicted(one, cells, found.edits(few), found, learnt, doses=[1.0], draws=DRAWS, seed=seed)
+        names = {"concepts": f"fewest, {share:g}", "random concepts": f"random for fewest, {share:g}"}
+        kept = made[made["way"].isin(list(names))]
+        ways += [(names[way], 1.0, values) for way, values in zip(kept["way"], kept["change"], strict=True)]
         yield {"way": f"fewest, {share:g}", "metric": "concepts", "value": float(len(few))}
     figures: dict[tuple[str, str], list[float]] = {}
     for way, dose, values in [*ways, ("expression", 1.0, change)]:

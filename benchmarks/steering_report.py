@@ -97,13 +97,15 @@ def _concepts(found: dict[tuple[str, str], float], types: Sequence[str]) -> str:
         "length of the mean difference": ("moved", "difference"),
         "fewest that carry 50 % of the others'": ("concepts", "fewest, 0.5"),
         "Pearson's correlation of these": ("pearson", "fewest, 0.5"),
+        "of as many random ones": ("pearson", "random for fewest, 0.5"),
         "fewest that carry 90 %": ("concepts", "fewest, 0.9"),
         "Pearson's correlation of those": ("pearson", "fewest, 0.9"),
+        "of as many random ones, again": ("pearson", "random for fewest, 0.9"),
     }
-    lines = [
-        [title, *(_spread(found, metric, f"other types: {name}: {way}", 1 if metric == "concepts" else 2) for name in types)]
-        for title, (metric, way) in wanted.items()
-    ]  # fmt: skip
+    lines = []
+    for title, (metric, way) in wanted.items():
+        digits = 1 if metric == "concepts" else 2
+        lines.append([title, *(_spread(found, metric, f"other types: {name}: {way}", digits) for name in types)])
     return table(["other types", *types], lines)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from cellglass.activations.rows import MemoryRows
 from cellglass.errors import InputError
 from cellglass.interventions import Subject
 from cellglass.interventions.apply import (
@@ -17,6 +20,8 @@ from cellglass.interventions.apply import (
     real_change,
 )
 from cellglass.interventions.controls import Way
+from cellglass.models.embedding import EmbeddingModel
+from circuits.models import cells_of, model_of
 
 
 def _shift(x: torch.Tensor, dose: float) -> torch.Tensor:
@@ -64,16 +69,29 @@ def test_values_that_are_no_counts_stay_as_they_are(subject: Subject, monkeypatc
     np.testing.assert_array_equal(change_of(np.array([1.0, 2]), np.array([4.0, 1]), counts=False), [3, -1])
 
 
-def test_sites_that_cannot_be_decoded_are_refused(subject: Subject) -> None:
-    from cellglass.models.embedding import EmbeddingModel
+def test_a_transformer_is_decoded_from_its_cell_by_its_own_head() -> None:
+    model, cells = model_of("scgpt"), cells_of(6)
+    cells = model.align(cells)
+    x = model.activations(cells, ["cell", "cell.raw"])
+    parts = (MemoryRows(x["cell"]), cells, np.array([1, 4]), WAYS, [0.0, 1.0])
+    found, _ = decoded_changes(model, "cell", *parts)
+    length = x["cell.raw"].norm(dim=1, keepdim=True)
+    moved = (x["cell"] + _shift(x["cell"], 1.0)) * length
+    after, before = (model.decode("cell.raw", one, cells)[[1, 4]].mean(dim=0) for one in (moved, x["cell.raw"]))
+    np.testing.assert_allclose(found[0, 1], (after - before).numpy(), atol=1e-4)
+    assert np.abs(found[0, 1]).max() > 0.01
+    np.testing.assert_array_equal(found[1], 0)
+    for kind in ("gpt_neox", "geneformer"):
+        with pytest.raises(InputError, match="decode"):
+            check_decodes(model_of(kind), "cell")
 
+
+def test_sites_that_cannot_be_decoded_are_refused(subject: Subject) -> None:
+    held = replace(subject.cells, obsm={"X": np.ones((160, 3), dtype=np.float32)})
     check_decodes(subject.model, "z")
     with pytest.raises(InputError, match=r"tokens has one row for each gene of a cell; .* such as z"):
         check_decodes(subject.model, "tokens")
     with pytest.raises(InputError, match="there are no cells to move"):
         decoded_changes(subject.model, "z", subject.rows, subject.cells, np.arange(0), WAYS, [1.0])
-    from dataclasses import replace
-
-    held = replace(subject.cells, obsm={"X": np.ones((160, 3), dtype=np.float32)})
     with pytest.raises(InputError, match="decoding is"):
         check_decodes(EmbeddingModel.of(held, ["X"]), "X")

@@ -121,7 +121,9 @@ def _show(found: Steering) -> None:
     console = Console()
     console.print(f"[bold]{escape(words[0])}[/bold] towards [bold]{escape(words[1])}[/bold] at {about['site']}, "
                   f"dose {dose:g}; {about['scored'][0]} and {about['scored'][1]} cells scored")  # fmt: skip
-    carried = f"{about['carried']:.0%} of the mean difference in the scored cells, as many random ones"
-    console.print(f"Concepts: {', '.join(names)}{more}; they carry {carried} {about['carried_random']:.0%}\n")
+    chance = about["carried_random"]
+    beside = "" if chance is None else f", as many random ones {chance:.0%}"
+    carried = f"{about['carried']:.0%} of the mean difference in the scored cells{beside}"
+    console.print(f"Concepts: {', '.join(names)}{more}; they carry {carried}\n")
     console.print(shown)
     console.print(f"\nGenes, predicted and (real): {', '.join(says)}")

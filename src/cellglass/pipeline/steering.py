@@ -48,7 +48,7 @@ class Steering(NamedTuple):
     about : dict
         ``from`` and ``to``; ``learnt`` and ``scored``, cells of each; ``site`` and ``unit``; ``carried``, the share
         of the site's mean difference in the scored cells that the concepts carry, and ``carried_random`` that of as
-        many random ones, mean over 20 draws.
+        many random latents, mean over 20 draws (None where all are moved).
     """
 
     genes: pd.DataFrame
@@ -126,13 +126,14 @@ def steer(
 def _opened(path: Path) -> Run:
     from cellglass.atlas.manifest import read_manifest
 
-    config = make_config(read_manifest(path)["config"], where=str(path / "manifest.json"))
+    manifest = read_manifest(path)
     for kept in (EXPLAINED, ACTIVATIONS):
         if not (path / kept).exists():
             raise InputError(
                 f"{path / kept} is gone, so there are no cells to move; run the command that made the atlas again, "
                 "with --keep-counts"
             )
+    config = make_config(manifest["config"], where=str(path / "manifest.json"))
     return Run(path, config, {"cells": None, "model": None})
 
 
@@ -195,7 +196,8 @@ def _about(
 
     held = contrast_of(subject.dictionary, subject.rows, parts.score_from, parts.score_to).difference
     pool, rng = np.flatnonzero(found.shift), generator(seed, "random sets of concepts")
-    drawn = [rng.choice(pool, min(len(latents), len(pool)), replace=False) for _ in range(_RANDOM_SETS)]
+    drawn = [rng.choice(pool, len(latents), replace=False).tolist() for _ in range(_RANDOM_SETS)]
+    chance = [carried(subject.dictionary, found, one, held) for one in drawn]
     return {
         "from": dict(from_),
         "to": dict(to),
@@ -204,5 +206,5 @@ def _about(
         "learnt": [len(parts.learn_from), len(parts.learn_to)],
         "scored": [len(parts.score_from), len(parts.score_to)],
         "carried": carried(subject.dictionary, found, latents, held),
-        "carried_random": float(np.mean([carried(subject.dictionary, found, one.tolist(), held) for one in drawn])),
+        "carried_random": float(np.mean(chance)) if len(latents) < len(pool) else None,
     }
