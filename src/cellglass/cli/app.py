@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cellglass import __version__
-from cellglass.cli import circuits, explorer, selections
+from cellglass.cli import circuits, explorer, selections, steer
 from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.cli.options import with_options
 from cellglass.errors import InputError
@@ -220,52 +220,6 @@ def pathway_swaps(
 
 
 @app.command()
-def steer(
-    atlas: AtlasPath,
-    from_: Annotated[
-        list[str],
-        typer.Option("--from", metavar="LABEL=VALUE", help="Cells to move. May be repeated: cells that have all."),
-    ],
-    to: Annotated[
-        list[str],
-        typer.Option("--to", metavar="LABEL=VALUE", help="Cells to move towards. May be repeated."),
-    ],
-    concepts: Annotated[
-        list[str] | None,
-        typer.Option("--concepts", help="Names or latent numbers, with commas; by default all. May be repeated."),
-    ] = None,
-    share: Annotated[
-        float | None,
-        typer.Option(help="Take the fewest that carry this share of the site's mean difference, such as 0.5."),
-    ] = None,
-    dose: Annotated[
-        list[float] | None,
-        typer.Option(help="1 moves each concept by its difference; by default 0, 0.25, 0.5, 1, 2. May be repeated."),
-    ] = None,
-    draws: Annotated[int, typer.Option(help="Draws of random concepts and of random directions.")] = 10,
-    cells: Annotated[int, typer.Option(help="Cells to move at most.")] = 500,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Table of genes, .csv or .parquet.", show_default="ATLAS/steering.csv"),
-    ] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Move cells towards others by their concepts, decode their genes, and compare with the real difference.
-
-    Beside random concepts and directions, the mean difference at the site, its principal components, and the mean
-    difference of expression, which needs no model. For models that decode expression: scVI, scGPT.
-
-    Example: cellglass steer demo-atlas --from "bulk_labels=CD4+/CD25 T Reg" --to "bulk_labels=CD8+ Cytotoxic T"
-    """
-    from cellglass.cli.steer import run
-
-    run(
-        atlas, from_, to, concepts or [], share, dose or [], draws, cells, out, quiet=quiet, as_json=as_json
-    )  # fmt: skip
-
-
-@app.command()
 def audit(
     atlas: AtlasPath,
     control: Annotated[
@@ -364,6 +318,7 @@ def genesets(
 
 explorer.add(app)
 selections.add(app)
+steer.add(app)
 circuits.add(app)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.errors import InputError
 from cellglass.vocabulary import STEERED
 
@@ -21,32 +22,60 @@ if TYPE_CHECKING:
 _GENES, _CONCEPTS = 12, 6
 
 
-def run(
-    atlas: Path,
-    from_: Sequence[str],
-    to: Sequence[str],
-    concepts: Sequence[str],
-    share: float | None,
-    doses: Sequence[float],
-    draws: int,
-    cells: int,
-    out: Path | None,
-    *,
-    quiet: bool,
-    as_json: bool,
+def add(app: typer.Typer) -> None:
+    """Put the command on `app`."""
+    app.command()(steer)
+
+
+def steer(
+    atlas: AtlasPath,
+    from_: Annotated[
+        list[str],
+        typer.Option("--from", metavar="LABEL=VALUE", help="Cells to move. May be repeated: cells that have all."),
+    ],
+    to: Annotated[
+        list[str],
+        typer.Option("--to", metavar="LABEL=VALUE", help="Cells to move towards. May be repeated."),
+    ],
+    concepts: Annotated[
+        list[str] | None,
+        typer.Option("--concepts", help="Names or latent numbers, with commas; by default all. May be repeated."),
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(help="Take the fewest that carry this share of the site's mean difference, such as 0.5."),
+    ] = None,
+    dose: Annotated[
+        list[float] | None,
+        typer.Option(help="1 moves each concept by its difference; by default 0, 0.25, 0.5, 1, 2. May be repeated."),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Draws of random concepts and of random directions.")] = 10,
+    cells: Annotated[int, typer.Option(help="Cells to move at most.")] = 500,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Table of genes, .csv or .parquet.", show_default="ATLAS/steering.csv"),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Steer, write the table of genes, and say how each way agrees with what is real."""
+    """Move cells towards others by their concepts, decode their genes, and compare with the real difference.
+
+    Beside random concepts and directions, the mean difference at the site, its principal components, and the mean
+    difference of expression, which needs no model. For models that decode expression: scVI, scGPT.
+
+    Example: cellglass steer demo-atlas --from "bulk_labels=CD4+/CD25 T Reg" --to "bulk_labels=CD8+ Cytotoxic T"
+    """
     from cellglass.atlas import open_atlas
     from cellglass.cli.console import listening
     from cellglass.interventions import DOSES
-    from cellglass.pipeline.steering import steer
+    from cellglass.pipeline import steering
 
     target = _target(atlas, out)
     groups = [_group(name, words) for name, words in (("--from", from_), ("--to", to))]
-    chosen = _concepts(open_atlas(atlas), concepts)
+    chosen = _concepts(open_atlas(atlas), concepts or [])
     with listening(quiet=quiet or as_json) as progress:
-        found = steer(
-            atlas, *groups, concepts=chosen, share=share, doses=doses or DOSES, draws=draws, cells=cells,
+        found = steering.steer(
+            atlas, *groups, concepts=chosen, share=share, doses=dose or DOSES, draws=draws, cells=cells,
             progress=progress,
         )  # fmt: skip
     _write(found.genes, target)
