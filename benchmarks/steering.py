@@ -146,7 +146,8 @@ def steered(
         for metric in METRICS:
             figures.setdefault((title, metric), []).append(scores[metric])
     for (way, metric), values in figures.items():
-        yield {"way": way, "metric": metric, "value": float(np.mean(values))}
+        known = [value for value in values if np.isfinite(value)]  # a draw that moves nothing has no correlation
+        yield {"way": way, "metric": metric, "value": float(np.mean(known)) if known else float("nan")}
     for way in ("concepts", "difference"):
         moved = table.loc[(table["way"] == way) & (table["dose"] == 1.0), "moved"]
         yield {"way": way, "metric": "moved", "value": float(moved.iloc[0])}
@@ -217,9 +218,9 @@ def summed(found: pd.DataFrame) -> Iterator[Row]:
         values: Sequence[float] = part["value"].to_numpy(dtype=float)
         if not np.isfinite(values).all():
             continue  # what does not change has no correlation
-        yield Row(metric, f"{variant}: {name}: {way}", float(np.mean(values)), "")
+        yield Row(metric, f"{variant}: {name}: {way}", round(float(np.mean(values)), 5), "")
         if len(values) > 1:
-            yield Row(f"{metric}, sd", f"{variant}: {name}: {way}", float(np.std(values, ddof=1)), "")
+            yield Row(f"{metric}, sd", f"{variant}: {name}: {way}", round(float(np.std(values, ddof=1)), 5), "")
 
 
 if __name__ == "__main__":

@@ -117,7 +117,6 @@ def predicted(
     draws : int
         Of random concepts and of random directions.
     seed : int
-    progress : Progress
 
     Returns
     -------
@@ -128,7 +127,7 @@ def predicted(
     Raises
     ------
     InputError
-        Where the model does not decode from the site, or a dose, a number of draws or an edit cannot be.
+        If the model does not decode from the site, or a dose, a number of draws or an edit cannot be.
     """
     doses = list(dict.fromkeys(float(dose) for dose in doses))
     if not doses or min(doses) < 0 or not np.isfinite(doses).all():

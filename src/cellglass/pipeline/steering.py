@@ -71,9 +71,8 @@ def steer(
 ) -> Steering:
     """Move cells of one group towards another by their concepts, and decode what becomes of each gene.
 
-    Half of the cells of each group say how far each concept is moved: by the difference of its mean activations. Cells
-    of the other half of the first group are moved and decoded; the other half of the second says what is real. The
-    controls are in `cellglass.interventions.controls`. All randomness follows from the atlas's seed.
+    Half of each group says how far each concept is moved, by the difference of its mean activations; the other half is
+    moved, or says what is real. Controls are in `cellglass.interventions.controls`; the seed is the atlas's.
 
     Parameters
     ----------
@@ -92,8 +91,6 @@ def steer(
         Of random concepts and of random directions.
     cells
         Cells that are moved at most; of more, some that are drawn.
-    progress
-        Told of what is done.
 
     Raises
     ------
@@ -105,9 +102,8 @@ def steer(
 
     path = Path(folder)
     run = _opened(path)
-    subject = _subject(run)
-    seed, groups = run.config.seed, (_cells_of(subject.cells, from_), _cells_of(subject.cells, to))
-    parts = doing.halves(*groups, seed)
+    subject, seed = _subject(run), run.config.seed
+    parts = doing.halves(_cells_of(subject.cells, from_), _cells_of(subject.cells, to), seed)
     with threads(1):
         found = doing.contrast_of(subject.dictionary, subject.rows, parts.learn_from, parts.learn_to)
         latents, names = _latents(path, subject, found, concepts, share)
