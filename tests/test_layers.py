@@ -14,8 +14,8 @@ import cellglass
 
 PACKAGE = Path(cellglass.__file__).parent
 LAYERS = (
-    "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "circuits", "evaluation", "atlas",
-    "explorer", "pipeline", "cli",
+    "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "interventions", "circuits",
+    "evaluation", "atlas", "explorer", "pipeline", "cli",
 )  # fmt: skip
 LEAVES = {
     "_version", "compiled", "errors", "files", "lazy", "moments", "progress", "registry", "seeds", "settings",

@@ -8,6 +8,7 @@ The public face is small; each name is imported when it is first used, so that `
     open_atlas                 read an atlas again
     write_report               an atlas as one HTML file that opens offline
     compare                    how far the concepts of two atlases agree
+    steer                      cells of an atlas moved towards others by concepts, decoded to genes
     trace                      the circuit of what a transformer says of one cell
     InputError                 what is raised when something cannot be done with the given input
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cellglass.circuits.tracing import trace
     from cellglass.explorer import write_report
     from cellglass.pipeline.explain import explain
+    from cellglass.pipeline.steering import steer
 
 __all__ = [
     "Atlas",
@@ -40,6 +42,7 @@ __all__ = [
     "open_atlas",
     "read_cells",
     "simulate",
+    "steer",
     "trace",
     "write_report",
 ]
@@ -55,6 +58,7 @@ _WHERE = {
     "open_atlas": "cellglass.atlas",
     "read_cells": "cellglass.cells",
     "simulate": "cellglass.cells",
+    "steer": "cellglass.pipeline.steering",
     "trace": "cellglass.circuits.tracing",
     "write_report": "cellglass.explorer",
 }

@@ -104,6 +104,20 @@ BASES = ("concepts", "site", "counts", "neurons", "clusters", "pca", "ica", "nmf
 CONTROLS = ("untrained", "shuffled")
 """What can be explained in place of a model, to see what says something of it."""
 
+EDITS = ("set", "scale", "add", "ablate")
+"""What can be done to the activation of a concept at its site."""
+
+STEERED: Mapping[str, str] = {
+    "concepts": "concepts",
+    "random concepts": "random concepts",
+    "random": "random directions",
+    "difference": "mean difference of the site",
+    "pca": "mean difference in principal components",
+    "expression": "mean difference of expression",
+    "none": "no change",
+}
+"""Ways to predict what turns some cells into others: concepts, and the controls beside them."""
+
 STATUSES = ("open", "agreed", "doubtful", "artefact")
 """Status of a note."""
 CONFIDENCES = ("a guess", "weak", "fair", "strong", "certain")

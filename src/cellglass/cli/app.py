@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cellglass import __version__
-from cellglass.cli import circuits, explorer, selections
+from cellglass.cli import circuits, explorer, selections, steer
 from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.cli.options import with_options
 from cellglass.errors import InputError
@@ -346,6 +346,7 @@ def genesets(
 
 explorer.add(app)
 selections.add(app)
+steer.add(app)
 circuits.add(app)
 
 

@@ -84,12 +84,15 @@ class CellModel(ABC):
         Where activations can be read.
     vocabulary : bool
         Whether genes that the cells lack are left out, as a transformer does, and not read as count 0.
+    decoded_unit : {"counts", "bins"}
+        What `decode` gives: expected counts, or values on the model's own scale.
     """
 
     kind: str
     genes: pd.Index[Any]
     sites: Mapping[str, Site]
     vocabulary: bool = False
+    decoded_unit: Literal["counts", "bins"] = "counts"
 
     # -- what an adapter must give ---------------------------------------------------------------------------------
 
@@ -135,7 +138,7 @@ class CellModel(ABC):
         raise InputError(f"the {self.kind} model has no sites with one row for each gene of a cell")
 
     def decode(self, site: str, activations: torch.Tensor, cells: Cells) -> torch.Tensor:
-        """Return expected counts (n_cells, n_genes) for given activations at `site`."""
+        """Return expected counts (n_cells, n_genes) for given activations at `site`; see `decoded_unit`."""
         self.require("decode", site)
         raise NotImplementedError(f"{type(self).__name__} says that it decodes, and has no decode")
 

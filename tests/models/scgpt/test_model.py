@@ -242,6 +242,11 @@ def test_expression_is_read_off_a_cell_gene_by_gene(cells, model):
         for i in range(6):
             torch.testing.assert_close(found[i, g], (w["mvc_decoder.W.weight"] @ query) @ raw[i], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(model.decode("cell.raw", raw, cells[:6], genes=[17, 0]), found[:, [17, 0]])
+    unit = model.activations(cells[:6], ["cell"])["cell"]
+    torch.testing.assert_close(model.decode("cell", unit, cells[:6]), found, rtol=1e-4, atol=1e-5)
+    some = cells[3:6]
+    for _ in range(2):  # other cells have other lengths, and the same cells keep theirs
+        torch.testing.assert_close(model.decode("cell", unit[3:], some), found[3:], rtol=1e-4, atol=1e-5)
 
 
 def test_expression_is_read_off_the_tokens_of_the_last_layer(cells, model):
@@ -256,10 +261,11 @@ def test_expression_is_read_off_the_tokens_of_the_last_layer(cells, model):
 
 def test_what_cannot_be_decoded_says_so(cells, model):
     x = torch.zeros(64, 16)
-    for site in ("cell", "layers.0.resid", "embed"):
-        with pytest.raises(InputError, match=r"decodes from cell.raw or layers.1.resid, not from"):
+    for site in ("layers.0.resid", "embed"):
+        with pytest.raises(InputError, match=r"decodes from cell, cell.raw or layers.1.resid, not from"):
             model.decode(site, x, cells)
-    assert [site for site in model.sites if model.lacks("decode", site) is None] == ["cell.raw", "layers.1.resid"]
+    decodes = [site for site in model.sites if model.lacks("decode", site) is None]
+    assert decodes == ["cell", "cell.raw", "layers.1.resid"]
     with pytest.raises(InputError, match="no mvc_decoder"):
         model_of(cells.symbols, mvc=False).decode("cell.raw", x, cells)
     wide = model_of([*cells.symbols, *(f"other{i}" for i in range(MOST_DECODED))])

@@ -74,6 +74,7 @@ class ScgptModel(TransformerModel):
     """
 
     kind = "scgpt"
+    decoded_unit = "bins"
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class ScgptModel(TransformerModel):
         self.cell_sites = {"cell": CellSite(last, _unit_cls), "cell.raw": CellSite(last, first_token)}
         self.sites = sites_of(self.points, self.cfg.width, self.cell_sites)
         self._matched: tuple[pd.DataFrame, GeneMatch] | None = None
+        self._measured: tuple[Cells, torch.Tensor] | None = None
 
     @classmethod
     def fit(
@@ -242,8 +244,8 @@ class ScgptModel(TransformerModel):
     def lacks(self, what: Capability, site: str) -> str | None:
         """Return why the model cannot do `what` at `site`: its heads read the raw embedding and the last layer."""
         if what == "decode" and self.site(site).name != self._last_layer:
-            if site != "cell.raw":
-                return f"the scgpt model decodes from cell.raw or {self._last_layer}, not from {site!r}"
+            if site not in self.cell_sites:
+                return f"the scgpt model decodes from cell, cell.raw or {self._last_layer}, not from {site!r}"
             return None if self.net.cfg.mvc else NO_CELL_HEAD
         if what == "decode" and not self.net.cfg.expression:
             return NO_EXPRESSION_HEAD
@@ -257,7 +259,7 @@ class ScgptModel(TransformerModel):
         self,
         site: str,
         activations: torch.Tensor,
-        cells: Cells,  # noqa: ARG002 (a scGPT without batch labels decodes from activations alone)
+        cells: Cells,
         *,
         genes: Sequence[int] | Ints | None = None,
     ) -> torch.Tensor:
@@ -267,18 +269,19 @@ class ScgptModel(TransformerModel):
         ----------
         site : str
             ``cell.raw``: the cell head (``mvc_decoder``) gives the value of every gene in every cell, were it counted
-            there. The last layer's ``resid``: the expression head (``decoder``) gives the value of each row's gene.
+            there. ``cell``: the same, each row stretched to the length that the cell's ``cell.raw`` has. The last
+            layer's ``resid``: the expression head (``decoder``) gives the value of each row's gene.
         activations : torch.Tensor, (n, width)
-            For ``cell.raw`` one row a cell, else one a token.
+            At the last layer one row a token, else one a cell.
         cells : Cells
-            Not read.
+            Read for ``cell`` alone: their lengths, one pass of the network, which the same cells share.
         genes : sequence of int, optional
-            Positions among the model's genes, for ``cell.raw``; all by default, of at most 32,768.
+            Positions among the model's genes, for a cell's site; all by default, of at most 32,768.
 
         Returns
         -------
         torch.Tensor, float32
-            (n_cells, n_genes) for ``cell.raw``, (n_tokens,) for the last layer.
+            (n_tokens,) for the last layer, else (n_cells, n_genes).
 
         Raises
         ------
@@ -296,9 +299,18 @@ class ScgptModel(TransformerModel):
                 f"decoding all {len(self.genes)} genes of the vocabulary would be a dense table; name genes, or narrow "
                 "the model to your cells first (model.for_cells(cells))"
             )
+        if site == "cell":
+            x = x * self._lengths(cells).to(x)
         chosen = self.gene_ids if genes is None else self.gene_ids[np.asarray(genes, dtype=np.int64)]
         with torch.no_grad():
             return self.net.from_cell(x, torch.from_numpy(chosen).to(self.device)).float().cpu()
+
+    def _lengths(self, cells: Cells) -> torch.Tensor:
+        """Return the length of each cell's raw embedding, (n_cells, 1)."""
+        if self._measured is None or self._measured[0] is not cells:
+            raw = self.activations(cells, ["cell.raw"])["cell.raw"]
+            self._measured = (cells, raw.norm(dim=1, keepdim=True))
+        return self._measured[1]
 
 
 def _unit_cls(hidden: torch.Tensor, batch: Padded) -> torch.Tensor:
