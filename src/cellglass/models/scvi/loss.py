@@ -37,12 +37,12 @@ def negative_elbo(module: Any, tensors: dict[str, torch.Tensor], kl_weight: floa
     q, p = inference["qz"], generative["px"]
     divergence = 0.5 * (q.variance + q.mean.square() - 1 - q.variance.log()).sum()
     theta = p.theta[:1] if module.dispersion == "gene" else p.theta
-    likelihood = _log_likelihood(tensors["X"], p.mu, theta, p.zi_logits if module.gene_likelihood == "zinb" else None)
+    likelihood = log_likelihood(tensors["X"], p.mu, theta, p.zi_logits if module.gene_likelihood == "zinb" else None)
     elbo: torch.Tensor = (kl_weight * divergence - likelihood) / len(tensors["X"])
     return elbo
 
 
-def _log_likelihood(
+def log_likelihood(
     x: torch.Tensor, mu: torch.Tensor, theta: torch.Tensor, dropout: torch.Tensor | None
 ) -> torch.Tensor:
     """Return the sum of log NB, or of log ZINB with logits `dropout`, over `x`; `theta` is (1 or n, genes)."""
