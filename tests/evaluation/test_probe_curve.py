@@ -44,7 +44,9 @@ def test_forward_selection_is_that_of_plain_least_squares(seed):
     sparse = np.where(x > 1, x, 0)
     order = _by_hand(sparse[rows], labels.code[rows], 5)
     assert forward(sp.csr_matrix(sparse), labels.code, rows, 5).tolist() == order
-    assert forward(x * 10.0 ** np.arange(12), labels.code, rows, 5).tolist() == forward(x, labels.code, rows, 5).tolist()
+    assert (
+        forward(x * 10.0 ** np.arange(12), labels.code, rows, 5).tolist() == forward(x, labels.code, rows, 5).tolist()
+    )
 
 
 def test_features_that_say_nothing_more_are_not_chosen():

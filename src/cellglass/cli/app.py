@@ -220,6 +220,34 @@ def pathway_swaps(
 
 
 @app.command()
+def cav(
+    atlas: AtlasPath,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="COLUMN=VALUE", help="The cells with this value of an obs column.")
+    ] = None,
+    cells: Annotated[
+        Path | None, typer.Option("--cells", help="Or those that a file names, one name of a cell a line.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Random labels, and groups of like cells, for chance.")] = 50,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV file of concepts.", show_default="ATLAS/cav.csv")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Find the direction of a label of yours in the model (a concept activation vector), and what answers to it.
+
+    Its held-out accuracy, its nearest concepts, and the genes that the model decodes more of along it, each beside
+    random labels and beside groups of as many like cells. Genes go to a file beside --out.
+
+    Example: cellglass cav demo-atlas --label "bulk_labels=Dendritic"
+    """
+    from cellglass.cli.cav import run
+
+    run(atlas, label, cells, draws, out, quiet=quiet, as_json=as_json)
+
+
+@app.command()
 def audit(
     atlas: AtlasPath,
     control: Annotated[

@@ -4,8 +4,8 @@ r"""How much of the model's own loss a reconstruction keeps: the site is replace
 
 L(a) is the model's loss with `a` in place of the site's activation: of scVI the reconstruction term of the ELBO,
 -log p(counts | z), in nats a cell. x is the activation as it is (share 1), x_hat the dictionary's reconstruction, and
-the floor is one vector for all cells, the site's mean over cells that are not scored (share 0). As the loss recovered of
-language models (Bricken et al. 2023). Variance explained weighs all directions of the site by how much they vary; this
+the floor is one vector for all cells, the site's mean over cells that are not scored (share 0). As the loss recovered
+of language models (Bricken et al. 2023). Variance explained weighs directions of the site by how much they vary; this
 weighs them by what the model's output makes of them. Fits nothing.
 """
 

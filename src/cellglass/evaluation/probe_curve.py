@@ -115,7 +115,9 @@ def forward(features: Array | sp.csr_matrix, code: Array, rows: Array, most: int
     share = target.mean(axis=0)
     target = (target - share) / np.sqrt(share)  # (n, values)
     mean = np.asarray(x.mean(axis=0)).ravel()
-    gram = np.asarray((x.T @ x).toarray() if sp.issparse(x) else x.T @ x) / n - np.outer(mean, mean)
+    products = x.T @ x
+    gram = (products.toarray() if isinstance(products, sp.spmatrix) else np.asarray(products)) / n
+    gram = gram - np.outer(mean, mean)
     with_target = np.asarray(x.T @ target) / n  # (features, values); target has mean 0
     scale = np.sqrt(np.maximum(np.diag(gram), 0))
     scale = np.where(scale > _NOTHING * np.sqrt(np.diag(gram) + mean**2), scale, np.inf)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn.functional import softplus
 
-_EPS = 1e-8  # of scvi-tools' log-likelihoods
+EPS = 1e-8  # of scvi-tools' log-likelihoods
 
 
 def negative_elbo(module: Any, tensors: dict[str, torch.Tensor], kl_weight: float) -> torch.Tensor:
@@ -46,13 +46,13 @@ def log_likelihood(
     x: torch.Tensor, mu: torch.Tensor, theta: torch.Tensor, dropout: torch.Tensor | None
 ) -> torch.Tensor:
     """Return the sum of log NB, or of log ZINB with logits `dropout`, over `x`; `theta` is (1 or n, genes)."""
-    log_total = torch.log(theta + mu + _EPS)
-    zero = theta * (torch.log(theta + _EPS) - log_total)  # log NB(0)
+    log_total = torch.log(theta + mu + EPS)
+    zero = theta * (torch.log(theta + EPS) - log_total)  # log NB(0)
     where = x.flatten().nonzero().squeeze(1)
     own = where if len(theta) == len(x) else where % x.shape[1]  # positions of their dispersions
     counted, inverse = x.flatten()[where], theta.flatten().index_select(0, own)
     bracket = (
-        counted * (torch.log(_at(mu, where) + _EPS) - _at(log_total, where))
+        counted * (torch.log(_at(mu, where) + EPS) - _at(log_total, where))
         + torch.lgamma(counted + inverse)
         - torch.lgamma(theta).flatten().index_select(0, own)
         - torch.lgamma(counted + 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from cellglass.models.scvi.loss import log_likelihood
+from cellglass.models.scvi.loss import EPS, log_likelihood
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -163,7 +163,8 @@ class ScviNet:
         """
         cfg, mu = self.cfg, self.shares(hidden) * sizes[:, None]
         if cfg.gene_likelihood == "poisson":
-            return torch.distributions.Poisson(mu).log_prob(counts).sum()
+            likelihood: torch.Tensor = (counts * (mu + EPS).log() - mu - torch.lgamma(counts + 1)).sum()
+            return likelihood
         theta = self._tensors["px_r"].to(self.dtype)  # (genes,), or (genes, batches)
         if cfg.dispersion == "gene-batch":
             theta = covariates[:, cfg.continuous : cfg.continuous + cfg.categories[0]] @ theta.T
