@@ -66,7 +66,7 @@ fitting cells were shuffled. Axes are not split by sign here: one of them counts
 """
 _LOSS = """
 scVI's reconstruction loss, -log p(counts | z), with z replaced. **loss kept**: 1 is z as it is, 0 the mean of z in
-place of every cell's. **active**: values that are read of a cell. Rivals have as many as the row above them: the leading
+place of every cell's. **active**: values that are read of a cell. Rivals have as many as the row above: the leading
 principal components, the largest of each cell, random directions with the best linear reconstruction.
 """
 _BASES = {

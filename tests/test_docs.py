@@ -33,6 +33,7 @@ COMMANDS = (
     "report",
     "info",
     "audit",
+    "cav",
     "attribute",
     "pathway-swaps",
     "compare",
@@ -69,10 +70,12 @@ def test_the_commands_and_the_python_of_readme_and_guide_run(
     monkeypatch.chdir(tmp_path)
     commands = [c for page in (PAGES[0], ROOT / "docs" / "guide.md") for c in _blocks(page, "sh")]
     lines = [line for block in commands for line in block.splitlines() if line.startswith("cellglass ")]
-    others = [c for name in ("audit.md", "methods.md") for c in _blocks(ROOT / "docs" / name, "sh")]
+    others = [
+        c for name in ("audit.md", "methods.md", "methods-evaluation.md") for c in _blocks(ROOT / "docs" / name, "sh")
+    ]
     more = [line for block in others for line in block.splitlines() if " demo-atlas" in line]
     assert len(lines) >= 3
-    assert len(more) == 2
+    assert len(more) == 3
     lines += more
     for line in lines:
         _run(command, line)

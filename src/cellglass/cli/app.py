@@ -220,6 +220,31 @@ def pathway_swaps(
 
 
 @app.command()
+def partners(
+    atlas: AtlasPath,
+    match: Annotated[
+        list[str] | None,
+        typer.Option("--match", help="Column of obs, such as donor or batch. May be repeated; depth is always asked."),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Draws of partners that a matching is held against.")] = 40,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV file.", show_default="ATLAS/partners.csv")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Say which concepts get other genes when the cells they are compared with are matched for donor, batch or depth.
+
+    Each matching stands beside draws of partners that are as near, and a control that is matched for nothing.
+
+    Example: cellglass partners demo-atlas --match phase
+    """
+    from cellglass.cli.partners import run
+
+    run(atlas, match or [], draws, out, quiet=quiet, as_json=as_json)
+
+
+@app.command()
 def cav(
     atlas: AtlasPath,
     label: Annotated[
