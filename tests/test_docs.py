@@ -34,6 +34,7 @@ COMMANDS = (
     "info",
     "audit",
     "cav",
+    "partners",
     "attribute",
     "pathway-swaps",
     "compare",
@@ -75,7 +76,7 @@ def test_the_commands_and_the_python_of_readme_and_guide_run(
     ]
     more = [line for block in others for line in block.splitlines() if " demo-atlas" in line]
     assert len(lines) >= 3
-    assert len(more) == 3
+    assert len(more) == 4
     lines += more
     for line in lines:
         _run(command, line)

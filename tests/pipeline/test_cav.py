@@ -42,7 +42,7 @@ def test_a_type_is_told_and_its_genes_are_those_that_its_cells_have(atlas: Path,
     latent = found.concepts["latent"].iloc[0]
     assert var.loc[found.concepts["concept"].iloc[0], "latent"] == latent
     counts = found_in(found)
-    assert 0 < counts["concepts"] <= len(found.concepts)
+    assert counts["concepts"] == (found.concepts["correlation_q"] < 0.05).sum()
     assert counts["genes_special"] <= counts["genes"]
 
     obs = open_atlas(atlas).concepts.obs
