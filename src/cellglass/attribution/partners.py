@@ -158,11 +158,8 @@ def _choices(
     rng = generator(work.seed, "partners", concept, "pools")
     for name in matchings:
         if name == DEPTH:
-            deep = np.log(np.maximum(np.asarray(work.cells.counts.sum(axis=1)).ravel(), 1.0))
-            order = [
-                np.argsort(np.abs(deep[cells] - deep[p]), kind="stable")
-                for p, cells in zip(prototypes, nearby, strict=True)
-            ]
+            deep = [_log_depth(work, cells) for cells in (prototypes, *nearby)]
+            order = [np.argsort(np.abs(mine - deep[0][i]), kind="stable") for i, mine in enumerate(deep[1:])]
             yield name, _Choice([cells[o[:k]] for cells, o in zip(nearby, order, strict=True)], nearby)
             continue
         groups = replace(work, config=replace(work.config, match=(name,))).groups
@@ -172,6 +169,12 @@ def _choices(
         yield name, _Choice(alike, [_as_near(rng, cells, mine) for cells, mine in zip(near, alike, strict=True)])
     drawn = [rng.choice(cells, min(k, len(cells)), replace=False) for cells in nearby]
     yield CONTROL, _Choice(drawn, nearby)
+
+
+def _log_depth(work: Work, cells: Array) -> Array:
+    """Return the log of the total count of some cells."""
+    total = np.asarray(work.cells.counts[cells].sum(axis=1), dtype=np.float64).ravel()
+    return np.asarray(np.log(np.maximum(total, 1.0)))
 
 
 def _as_near(rng: np.random.Generator, near: Array, matched: Array) -> Array:

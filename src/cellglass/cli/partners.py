@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 def run(atlas: Path, match: Sequence[str], draws: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:
     """Examine, write the table, and say which concepts are suspect, beside the control."""
+    from cellglass.atlas.schema import PARTNERS
     from cellglass.cli.console import listening
     from cellglass.files import atomic_path
     from cellglass.pipeline.partners import examine_partners, suspects
 
-    target = out or atlas / "partners.csv"
+    target = out or atlas / PARTNERS
     if target.is_dir():
-        raise InputError(f"{target} is a folder; --out takes the name of a file, such as {target / 'partners.csv'}")
+        raise InputError(f"{target} is a folder; --out takes the name of a file, such as {target / PARTNERS}")
     with listening(quiet=quiet or as_json) as progress:
         table = examine_partners(atlas, match=match, draws=draws, progress=progress)
     with atomic_path(target) as temporary:

@@ -1,0 +1,56 @@
+"""What `cellglass partners` left beside an atlas: which concepts get other genes with matched partners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from cellglass.atlas.schema import PARTNERS
+
+_COLUMNS = ("name", "concept", "matching", "suspect")
+CONTROL = "control"
+"""The matching that is none."""
+
+
+class Partners(NamedTuple):
+    """What was found.
+
+    Attributes
+    ----------
+    counts : dict
+        By matching, ``concepts`` that were asked and ``suspect`` ones.
+    suspect : dict
+        By latent, the matchings with which it gets other genes; those without any are left out.
+    """
+
+    counts: dict[str, dict[str, int]]
+    suspect: dict[int, list[str]]
+
+
+def read_partners(folder: Path, var: pd.DataFrame) -> Partners | None:
+    """Return what was found of the concepts of an atlas, whose table is `var`.
+
+    None where nothing was asked, or of other concepts: the atlas was made anew since then.
+    """
+    place = folder / PARTNERS
+    if not place.is_file():
+        return None
+    try:
+        table = pd.read_csv(place, usecols=list(_COLUMNS))
+    except (ValueError, OSError):  # no such table
+        return None
+    latents = dict(zip(map(str, var.index), var["latent"].tolist(), strict=True))
+    known = [latents.get(str(row.name)) == row.concept for row in table.itertuples(index=False)]
+    if not all(known) or not len(table):
+        return None
+    sure = table["suspect"].astype(str) == "True"
+    counts = {
+        str(name): {"concepts": len(rows), "suspect": int(sure[rows.index].sum())}
+        for name, rows in table.groupby("matching", sort=False)
+    }
+    suspect: dict[int, list[str]] = {}
+    for row in table[sure & (table["matching"] != CONTROL)].itertuples(index=False):
+        suspect.setdefault(int(row.concept), []).append(str(row.matching))
+    return Partners(counts, suspect)
