@@ -42,15 +42,18 @@ def read_partners(folder: Path, var: pd.DataFrame) -> Partners | None:
     except (ValueError, OSError):  # no such table
         return None
     latents = dict(zip(map(str, var.index), var["latent"].tolist(), strict=True))
-    known = [latents.get(str(row.name)) == row.concept for row in table.itertuples(index=False)]
+    concepts = table["concept"].to_numpy()
+    known = [latents.get(name) == concept for name, concept in zip(table["name"].astype(str), concepts, strict=True)]
     if not all(known) or not len(table):
         return None
-    sure = table["suspect"].astype(str) == "True"
+    sure = (table["suspect"].astype(str) == "True").to_numpy()
+    matching = table["matching"].astype(str).to_numpy()
     counts = {
-        str(name): {"concepts": len(rows), "suspect": int(sure[rows.index].sum())}
-        for name, rows in table.groupby("matching", sort=False)
+        str(name): {"concepts": int((matching == name).sum()), "suspect": int(sure[matching == name].sum())}
+        for name in dict.fromkeys(matching)
     }
     suspect: dict[int, list[str]] = {}
-    for row in table[sure & (table["matching"] != CONTROL)].itertuples(index=False):
-        suspect.setdefault(int(row.concept), []).append(str(row.matching))
+    for concept, name in zip(concepts[sure], matching[sure], strict=True):
+        if name != CONTROL:
+            suspect.setdefault(int(concept), []).append(str(name))
     return Partners(counts, suspect)
