@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cellglass import __version__
-from cellglass.cli import circuits, explorer, selections
+from cellglass.cli import cav, circuits, explorer, partners, selections
 from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.cli.options import with_options
 from cellglass.errors import InputError
@@ -220,59 +220,6 @@ def pathway_swaps(
 
 
 @app.command()
-def partners(
-    atlas: AtlasPath,
-    match: Annotated[
-        list[str] | None,
-        typer.Option("--match", help="Column of obs, such as donor or batch. May be repeated; depth is always asked."),
-    ] = None,
-    draws: Annotated[int, typer.Option(help="Draws of partners that a matching is held against.")] = 40,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="CSV file.", show_default="ATLAS/partners.csv")
-    ] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Say which concepts get other genes when the cells they are compared with are matched for donor, batch or depth.
-
-    Each matching stands beside draws of partners that are as near, and a control that is matched for nothing.
-
-    Example: cellglass partners demo-atlas --match phase
-    """
-    from cellglass.cli.partners import run
-
-    run(atlas, match or [], draws, out, quiet=quiet, as_json=as_json)
-
-
-@app.command()
-def cav(
-    atlas: AtlasPath,
-    label: Annotated[
-        str | None, typer.Option("--label", metavar="COLUMN=VALUE", help="The cells with this value of an obs column.")
-    ] = None,
-    cells: Annotated[
-        Path | None, typer.Option("--cells", help="Or those that a file names, one name of a cell a line.")
-    ] = None,
-    draws: Annotated[int, typer.Option(help="Random labels, and groups of like cells, for chance.")] = 50,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="CSV file of concepts.", show_default="ATLAS/cav.csv")
-    ] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Find the direction of a label of yours in the model (a concept activation vector), and what answers to it.
-
-    Its held-out accuracy, its nearest concepts, and the genes that the model decodes more of along it, each beside
-    random labels and beside groups of as many like cells. Genes go to a file beside --out.
-
-    Example: cellglass cav demo-atlas --label "bulk_labels=Dendritic"
-    """
-    from cellglass.cli.cav import run
-
-    run(atlas, label, cells, draws, out, quiet=quiet, as_json=as_json)
-
-
-@app.command()
 def audit(
     atlas: AtlasPath,
     control: Annotated[
@@ -369,6 +316,8 @@ def genesets(
         show_sources(rows)
 
 
+partners.add(app)
+cav.add(app)
 explorer.add(app)
 selections.add(app)
 circuits.add(app)

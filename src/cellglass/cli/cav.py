@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.errors import InputError
 from cellglass.vocabulary import SIGNIFICANT
 
@@ -17,6 +18,36 @@ if TYPE_CHECKING:
     from cellglass.pipeline.cav import LabelDirection
 
 _SHOWN, _WIDTH = 8, 28
+
+
+def add(app: typer.Typer) -> None:
+    """Put the command on `app`."""
+    app.command()(cav)
+
+
+def cav(
+    atlas: AtlasPath,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="COLUMN=VALUE", help="The cells with this value of an obs column.")
+    ] = None,
+    cells: Annotated[
+        Path | None, typer.Option("--cells", help="Or those that a file names, one name of a cell a line.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Random labels, and groups of like cells, for chance.")] = 50,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV file of concepts.", show_default="ATLAS/cav.csv")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Find the direction of a label of yours in the model (a concept activation vector), and what answers to it.
+
+    Its held-out accuracy, its nearest concepts, and the genes that the model decodes more of along it, each beside
+    random labels and beside groups of as many like cells. Genes go to a file beside --out.
+
+    Example: cellglass cav demo-atlas --label "bulk_labels=Dendritic"
+    """
+    run(atlas, label, cells, draws, out, quiet=quiet, as_json=as_json)
 
 
 def run(

@@ -5,14 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def add(app: typer.Typer) -> None:
+    """Put the command on `app`."""
+    app.command()(partners)
+
+
+def partners(
+    atlas: AtlasPath,
+    match: Annotated[
+        list[str] | None,
+        typer.Option("--match", help="Column of obs, such as donor or batch. May be repeated; depth is always asked."),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Draws of partners that a matching is held against.")] = 40,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV file.", show_default="ATLAS/partners.csv")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Say which concepts get other genes when the cells they are compared with are matched for donor, batch or depth.
+
+    Each matching stands beside draws of partners that are as near, and a control that is matched for nothing.
+
+    Example: cellglass partners demo-atlas --match phase
+    """
+    run(atlas, match or [], draws, out, quiet=quiet, as_json=as_json)
 
 
 def run(atlas: Path, match: Sequence[str], draws: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:
