@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cellglass.pipeline.cav import LabelDirection
 
-_SHOWN, _WIDTH = 8, 28
+_SHOWN, _WIDTH = 8, 20
 
 
 def add(app: typer.Typer) -> None:
