@@ -114,6 +114,17 @@ def there(name: str) -> bool:
 
 def fitted(name: str, work: Path, seed: int = 0, model: dict[str, Any] | None = None, kind: str = "scvi") -> Site:
     """Return the site of a model that is fitted as ``cellglass run`` fits it, or was and lies under `work`."""
+    run = run_of(name, work, seed, model, kind)
+    store, site = open_activations(run)
+    rows = store.rows(site)
+    cells = open_explained(run)
+    cell = rows.cells() if of_tokens(store, site) else np.arange(cells.n_cells)
+    z = rows.read(np.arange(rows.n_rows)).double().numpy()
+    return Site(name, rows, z, np.asarray(cell), cells.obs, sp.csr_matrix(cells.counts), SOURCES[name])
+
+
+def run_of(name: str, work: Path, seed: int = 0, model: dict[str, Any] | None = None, kind: str = "scvi") -> Run:
+    """Return the run whose first stages fit the model, done or found under `work`."""
     source = SOURCES[name]
     labels = [source.label, *([source.state[0]] if source.state else []), *([source.donor] if source.donor else [])]
     config = make_config({"cells": {"labels": labels}, "model": {"path": kind, **(model or {})}, "seed": seed})
@@ -122,12 +133,7 @@ def fitted(name: str, work: Path, seed: int = 0, model: dict[str, Any] | None = 
     run = Run(folder, config.with_safe_columns(), {"cells": source.path, "model": None})
     with threads(1):
         run_stages(run, STAGES[:3])
-    store, site = open_activations(run)
-    rows = store.rows(site)
-    cells = open_explained(run)
-    cell = rows.cells() if of_tokens(store, site) else np.arange(cells.n_cells)
-    z = rows.read(np.arange(rows.n_rows)).double().numpy()
-    return Site(name, rows, z, np.asarray(cell), cells.obs, sp.csr_matrix(cells.counts), source)
+    return run
 
 
 def transformer_sites(work: Path, seed: int = 0) -> list[Site]:

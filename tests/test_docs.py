@@ -33,6 +33,8 @@ COMMANDS = (
     "report",
     "info",
     "audit",
+    "cav",
+    "partners",
     "attribute",
     "pathway-swaps",
     "perturbations",
@@ -71,10 +73,11 @@ def test_the_commands_and_the_python_of_readme_and_guide_run(
     monkeypatch.chdir(tmp_path)
     commands = [c for page in (PAGES[0], ROOT / "docs" / "guide.md") for c in _blocks(page, "sh")]
     lines = [line for block in commands for line in block.splitlines() if line.startswith("cellglass ")]
-    others = [c for name in ("audit.md", "methods.md", "interventions.md") for c in _blocks(ROOT / "docs" / name, "sh")]
+    pages = ("audit.md", "methods.md", "methods-evaluation.md", "interventions.md")
+    others = [c for name in pages for c in _blocks(ROOT / "docs" / name, "sh")]
     more = [line for block in others for line in block.splitlines() if " demo-atlas" in line]
     assert len(lines) >= 3
-    assert len(more) == 3
+    assert len(more) == 5
     lines += more
     for line in lines:
         _run(command, line)

@@ -103,3 +103,9 @@ def test_what_a_model_says_it_lacks_it_refuses_in_the_same_words(cells):
 def test_a_fingerprint_follows_what_is_saved(cells):
     assert Totals(cells).fingerprint() == Totals(cells).fingerprint()
     assert Totals(cells).fingerprint() != Totals(cells, factor=3.0).fingerprint()
+
+
+def test_a_model_without_a_loss_at_its_sites_says_so(cells):
+    model = Totals(cells)
+    with pytest.raises(InputError, match="the totals model has no loss that can be read from site 'total'"):
+        model.reconstruction_loss("total", torch.zeros(40, 2), cells)

@@ -26,6 +26,8 @@ CIRCUITS = "circuits"
 """Graphs that were traced, each with a picture and its genes beside it; no stage writes there."""
 CLASS_CIRCUITS = "circuits/classes"
 """Circuits of many cells of a label, each with its tables and a picture beside it."""
+PARTNERS = "partners.csv"
+"""Which concepts get other genes with matched partners, where `cellglass partners` was asked; no stage writes it."""
 ANNOTATIONS = "annotations.sqlite"
 REPORT = "report.html"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from cellglass.atlas.evidence import label_evidence, label_sizes, leading_order, residual
+from cellglass.atlas.partners import read_partners
 from cellglass.atlas.schema import COVERAGE_FIELDS, GENES, UNS_COVERAGE, UNS_GENE_SETS, UNS_MODEL, UNS_REPRODUCIBILITY
 from cellglass.atlas.tables import Tables, plain
 from cellglass.atlas.verdicts import verdicts
@@ -39,7 +40,9 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
         and ``genes``, each with ``symbol``, ``score`` (below 0: its absence drives the concept) and ``q``
         (`strongest`); ``reproducibility``, by which rule concepts come back, or None (see
         `schema.UNS_REPRODUCIBILITY`); ``verdicts``, a sentence for each panel of quality (`cellglass.atlas.verdicts`);
-        ``coverage``, see `coverage`; ``gene_sets``, see `gene_sets`.
+        ``coverage``, see `coverage`; ``gene_sets``, see `gene_sets`; ``partners``, by matching how many concepts were
+        asked and how many are suspect, where `cellglass partners` was run (else None), and then of each concept
+        ``suspect_partners``, the matchings.
     """
     facts = atlas.summary()
     facts["title"] = (
@@ -55,6 +58,8 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
     facts["verdicts"] = verdicts(facts["evaluation"], label_sizes(atlas.concepts.obs))
     facts["gene_sets"] = gene_sets(atlas.concepts.uns)
     facts["reproducibility"] = rule_of(atlas.concepts.uns)
+    partners = read_partners(atlas.path, atlas.concepts.var)
+    facts["partners"] = None if partners is None else partners.counts
     genes = {concept: strongest(*ends) for concept, ends in extreme_genes(atlas.path / GENES).items()}
     var = atlas.concepts.var
     var = var.join(label_evidence(var, label_sizes(atlas.concepts.obs)), rsuffix="_")
@@ -74,6 +79,7 @@ def summarize(atlas: Atlas) -> dict[str, Any]:
             "beyond_clusters": beyond_clusters(row.get("cluster_correlation")),
             "depth_correlation": finite_or_none(row.get("depth_correlation")),
             "genes": genes.get(int(row["latent"]), []),
+            **({} if partners is None else {"suspect_partners": partners.suspect.get(int(row["latent"]), [])}),
         }
         for name, row in alive.iterrows()
     ]

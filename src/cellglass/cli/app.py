@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cellglass import __version__
-from cellglass.cli import circuits, explorer, selections, steer
+from cellglass.cli import cav, circuits, explorer, partners, selections, steer
 from cellglass.cli.explorer import AtlasPath, Json, Quiet
 from cellglass.cli.options import with_options
 from cellglass.errors import InputError
@@ -344,6 +344,8 @@ def genesets(
         show_sources(rows)
 
 
+partners.add(app)
+cav.add(app)
 explorer.add(app)
 selections.add(app)
 steer.add(app)

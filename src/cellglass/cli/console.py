@@ -129,6 +129,8 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     deep = _depth(summary["concepts"])
     if deep:
         console.print(escape(deep), highlight=False)
+    for line in _partners(summary):
+        console.print(escape(line), highlight=False)
     for line in _LEGEND if summary["concepts"] else _LEGEND[-1:]:
         console.print(line, style="dim", highlight=False)
 
@@ -170,6 +172,21 @@ def _depth(concepts: Sequence[Mapping[str, Any]]) -> str:
         f"{len(found)} of {len(concepts)} concepts follow sequencing depth (correlation with log total counts): "
         f"{', '.join(names[:5])}{more}"
     )
+
+
+def _partners(summary: Mapping[str, Any]) -> list[str]:
+    """Return with which matching of partners concepts get other genes, a line each; none where it was not asked."""
+    lines = []
+    for name, found in (summary.get("partners") or {}).items():
+        which = [c["name"] for c in summary["concepts"] if name in c.get("suspect_partners", ())]
+        more = f" and {len(which) - 5} more" if len(which) > 5 else ""
+        of = f": {', '.join(which[:5])}{more}" if which else ""
+        lines.append(
+            f"Partners matched for {name}: {found['suspect']} of {found['concepts']} concepts get other genes{of}"
+            if name != "control"
+            else f"Partners matched for nothing (control): {found['suspect']} of {found['concepts']}"
+        )
+    return lines
 
 
 def _heading(summary: Mapping[str, Any]) -> str:

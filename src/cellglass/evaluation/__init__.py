@@ -5,6 +5,9 @@
     agreement                       best partners and one-to-one pairs of the latents of two dictionaries
     cosines, correlations           what they are matched by: decoder directions, activations over the same cells
     label_of_concepts               the label value that each concept marks best
+    probe_curve                     how much of a label is read from the best k latents
+    loss_kept                       how much of the model's own loss a reconstruction keeps
+    find_direction                  the direction of a label at a site (a concept activation vector)
     feature_meanings                what each feature of transcoders fires on, and whether that is a meaning
     interpretable_rate              how many have one, beside random directions, neurons and an untrained model
     explain_features                both, written beside the transcoders
@@ -17,11 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cellglass.evaluation.alignment import label_of_concepts
+    from cellglass.evaluation.cav import find_direction
     from cellglass.evaluation.coactivation import correlations
     from cellglass.evaluation.feature_meaning import Meanings, Rule
     from cellglass.evaluation.feature_rate import explain_features, feature_meanings, interpretable_rate
+    from cellglass.evaluation.loss_kept import loss_kept
     from cellglass.evaluation.matching import agreement, cosines
     from cellglass.evaluation.metric import Metric, over_seeds
+    from cellglass.evaluation.probe_curve import probe_curve
     from cellglass.evaluation.run import evaluate
 
 _WHERE = {
@@ -34,9 +40,12 @@ _WHERE = {
     "evaluate": "cellglass.evaluation.run",
     "explain_features": "cellglass.evaluation.feature_rate",
     "feature_meanings": "cellglass.evaluation.feature_rate",
+    "find_direction": "cellglass.evaluation.cav",
     "interpretable_rate": "cellglass.evaluation.feature_rate",
     "label_of_concepts": "cellglass.evaluation.alignment",
+    "loss_kept": "cellglass.evaluation.loss_kept",
     "over_seeds": "cellglass.evaluation.metric",
+    "probe_curve": "cellglass.evaluation.probe_curve",
 }
 
 __all__ = [
@@ -49,9 +58,12 @@ __all__ = [
     "evaluate",
     "explain_features",
     "feature_meanings",
+    "find_direction",
     "interpretable_rate",
     "label_of_concepts",
+    "loss_kept",
     "over_seeds",
+    "probe_curve",
 ]
 
 

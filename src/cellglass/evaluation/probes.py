@@ -68,16 +68,28 @@ def probe(features: Array | sp.spmatrix, labels: Labels, seed: int, *, name: str
             f"features have {features.shape[0]} cells and labels {len(labels.code)}; give both for the same cells"
         )
     matrix = sp.csr_matrix(features) if sp.issparse(features) else np.asarray(features, dtype=np.float64)
-    rng = generator(seed, "probe", name)
-    fitting = split(labels.code, 0.75, rng)
-    inner = split(np.where(fitting, labels.code, -1), 0.75, rng)
-    scoring = ~fitting & (labels.code >= 0)
+    fitting, inner, scoring = parts(labels.code, seed, name)
     with threads(1):
-        # Ties go to the stronger penalty.
-        strength = max(STRENGTHS, key=lambda c: (_accuracy(matrix, labels.code, inner, fitting & ~inner, c), -c))
-        accuracy = _accuracy(matrix, labels.code, fitting, scoring, strength)
+        strength = best_strength(matrix, labels.code, inner, fitting & ~inner)
+        score = accuracy(matrix, labels.code, fitting, scoring, strength)
     frequent = np.bincount(labels.code[fitting]).argmax()
-    return Probe(accuracy, float((labels.code[scoring] == frequent).mean()), int(scoring.sum()))
+    return Probe(score, float((labels.code[scoring] == frequent).mean()), int(scoring.sum()))
+
+
+def parts(code: Array, seed: int, name: str) -> tuple[Array, Array, Array]:
+    """Return three masks: of the cells to fit to, of three quarters of those, by which choices are made, and to score.
+
+    Each is bool (n_cells,) and stratified by `code`; unlabelled cells are in none.
+    """
+    rng = generator(seed, "probe", name)
+    fitting = split(code, 0.75, rng)
+    inner = split(np.where(fitting, code, -1), 0.75, rng)
+    return fitting, inner, ~fitting & (code >= 0)
+
+
+def best_strength(matrix: Array | sp.csr_matrix, code: Array, inner: Array, judging: Array) -> float:
+    """Return the penalty with the highest accuracy in `judging` cells of fits to `inner`; ties go to the stronger."""
+    return max(STRENGTHS, key=lambda c: (accuracy(matrix, code, inner, judging, c), -c))
 
 
 def probe_metric(result: Probe, *, name: str, of: str) -> Metric:
@@ -94,7 +106,8 @@ def probe_metric(result: Probe, *, name: str, of: str) -> Metric:
     )
 
 
-def _accuracy(matrix: Array | sp.csr_matrix, code: Array, fitting: Array, scoring: Array, strength: float) -> float:
+def accuracy(matrix: Array | sp.csr_matrix, code: Array, fitting: Array, scoring: Array, strength: float) -> float:
+    """Return the share of the `scoring` cells that a logistic regression on the `fitting` cells gets right."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

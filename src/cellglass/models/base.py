@@ -142,6 +142,10 @@ class CellModel(ABC):
         self.require("decode", site)
         raise NotImplementedError(f"{type(self).__name__} says that it decodes, and has no decode")
 
+    def reconstruction_loss(self, site: str, activations: torch.Tensor, cells: Cells) -> float:
+        """Return the loss that the model was trained with, mean over `cells`, for given activations at `site`."""
+        raise InputError(f"the {self.kind} model has no loss that can be read from site {self.site(site).name!r}")
+
     def path_gradient(self, site: str, log_counts: torch.Tensor, cells: Cells) -> torch.Tensor:
         """Return activations at `site` as a differentiable function of log1p counts, float32 (n_cells, n_genes).
 

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
-from cellglass.models.scvi.covariates import one_hot
+from cellglass.models.scvi.covariates import Covariate, one_hot
+from cellglass.models.scvi.model import ScviModel
 from cellglass.models.scvi.net import ScviConfig, ScviNet
 
 
@@ -43,3 +45,21 @@ def test_hidden_layers_are_those_of_scvi_tools(make_model, cells, layer):
     found = model.activations(cells, names)
     for name, expected in zip(names, seen, strict=True):
         torch.testing.assert_close(found[name], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", ["zinb", "nb", "poisson"])
+@pytest.mark.parametrize("dispersion", ["gene", "gene-batch"])
+def test_the_log_likelihood_is_that_of_scvi_tools(make_module, cells, likelihood, dispersion):
+    """Its ELBO in eval mode without the divergence: what it calls the reconstruction loss, at the posterior mean."""
+    cfg = ScviConfig(25, 5, 12, categories=(3,), gene_likelihood=likelihood, dispersion=dispersion)
+    module = make_module(cfg)
+    donor = Covariate("donor", ("ann", "bo", "cy"))
+    model = ScviModel(cfg, module.state_dict(), cells.genes, (donor,))
+    z = model.activations(cells, ["z"])["z"]
+    counts = torch.from_numpy(cells.counts.toarray())
+    batch = torch.from_numpy(cells.obs["donor"].cat.codes.to_numpy().astype(np.int64))[:, None]
+    with torch.no_grad():
+        library = counts.sum(dim=1, keepdim=True).log()
+        px = module.generative(z, library, batch)["px"]
+        theirs = -px.log_prob(counts).sum(dim=1).mean()
+    assert model.reconstruction_loss("z", z, cells) == pytest.approx(float(theirs), rel=1e-5)

@@ -1,4 +1,4 @@
-"""Gradients of scVI's training loss (the negative ELBO of a mini-batch), without its value, which training never reads.
+"""Gradients of scVI's training loss (the negative ELBO of a mini-batch) without its value, and the log-likelihood alone.
 
     log NB(x | mu, theta) = theta a + [x log(mu / t) + ln G(x + theta) - ln G(theta) - ln G(x + 1)],
     a = log(theta / t),  t = theta + mu
@@ -21,8 +21,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.functional import softplus
 
-_EPS = 1e-8  # of scvi-tools' log-likelihoods
+EPS = 1e-8  # of scvi-tools' log-likelihoods
 
 
 def add_gradients(module: Any, tensors: dict[str, torch.Tensor], kl_weight: float) -> None:
@@ -73,8 +74,8 @@ def likelihood_gradients(
     `theta` is (1 or n, genes).
     """
     total = theta + mu
-    total += _EPS
-    log_ratio = torch.log(total).neg_().add_(torch.log(theta + _EPS))  # a
+    total += EPS
+    log_ratio = torch.log(total).neg_().add_(torch.log(theta + EPS))  # a
     inverse = total.reciprocal_()  # 1 / t
     where = x.flatten().nonzero().squeeze(1)
     own = where if len(theta) == len(x) else where % x.shape[1]  # positions of their dispersions
@@ -90,7 +91,34 @@ def likelihood_gradients(
         by_mu = kept.neg_().mul_(weight)
         by_dropout = dropout.neg().sigmoid_().sub_(weight)
     shared = counted * inverse.flatten()[where]  # x / t
-    by_mu.flatten().index_add_(0, where, counted / (mu.flatten()[where] + _EPS) - shared)
+    by_mu.flatten().index_add_(0, where, counted / (mu.flatten()[where] + EPS) - shared)
     risen = torch.digamma(counted + dispersion) - torch.digamma(theta).flatten()[own]
     by_theta.flatten().index_add_(0, where, risen - shared)
     return Gradients(by_mu, by_theta.sum(0, keepdim=True) if len(theta) == 1 else by_theta, by_dropout)
+
+
+def log_likelihood(
+    x: torch.Tensor, mu: torch.Tensor, theta: torch.Tensor, dropout: torch.Tensor | None
+) -> torch.Tensor:
+    """Return the sum of log NB, or of log ZINB with logits `dropout`, over `x`; `theta` is (1 or n, genes)."""
+    log_total = torch.log(theta + mu + EPS)
+    zero = theta * (torch.log(theta + EPS) - log_total)  # log NB(0)
+    where = x.flatten().nonzero().squeeze(1)
+    own = where if len(theta) == len(x) else where % x.shape[1]  # positions of their dispersions
+    counted, inverse = x.flatten()[where], theta.flatten().index_select(0, own)
+    bracket = (
+        counted * (torch.log(_at(mu, where) + EPS) - _at(log_total, where))
+        + torch.lgamma(counted + inverse)
+        - torch.lgamma(theta).flatten().index_select(0, own)
+        - torch.lgamma(counted + 1)
+    ).sum()
+    if dropout is None:
+        return zero.sum() + bracket
+    # ZINB: softplus(zero - dropout) - softplus(-dropout) at 0, and without the first softplus elsewhere;
+    # y = softplus(y) - softplus(-y) turns the one into the other where genes were counted.
+    shifted = zero - dropout
+    return softplus(shifted).sum() - softplus(-_at(shifted, where)).sum() - softplus(-dropout).sum() + bracket
+
+
+def _at(matrix: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    return matrix.flatten().index_select(0, where)

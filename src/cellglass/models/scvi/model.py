@@ -24,6 +24,9 @@ from cellglass.models.scvi.covariates import AnyCovariate, Covariate, one_hot, t
 from cellglass.models.scvi.net import ScviConfig, ScviNet, Tensors
 from cellglass.progress import Progress, silent
 
+_AT_ONCE = 1024
+"""Cells whose dense counts are held at once."""
+
 
 class ScviModel(CellModel):
     """A trained scVI model.
@@ -195,16 +198,32 @@ class ScviModel(CellModel):
         torch.Tensor, shape (n_cells, n_genes)
             n_cells x n_genes numbers: decode a few thousand cells at a time.
         """
-        self.require("decode", site)
-        side, _, layer = site.partition(".hidden.")
-        covariates, decoder = self._one_hot(cells), self._net.decoder
-        x = activations.to(self.dtype)
-        for one in decoder if side == "z" else decoder[int(layer) + 1 :]:
-            x = one.activate(one.linear(x, covariates))
+        x = self._last_of_decoder(site, activations, self._one_hot(cells))
         if library is None:
             library = torch.from_numpy(np.asarray(self.align(cells).counts.sum(axis=1)).ravel())
         sizes = torch.as_tensor(library, dtype=self.dtype)
         return self._net.shares(x) * (sizes[:, None] if sizes.ndim else sizes)
+
+    def reconstruction_loss(self, site: str, activations: torch.Tensor, cells: Cells) -> float:
+        """Return the mean over cells of -log p(counts | activations), in nats: the reconstruction term of the ELBO.
+
+        Parameters
+        ----------
+        site : str
+            ``z``, or a hidden layer of the decoder.
+        activations : torch.Tensor, shape (n_cells, width)
+        cells : Cells
+            Their counts are what is explained; dense, 1,024 cells at once.
+        """
+        cells, total = self.align(cells), 0.0
+        with torch.no_grad():
+            for start in range(0, cells.n_cells, _AT_ONCE):
+                some = cells[start : start + _AT_ONCE]
+                covariates = self._one_hot(some)
+                x = self._last_of_decoder(site, activations[start : start + _AT_ONCE], covariates)
+                counts = torch.from_numpy(some.counts.toarray()).to(self.dtype)
+                total += float(self._net.log_likelihood(counts, x, covariates, counts.sum(dim=1)).double())
+        return -total / cells.n_cells
 
     def path_gradient(self, site: str, log_counts: torch.Tensor, cells: Cells) -> torch.Tensor:
         """Return activations at `site` as a differentiable function of dense log1p counts (n_cells, n_genes)."""
@@ -252,6 +271,15 @@ class ScviModel(CellModel):
             "symbols": [str(symbol) for symbol in self.gene_table["symbol"]],
             "covariates": [to_json(covariate) for covariate in self.covariates],
         }
+
+    def _last_of_decoder(self, site: str, activations: torch.Tensor, covariates: torch.Tensor) -> torch.Tensor:
+        """Return the decoder's last hidden layer, given activations at `site`."""
+        self.require("decode", site)
+        side, _, layer = site.partition(".hidden.")
+        decoder, x = self._net.decoder, activations.to(self.dtype)
+        for one in decoder if side == "z" else decoder[int(layer) + 1 :]:
+            x = one.activate(one.linear(x, covariates))
+        return x
 
     def _one_hot(self, cells: Cells) -> torch.Tensor:
         return one_hot(self.covariates, cells, self.dtype)

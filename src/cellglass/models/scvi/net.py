@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from cellglass.models.scvi.loss import EPS, log_likelihood
+
 Tensors = Mapping[str, torch.Tensor]
 
 _VARIANCE_FLOOR = 1e-4  # scvi-tools' Encoder adds it to the posterior variance
@@ -116,6 +118,7 @@ class ScviNet:
         self._mean = _linear(tensors, "z_encoder.mean_encoder", dtype)
         self._variance = _linear(tensors, "z_encoder.var_encoder", dtype)
         self._scale = _linear(tensors, "decoder.px_scale_decoder.0", dtype)
+        self._tensors = tensors
 
     def hidden(
         self,
@@ -143,6 +146,35 @@ class ScviNet:
     def shares(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return each gene's expected share of a cell's counts (scvi-tools' ``px_scale``) from the last layer."""
         return torch.nn.functional.linear(hidden, *self._scale).softmax(dim=-1)
+
+    def log_likelihood(
+        self, counts: torch.Tensor, hidden: torch.Tensor, covariates: torch.Tensor, sizes: torch.Tensor
+    ) -> torch.Tensor:
+        """Return log p(counts | last hidden layer of the decoder), summed over cells and genes, as scvi-tools has it.
+
+        Parameters
+        ----------
+        counts : (n, n_genes)
+        hidden : (n, n_hidden)
+        covariates : (n, n_covariates)
+            The batch is the first that is not continuous.
+        sizes : (n,)
+            Library sizes.
+        """
+        cfg, mu = self.cfg, self.shares(hidden) * sizes[:, None]
+        if cfg.gene_likelihood == "poisson":
+            likelihood: torch.Tensor = (counts * (mu + EPS).log() - mu - torch.lgamma(counts + 1)).sum()
+            return likelihood
+        theta = self._tensors["px_r"].to(self.dtype)  # (genes,), or (genes, batches)
+        if cfg.dispersion == "gene-batch":
+            theta = covariates[:, cfg.continuous : cfg.continuous + cfg.categories[0]] @ theta.T
+        theta = theta.exp().expand(len(counts) if theta.ndim == 2 else 1, -1)
+        dropout = None
+        if cfg.gene_likelihood == "zinb":
+            dropout = torch.nn.functional.linear(
+                hidden, *_linear(self._tensors, "decoder.px_dropout_decoder", self.dtype)
+            )
+        return log_likelihood(counts, mu, theta, dropout)
 
 
 def _linear(tensors: Tensors, name: str, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
