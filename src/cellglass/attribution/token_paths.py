@@ -1,0 +1,71 @@
+"""Gradients along the ways of tokens, for models that read a cell as tokens: each gene's part of a pair's difference.
+
+    effect_g = sum over tokens j of g of sum over steps s of weight_s df/du_j (t_s, ..., t_s)
+
+The formula and its ends are in ``gradients.py``, the ways in `cellglass.models.line`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from cellglass.attribution.work import Subject
+from cellglass.models.base import CellModel
+from cellglass.models.transformer.tokens import batches_by_length
+
+Array = np.ndarray[Any, Any]
+Readout = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""f of activations (n, width), for pairs by number (n,)."""
+_TOKENS = 4096
+"""Tokens whose gradients are held at once, padding included."""
+
+
+def reads_tokens(model: CellModel) -> bool:
+    """Say whether paths through a model run through its tokens."""
+    return type(model).line is not CellModel.line
+
+
+def along_tokens(
+    subject: Subject, prototype: Array, partner: Array, read: Readout, at: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return effects, not yet as shares, float32 (n, n_genes), and the readout at partner and prototype, (2, n).
+
+    Parameters
+    ----------
+    subject : Subject
+    prototype, partner : int64, shape (n,)
+        Positions of cells.
+    read : callable
+        The readout f.
+    at, weight : torch.Tensor, shape (steps,)
+        Where on the way gradients are taken, 0 to 1, and how much each counts.
+    """
+    counts = subject.cells.counts
+    effects = torch.zeros(len(prototype), subject.cells.n_genes)
+    ends = torch.zeros(2, len(prototype))
+    lengths = np.diff(counts.indptr)
+    for chosen in batches_by_length(lengths[prototype] + lengths[partner], _TOKENS):
+        line = subject.model.line(subject.site, subject.cells, prototype[chosen], partner[chosen])
+        assert line is not None, "paths were asked of a model that has a line"  # noqa: S101
+        pairs = torch.from_numpy(chosen)
+        parts = torch.zeros(line.gene.shape)
+
+        def f(u: torch.Tensor, line: Any = line, pairs: torch.Tensor = pairs) -> torch.Tensor:
+            return read(line.read(u).cpu(), pairs)
+
+        for position, share in zip(at.tolist(), weight.tolist(), strict=True):
+            u = torch.full(line.gene.shape, position, device=line.gene.device).requires_grad_()
+            with torch.enable_grad():
+                parts += share * torch.autograd.grad(f(u).sum(), u)[0].cpu()
+        gene = line.gene.cpu()
+        of_gene = torch.zeros(len(chosen), subject.cells.n_genes)
+        of_gene.scatter_add_(1, gene.clamp_min(0), torch.where(gene >= 0, parts, 0.0))
+        effects[pairs] = of_gene
+        with torch.no_grad():
+            for end in (0, 1):
+                ends[end, pairs] = f(torch.full(line.gene.shape, float(end), device=line.gene.device))
+    return effects, ends
