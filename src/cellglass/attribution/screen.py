@@ -4,7 +4,8 @@ Where each swap is a run of a deep network, the swaps of all genes that differ (
 concept are put in order, swaps and knock-outs are run for those at the head, and the others have no row: they were not
 measured. The order is that of
 
-    gradient      |mean over pairs of (x_g - x'_g) df/dx_g|, by one gradient a pair (``gradients.py``, rule ``end``)
+    gradient      |mean over pairs of (x_g - x'_g) df/dx_g|, one gradient for a pair of each prototype (``gradients.py``,
+                  rule ``end``)
     difference    |mean over pairs of (x_g - x'_g)|, x the log1p counts: asks no model
 
 and the head is as long as ``genes`` and ``budget`` let it be: of the sweep's different (cell, gene, count), at most the
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellglass.attribution.config import AttributionConfig
 from cellglass.attribution.edits import Edits
 from cellglass.attribution.work import Block, Work, columns
 
@@ -27,6 +29,8 @@ Array = np.ndarray[Any, Any]
 
 TOP = 20
 """Genes with the largest exact effects that a screen should find."""
+ROUNDING = 1e-5
+"""Exact effects of at most this size are what float32 leaves of none."""
 CHECKED_PAIRS = 6
 """Pairs of a concept whose sweep is run to see what a screen finds, each of another prototype."""
 
@@ -49,7 +53,7 @@ def chosen_genes(block: Block, edits: Edits) -> dict[int, Array] | None:
         All changes that are asked for.
     """
     config = block.work.config
-    if config.genes is None and (config.budget is None or config.budget >= 1):
+    if tries_all(config):
         return None
     found = {}
     for concept, pairs in block.each():
@@ -60,6 +64,11 @@ def chosen_genes(block: Block, edits: Edits) -> dict[int, Array] | None:
     return found
 
 
+def tries_all(config: AttributionConfig) -> bool:
+    """Say whether swaps of all genes are run."""
+    return config.genes is None and (config.budget is None or config.budget >= 1)
+
+
 def scores(work: Work, pairs: pd.DataFrame, screen: str) -> Array:
     """Return by what genes are put in order, float (n_genes,): 0 where nothing is to be expected.
 
@@ -68,8 +77,9 @@ def scores(work: Work, pairs: pd.DataFrame, screen: str) -> Array:
     if screen == "gradient" and work.model.lacks("path", work.site) is None:
         from cellglass.attribution.gradients import path_effects
 
+        few = pairs.drop_duplicates("prototype")
         found = path_effects(
-            work, *columns(pairs, "prototype", "partner", "concept"), on=work.config.path_on[0], steps=1, rule="end",
+            work, *columns(few, "prototype", "partner", "concept"), on=work.config.path_on[0], steps=1, rule="end",
             match_depth=False,
         )  # fmt: skip
         return np.abs(np.where(np.isfinite(found.effects), found.effects, 0).mean(axis=0))
@@ -92,7 +102,7 @@ def runs_of_genes(edits: Edits, n_genes: int) -> Array:
     return np.bincount(each[:, 0], minlength=n_genes)
 
 
-def recall(work: Work, block: Block, concepts: Sequence[int]) -> pd.DataFrame:
+def recall(block: Block, concepts: Sequence[int]) -> pd.DataFrame:
     """Return what screens find of the true top genes of some concepts of a block: `COLUMNS`, a row for each screen.
 
     The sweep of a few real pairs gives the genes with the largest |mean effect|; the screen is run on the same pairs,
@@ -101,7 +111,9 @@ def recall(work: Work, block: Block, concepts: Sequence[int]) -> pd.DataFrame:
     from cellglass.attribution.effects import effects
     from cellglass.attribution.methods.swap import swap_edits
 
-    config, rows = work.config, []
+    work, config, rows = block.work, block.work.config, []
+    if tries_all(config) or not any(method.edits is not None for method in work.plan.methods):
+        concepts = ()
     for concept, pairs in block.each():
         real = pairs[pairs["kind"] == "real"].drop_duplicates("prototype")[:CHECKED_PAIRS]
         if concept not in concepts or not len(real):
@@ -111,7 +123,7 @@ def recall(work: Work, block: Block, concepts: Sequence[int]) -> pd.DataFrame:
         exact = np.zeros((len(real), work.cells.n_genes))
         exact[edits.row, edits.gene] = effects(work, edits, (on,))[on]
         size = np.abs(exact.mean(axis=0))  # (n_genes,)
-        top = np.argsort(-size, kind="stable")[: min(TOP, np.count_nonzero(size))]
+        top = np.argsort(-size, kind="stable")[: min(TOP, np.count_nonzero(size > ROUNDING))]
         runs = runs_of_genes(edits, len(size))
         for screen in dict.fromkeys((config.screen, "difference")):
             found = head(scores(work, real, screen), edits, config.genes, config.budget)

@@ -57,15 +57,20 @@ def along_tokens(
         def f(u: torch.Tensor, line: Any = line, pairs: torch.Tensor = pairs) -> torch.Tensor:
             return read(line.read(u).cpu(), pairs)
 
+        at_ends: dict[float, torch.Tensor] = {}
         for position, share in zip(at.tolist(), weight.tolist(), strict=True):
             u = torch.full(line.gene.shape, position, device=line.gene.device).requires_grad_()
             with torch.enable_grad():
-                parts += share * torch.autograd.grad(f(u).sum(), u)[0].cpu()
+                value = f(u)
+                parts += share * torch.autograd.grad(value.sum(), u)[0].cpu()
+            at_ends[position] = value.detach()
         gene = line.gene.cpu()
         of_gene = torch.zeros(len(chosen), subject.cells.n_genes)
         of_gene.scatter_add_(1, gene.clamp_min(0), torch.where(gene >= 0, parts, 0.0))
         effects[pairs] = of_gene
         with torch.no_grad():
             for end in (0, 1):
-                ends[end, pairs] = f(torch.full(line.gene.shape, float(end), device=line.gene.device))
+                if end not in at_ends:
+                    at_ends[end] = f(torch.full(line.gene.shape, float(end), device=line.gene.device))
+                ends[end, pairs] = at_ends[end]
     return effects, ends

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from cellglass.progress import Progress
 
 LABELS = ("bulk_labels", "phase")
-_FEW = AttributionConfig(prototypes=10, partners=3, genes=20)
-"""Of a transformer, in which every swap of a count is a run of its own."""
+_FEW = AttributionConfig(("swap", "knockout", "de"), prototypes=10, partners=3, genes=5)
+"""Of a transformer, in which every swap of a count is a run of its own, and every step of a path three."""
 
 
 def demo_config(seed: int = 0, model: str = "scvi") -> RunConfig:
