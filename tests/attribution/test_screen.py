@@ -1,4 +1,4 @@
-"""Which genes are tried: against plain orders and counts, with all of them, and where a screen must find what was planted."""
+"""Which genes are tried: against plain orders and counts, with all of them, and where some were planted."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_without_a_gradient_genes_are_put_in_order_by_expression(toy):
     block = toy.block((0,), genes=4, methods=METHODS)
     toy.model.__class__, toy.model.fast = NoGradient, False
     pairs = real_pairs(block, 0)
-    np.testing.assert_allclose(screen.scores(block.work, pairs, "gradient"), by_difference(toy, pairs), rtol=1e-5)
+    assert screen.screen_of(block.work) == "difference"
+    np.testing.assert_allclose(screen.scores(block.work, pairs, "difference"), by_difference(toy, pairs), rtol=1e-5)
 
 
 def test_a_budget_is_kept_and_counts_each_different_run_once(toy):
@@ -71,7 +72,9 @@ def test_a_budget_is_kept_and_counts_each_different_run_once(toy):
         some, all_of_them = runs(block, concept), runs(every, concept)
         assert some <= all_of_them
         assert 0.1 < len(some) / len(all_of_them) <= 0.25
-    edits = Edits.of(np.array([0, 1, 1]), np.array([2, 2, 3]), np.array([1, 1, 0.0]), np.array([7, 7]), np.array([0, 0]))
+    edits = Edits.of(
+        np.array([0, 1, 1]), np.array([2, 2, 3]), np.array([1, 1, 0.0]), np.array([7, 7]), np.array([0, 0])
+    )
     assert screen.runs_of_genes(edits, 5).tolist() == [0, 0, 1, 1, 0]
 
 

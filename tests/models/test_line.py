@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,7 @@ def kinds(cells: Cells) -> dict[str, Callable[[], Any]]:
     return {
         "scgpt": lambda: ScgptModel.fit(cells, layers=2, width=16, heads=2, epochs=0),
         "geneformer": lambda: GeneformerModel.fit(cells, layers=2, width=16, heads=2, epochs=0),
-        "geneformer-special": lambda: GeneformerModel.fit(
-            cells, layers=2, width=16, heads=2, epochs=0, special=True
-        ),
+        "geneformer-special": lambda: GeneformerModel.fit(cells, layers=2, width=16, heads=2, epochs=0, special=True),
         "gpt_neox": lambda: Cell2SentenceModel.fit(cells, **sentence),
         "gemma2": lambda: Cell2SentenceModel.fit(cells, **sentence, architecture="gemma2"),
         "prompted": lambda: Cell2SentenceModel.fit(cells, **sentence).with_settings(prompt="cell_type"),
@@ -59,7 +56,7 @@ def test_a_way_begins_at_the_partner_and_ends_at_the_prototype(named: tuple[str,
             assert name in ("gpt_neox", "gemma2")
             continue
         start, end = ends(model, site, cells, PROTOTYPE, PARTNER)
-        scale = dict(atol=2e-5, rtol=1e-4)
+        scale = {"atol": 2e-5, "rtol": 1e-4}
         torch.testing.assert_close(end, model.activations(cells[PROTOTYPE], [site])[site], **scale)
         if name not in ("prompted", "geneformer-special"):  # where the frame stands is the prototype's
             torch.testing.assert_close(start, model.activations(cells[PARTNER], [site])[site], **scale)
@@ -116,7 +113,7 @@ def test_a_model_without_a_way_says_so(named: tuple[str, Any, Cells], monkeypatc
         model.line("cell", cells, PROTOTYPE, PARTNER)
 
 
-def test_a_row_of_several_tokens_has_no_way(make_cells: Callable[..., Cells], tmp_path: Path) -> None:  # noqa: ARG001
+def test_a_row_of_several_tokens_has_no_way(make_cells: Callable[..., Cells]) -> None:
     cells = make_cells(n_cells=20, n_genes=12)
     model = Cell2SentenceModel.fit(cells, layers=1, width=16, heads=2, epochs=0, n_genes=8).with_settings(rows="mean")
     with pytest.raises(InputError, match="mean over several tokens"):

@@ -55,11 +55,11 @@ class PathEffects(NamedTuple):
     readout : float32, shape (n,)
         f(x).
     difference : float32, shape (n,)
-        f(x) - f(x').
+        f(x) - f(x'); NaN through tokens with the rule ``end``.
     change : float32, shape (n, n_genes)
         x - x', by how much the log counts differ.
     gap : float32, shape (n,)
-        |sum of effects * f(x) - difference| / |difference|; NaN where the difference is 0.
+        |sum of effects * f(x) - difference| / |difference|; NaN where the difference is 0 or NaN.
     """
 
     effects: Array
@@ -153,7 +153,7 @@ class _Readout(NamedTuple):
     latent: torch.Tensor
     on: str
 
-    def __call__(self, x: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, pair: torch.Tensor, /) -> torch.Tensor:
         value = self.dictionary.preactivations(x).gather(1, self.latent[pair][:, None])[:, 0]
         return torch.relu(value) if self.on == "activation" else value
 

@@ -4,8 +4,8 @@ Where each swap is a run of a deep network, the swaps of all genes that differ (
 concept are put in order, swaps and knock-outs are run for those at the head, and the others have no row: they were not
 measured. The order is that of
 
-    gradient      |mean over pairs of (x_g - x'_g) df/dx_g|, one gradient for a pair of each prototype (``gradients.py``,
-                  rule ``end``)
+    gradient      |mean over pairs of (x_g - x'_g) df/dx_g|, with one gradient for a pair of each prototype
+                  (``gradients.py``, rule ``end``)
     difference    |mean over pairs of (x_g - x'_g)|, x the log1p counts: asks no model
 
 and the head is as long as ``genes`` and ``budget`` let it be: of the sweep's different (cell, gene, count), at most the
@@ -60,7 +60,7 @@ def chosen_genes(block: Block, edits: Edits) -> dict[int, Array] | None:
         real = pairs[pairs["kind"] == "real"]
         if len(real):
             mine = Edits(*(column[edits.concept == concept] for column in edits))
-            found[concept] = head(scores(block.work, real, config.screen), mine, config.genes, config.budget)
+            found[concept] = head(scores(block.work, real, screen_of(block.work)), mine, config.genes, config.budget)
     return found
 
 
@@ -69,12 +69,15 @@ def tries_all(config: AttributionConfig) -> bool:
     return config.genes is None and (config.budget is None or config.budget >= 1)
 
 
-def scores(work: Work, pairs: pd.DataFrame, screen: str) -> Array:
-    """Return by what genes are put in order, float (n_genes,): 0 where nothing is to be expected.
+def screen_of(work: Work) -> str:
+    """Return by what genes are put in order: as asked, else as suits the model; by expression without a gradient."""
+    asked = work.config.screen or work.model.screens_by
+    return asked if work.model.lacks("path", work.site) is None else "difference"
 
-    By expression where the model has no gradient.
-    """
-    if screen == "gradient" and work.model.lacks("path", work.site) is None:
+
+def scores(work: Work, pairs: pd.DataFrame, screen: str) -> Array:
+    """Return by what genes are put in order, float (n_genes,): 0 where nothing is to be expected."""
+    if screen == "gradient":
         from cellglass.attribution.gradients import path_effects
 
         few = pairs.drop_duplicates("prototype")
@@ -82,7 +85,8 @@ def scores(work: Work, pairs: pd.DataFrame, screen: str) -> Array:
             work, *columns(few, "prototype", "partner", "concept"), on=work.config.path_on[0], steps=1, rule="end",
             match_depth=False,
         )  # fmt: skip
-        return np.abs(np.where(np.isfinite(found.effects), found.effects, 0).mean(axis=0))
+        size: Array = np.abs(np.where(np.isfinite(found.effects), found.effects, 0).mean(axis=0))
+        return size
     return np.abs(work.change(pairs))
 
 
@@ -125,7 +129,7 @@ def recall(block: Block, concepts: Sequence[int]) -> pd.DataFrame:
         size = np.abs(exact.mean(axis=0))  # (n_genes,)
         top = np.argsort(-size, kind="stable")[: min(TOP, np.count_nonzero(size > ROUNDING))]
         runs = runs_of_genes(edits, len(size))
-        for screen in dict.fromkeys((config.screen, "difference")):
+        for screen in dict.fromkeys((screen_of(work), "difference")):
             found = head(scores(work, real, screen), edits, config.genes, config.budget)
             share, hits = runs[found].sum() / max(runs.sum(), 1), np.isin(top, found).mean() if len(top) else np.nan
             rows.append([concept, screen, len(real), np.count_nonzero(runs), len(found), share, hits])

@@ -18,7 +18,7 @@ from cellglass.models.base import CellModel
 from cellglass.models.transformer.tokens import batches_by_length
 
 Array = np.ndarray[Any, Any]
-Readout = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Readout = Callable[..., torch.Tensor]
 """f of activations (n, width), for pairs by number (n,)."""
 _TOKENS = 4096
 """Tokens whose gradients are held at once, padding included."""
@@ -33,6 +33,8 @@ def along_tokens(
     subject: Subject, prototype: Array, partner: Array, read: Readout, at: torch.Tensor, weight: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return effects, not yet as shares, float32 (n, n_genes), and the readout at partner and prototype, (2, n).
+
+    Where the one step is the prototype, the partner is not run, and its readout is NaN.
 
     Parameters
     ----------
@@ -68,6 +70,8 @@ def along_tokens(
         of_gene = torch.zeros(len(chosen), subject.cells.n_genes)
         of_gene.scatter_add_(1, gene.clamp_min(0), torch.where(gene >= 0, parts, 0.0))
         effects[pairs] = of_gene
+        if at.tolist() == [1.0]:  # the gradient at the prototype alone: nothing is to be added up
+            at_ends[0] = torch.full((len(chosen),), torch.nan)
         with torch.no_grad():
             for end in (0, 1):
                 if end not in at_ends:

@@ -43,7 +43,7 @@ class TokenConcepts(CellModel):
         if model.site(site).granularity != "token":
             raise InputError(f"site {site!r} has one row for each cell; attribute its concepts as they are")
         self.model, self.site_read, self.dictionary = model, site, dictionary
-        self.genes = model.genes
+        self.genes, self.screens_by = model.genes, model.screens_by
         self.sites = {POOLED: Site(POOLED, dictionary.n_latents)}
 
     def activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -82,8 +82,9 @@ class TokenConcepts(CellModel):
 
         def read(u: torch.Tensor) -> torch.Tensor:
             hidden = values(u)  # (n, t, width)
-            read = torch.relu(self.dictionary.preactivations(hidden.flatten(0, 1))).unflatten(0, hidden.shape[:2])
-            return (there(u)[..., None] * read).amax(1)
+            active = torch.relu(self.dictionary.preactivations(hidden.flatten(0, 1))).view(*hidden.shape[:2], -1)
+            pooled: torch.Tensor = (there(u)[..., None] * active).amax(1)
+            return pooled
 
         return Line(found.gene, read)
 

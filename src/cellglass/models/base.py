@@ -85,12 +85,15 @@ class CellModel(ABC):
         Where activations can be read.
     vocabulary : bool
         Whether genes that the cells lack are left out, as a transformer does, and not read as count 0.
+    screens_by : {"gradient", "difference"}
+        What tells best which genes' swaps will matter: gradients, or by how much expression differs; measured.
     """
 
     kind: str
     genes: pd.Index[Any]
     sites: Mapping[str, Site]
     vocabulary: bool = False
+    screens_by: Literal["gradient", "difference"] = "gradient"
 
     # -- what an adapter must give ---------------------------------------------------------------------------------
 

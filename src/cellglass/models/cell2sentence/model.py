@@ -39,7 +39,14 @@ from cellglass.models.base import Capability, TokenRows
 from cellglass.models.cell2sentence import files
 from cellglass.models.cell2sentence.files import Architecture, Checkpoint
 from cellglass.models.cell2sentence.likelihood import head, log_probabilities, tries
-from cellglass.models.cell2sentence.sites import causal_masks, cell_sites, last_of_genes, means_of_genes, moved_genes, points_of
+from cellglass.models.cell2sentence.sites import (
+    causal_masks,
+    cell_sites,
+    last_of_genes,
+    means_of_genes,
+    moved_genes,
+    points_of,
+)
 from cellglass.models.cell2sentence.text import PROMPTS, SentenceSettings, Writer, words_of
 from cellglass.models.cell2sentence.training import Learning, fit_checkpoint
 from cellglass.models.coverage import GeneCoverage, coverage_of
@@ -288,7 +295,7 @@ class Cell2SentenceModel(TransformerModel):
     def lacks_line(self, site: str) -> str | None:
         """Return why there is no line: the last token must be both cells', and a row one token."""
         if site == "cell.last" and not PROMPTS[self.settings.prompt].behind:
-            return f"the sentences of {self.settings.prompt!r} end in a gene, so no path leads from one cell.last to another"
+            return f"sentences of the prompt {self.settings.prompt!r} end in a gene, so no path leads to cell.last"
         if site in self.points and self.settings.rows == "mean":
             return f"a row of {site!r} is a mean over several tokens (rows='mean'), so no path leads to it"
         return super().lacks_line(site)

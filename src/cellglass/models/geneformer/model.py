@@ -249,9 +249,7 @@ class GeneformerModel(TransformerModel):
         mask = ways.logits(u)[:, None, None, :]
         none = torch.zeros_like(ways.batch.ids)  # two cells may hold more genes than there are places
         bert = self.net.get_submodule("bert")
-        hidden: torch.Tensor = bert(
-            input_ids=ways.batch.ids, position_ids=none, attention_mask=mask
-        ).last_hidden_state
+        hidden: torch.Tensor = bert(input_ids=ways.batch.ids, position_ids=none, attention_mask=mask).last_hidden_state
         return hidden
 
     # -- the masked-gene head ------------------------------------------------------------------------------------------

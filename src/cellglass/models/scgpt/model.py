@@ -16,7 +16,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -75,6 +75,7 @@ class ScgptModel(TransformerModel):
     """
 
     kind = "scgpt"
+    screens_by: Literal["gradient", "difference"] = "gradient"
 
     def __init__(
         self,

@@ -167,7 +167,7 @@ class Layers(nn.Module):
         self.layers = nn.ModuleList(Layer(cfg) for _ in range(cfg.n_layers))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Run x, (n, t, width); `mask`, (n, t), is True at tokens, or what is added to the logits of attention to each."""
+        """Run x, (n, t, width); `mask`, (n, t), is True at tokens, or what is added to their logits in attention."""
         attend = None if mask.dtype == torch.bool and bool(mask.all()) else mask[:, None, None, :]
         for layer in self.layers:
             x = layer(x, attend)
@@ -214,7 +214,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor, attend: torch.Tensor | None) -> torch.Tensor:
-        """Return what attention adds to x, (n, t, width); `attend` is True at keys to read, or added to logits, (n, 1, 1, t)."""
+        """Return what attention adds to x, (n, t, width); `attend`: True at keys to read, or logits, (n, 1, 1, t)."""
         n, t, d = x.shape
         q, k, v = self.Wqkv(x).view(n, t, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)
         p = self.dropout if self.training else 0.0

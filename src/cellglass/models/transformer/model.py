@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -88,6 +88,8 @@ class TransformerModel(CellModel):
     batch_tokens: int = BATCH_TOKENS
     coverage: GeneCoverage | None = None
     vocabulary = True
+    # Where cells are read in order, a swap moves other genes too, of which the gradient of a pair knows nothing.
+    screens_by: Literal["gradient", "difference"] = "difference"
 
     # -- what an adapter gives ---------------------------------------------------------------------------------------
 
@@ -114,7 +116,7 @@ class TransformerModel(CellModel):
         changed[batch.gene >= 0] = values.to(hidden.dtype)
         return changed
 
-    def weighted(self, ways: Ways, u: torch.Tensor) -> Any:
+    def weighted(self, ways: Ways, u: torch.Tensor) -> Any:  # noqa: ARG002 (an adapter reads them)
         """Call the network on the tokens of pairs, ``ways.logits(u)`` added to the logits of attention to each.
 
         What the first layer is given is replaced behind this. An adapter without it has no path effects.
@@ -195,7 +197,9 @@ class TransformerModel(CellModel):
             raise InputError(reason)
         (ours, mine), (theirs, yours) = self.keyed(cells[prototype]), self.keyed(cells[partner])
         laid = lay(ours, theirs, (mine, yours))
-        padded = [one.padded(np.arange(len(one)), self.pad_id, self.pad_value).to(self.device) for one in (ours, theirs)]
+        padded = [
+            one.padded(np.arange(len(one)), self.pad_id, self.pad_value).to(self.device) for one in (ours, theirs)
+        ]
         ways = Ways.of(laid, (padded[0], padded[1]), (self._vectors(padded[0]), self._vectors(padded[1])))
         read = partial(self._read_way, ways, site)
         if site in self.cell_sites:

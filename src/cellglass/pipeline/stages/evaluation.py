@@ -246,8 +246,8 @@ def screened(screens: pd.DataFrame) -> list[Metric]:
             n=pairs,
             definition=(
                 f"Share of the 20 genes with the largest exact swap effects on a concept that are among those whose "
-                f"swaps are run, which the {first} picks; {of} in which all swaps were run. Null: as many runs spent on "
-                "the genes whose log counts differ most"
+                f"swaps are run, which the {first} picks; {of} in which all swaps were run. Null: as many runs spent "
+                "on the genes whose log counts differ most"
             ),
         ),
         Metric(
