@@ -31,7 +31,8 @@ def rows(block: Block, on: str) -> pd.DataFrame:
 ENTRY = Method(
     name="path",
     title="Path",
-    cost="One gradient of the model for each pair and step; behind a linear first layer, of what follows it.",
+    cost="One gradient of the model for each pair and step; behind a linear first layer, of what follows it; through a "
+    "transformer's tokens at few steps, about twenty runs for a pair.",
     readouts=("activation", "preactivation"),
     rows=rows,
     possible=needs("path"),
