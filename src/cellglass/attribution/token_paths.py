@@ -7,7 +7,6 @@ The formula and its ends are in ``gradients.py``, the ways in `cellglass.models.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,6 @@ from cellglass.models.base import CellModel
 from cellglass.models.transformer.tokens import batches_by_length
 
 Array = np.ndarray[Any, Any]
-Readout = Callable[..., torch.Tensor]
-"""f of activations (n, width), for pairs by number (n,)."""
 _TOKENS = 4096
 """Tokens whose gradients are held at once, padding included."""
 
@@ -30,7 +27,7 @@ def reads_tokens(model: CellModel) -> bool:
 
 
 def along_tokens(
-    subject: Subject, prototype: Array, partner: Array, read: Readout, at: torch.Tensor, weight: torch.Tensor
+    subject: Subject, prototype: Array, partner: Array, read: Any, at: torch.Tensor, weight: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return effects, not yet as shares, float32 (n, n_genes), and the readout at partner and prototype, (2, n).
 
@@ -41,8 +38,8 @@ def along_tokens(
     subject : Subject
     prototype, partner : int64, shape (n,)
         Positions of cells.
-    read : callable
-        The readout f.
+    read : callable, ((n, width), (n,)) -> (n,)
+        The readout f of activations, for pairs by number.
     at, weight : torch.Tensor, shape (steps,)
         Where on the way gradients are taken, 0 to 1, and how much each counts.
     """
@@ -57,7 +54,8 @@ def along_tokens(
         parts = torch.zeros(line.gene.shape)
 
         def f(u: torch.Tensor, line: Any = line, pairs: torch.Tensor = pairs) -> torch.Tensor:
-            return read(line.read(u).cpu(), pairs)
+            value: torch.Tensor = read(line.read(u).cpu(), pairs)
+            return value
 
         at_ends: dict[float, torch.Tensor] = {}
         for position, share in zip(at.tolist(), weight.tolist(), strict=True):
