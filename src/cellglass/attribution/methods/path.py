@@ -32,7 +32,7 @@ ENTRY = Method(
     name="path",
     title="Path",
     cost="One gradient of the model for each pair and step; behind a linear first layer, of what follows it; through a "
-    "transformer's tokens at few steps, about twenty runs for a pair.",
+    "transformer's tokens at few steps, as much as a few dozen runs for a pair.",
     readouts=("activation", "preactivation"),
     rows=rows,
     possible=needs("path"),
