@@ -59,7 +59,7 @@ format: $(STAMP)  ## let ruff put the code in shape
 
 bench: $(STAMP)  ## measure speed; writes benchmarks/results/*.json
 	@mkdir -p benchmarks/results
-	@for name in attribution capture enrichment explorer small_models dictionary_exchange dictionary_memory dictionary_training reproducibility donors steering tracing circuits class_circuits; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
+	@for name in attribution capture enrichment explorer small_models screening dictionary_exchange dictionary_memory dictionary_training reproducibility donors steering interpretability scale tracing circuits class_circuits; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) $(DEMO) artifacts web/node_modules src/cellglass/explorer/page

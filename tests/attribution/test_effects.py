@@ -140,19 +140,6 @@ def test_methods_share_their_runs_and_each_gets_its_own(toy, monkeypatch):
     assert toy.block(methods=("path", "de")).changed == {}
 
 
-def test_of_few_genes_the_most_changed_are_tried(toy):
-    block = toy.block((0, 3), genes=4)
-    chosen = effects.most_changed(block, 4)
-    counts = np.log1p(toy.cells.counts.toarray())
-    for concept in (0, 3):
-        real = block.pairs[(block.pairs["concept"] == concept) & (block.pairs["kind"] == "real")]
-        change = np.abs((counts[real["prototype"]] - counts[real["partner"]]).mean(axis=0))
-        assert chosen[concept].tolist() == sorted(np.argsort(-change, kind="stable")[:4])
-        for name in ("swap", "knockout"):
-            edits = block.changed[name].edits
-            assert set(edits.gene[edits.concept == concept]) <= set(chosen[concept])
-
-
 @pytest.mark.parametrize("methods", [("swap",), ("knockout", "de"), ("path",), ("path", "swap")])
 def test_prototypes_that_the_model_reads_at_zero_are_left_out_and_reported(toy, caplog, methods):
     work = toy.work(prototypes=5, partners=3, methods=methods)

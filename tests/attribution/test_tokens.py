@@ -67,3 +67,20 @@ def test_sites_of_cells_are_refused(model, dictionary, tmp_path):
         TokenConcepts(model, "cell", dictionary)
     with pytest.raises(InputError, match="each by itself"):
         TokenConcepts(model, SITE, dictionary).save(tmp_path)
+
+
+def test_a_path_begins_and_ends_at_the_largest_of_the_tokens(model, dictionary, cells):
+    concepts = TokenConcepts(model, SITE, dictionary)
+    assert concepts.lacks("path", POOLED) is None
+    aligned = concepts.align(cells)
+    prototype, partner = np.array([2, 5, 9]), np.array([7, 1, 20])
+    line = concepts.line(POOLED, aligned, prototype, partner)
+    for u, which in ((0.0, partner), (1.0, prototype)):
+        with torch.no_grad():
+            found = line.read(torch.full(line.gene.shape, u))
+            for row, cell in enumerate(which):
+                values = model.token_activations(aligned[[cell]], [SITE])[SITE].values
+                largest = torch.relu(dictionary.preactivations(values)).amax(0)
+                torch.testing.assert_close(found[row], largest, atol=1e-4, rtol=1e-3)
+    u = torch.full(line.gene.shape, 0.5).requires_grad_()
+    assert (torch.autograd.grad(line.read(u).sum(), u)[0][line.gene < 0] == 0).all()

@@ -18,7 +18,8 @@ GIVEN = {
     "model": "scgpt", "control": "shuffled", "site": "cell", "genes": 5, "latent": 6, "layers": 2, "width": 8,
     "epochs": 1, "dictionary": "topk", "latents": 16, "k": 4, "seeds": 2, "splits": 2, "pairs": 3,
     "method": ["swap", "de"], "prototypes": 3,
-    "partners": 2, "swap-genes": 7, "residual": True, "gene-sets": ["hallmark"], "test": ["ora"], "seed": 9,
+    "partners": 2, "swap-genes": 7, "swap-budget": 0.5, "screen": "difference",
+    "residual": True, "gene-sets": ["hallmark"], "test": ["ora"], "seed": 9,
     "keep-counts": False, "round": True,
 }  # fmt: skip
 

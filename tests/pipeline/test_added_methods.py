@@ -34,7 +34,7 @@ def test_rows_of_others_stay_and_it_is_as_if_all_had_been_asked_for(
     asked: list[tuple[str, ...] | None] = []
     monkeypatch.setattr(
         "cellglass.attribution.run.attribute_concepts",
-        lambda *given, only=None: (asked.append(only), attribute_concepts(*given, only=only))[1],
+        lambda *given, only=None, **how: (asked.append(only), attribute_concepts(*given, only=only, **how))[1],
     )
     opened = add_methods(atlas, ["gradient", "correlation"], report=False)
     assert set(asked) == {("gradient", "correlation")}

@@ -41,7 +41,10 @@ def test_a_fitted_transformer_gets_the_evaluation_of_the_main_job(kind: str, tmp
     assert {f"alignment.bulk_labels.Dendritic.{basis}" for basis in ("concepts", "neurons", "pca", "ica")} <= names
     assert {"reproducibility.concepts", "reproducibility.clusters", "stability.random"} <= names
     assert {"annotation.bundled.gsea", "annotation.bundled.ora"} <= names
-    assert set(atlas.genes()["method"]) == {"swap", "knockout", "de"}
+    assert set(atlas.genes()["method"]) == {"path", "swap", "knockout", "de"}
+    assert 0.0 <= atlas.evaluation.loc["attribution.path.gap", "value"] < 0.05
+    assert {"attribution.screen.recall", "attribution.screen.share"} <= names
+    assert atlas.evaluation.loc["attribution.screen.share", "value"] <= 0.1
     assert atlas.genes(method="swap", on="activation").groupby("concept").size().max() <= 5
     coverage = summarize(atlas)["coverage"]
     assert coverage["missing"] == 0
@@ -80,6 +83,7 @@ def test_a_network_of_ones_own_is_explained_with_path_effects(planted: Simulated
     atlas = run_pipeline(cells, config, out, model=model, report=False)
     assert set(atlas.genes()["method"]) == {"path", "swap"}
     assert atlas.evaluation.loc["attribution.path.gap", "value"] < 0.5
+    assert 0 <= atlas.evaluation.loc["attribution.screen.recall", "value"] <= 1
     np.testing.assert_allclose(
         model.activations(cells, ["z"])["z"],
         open_model(Run(out, config, {"model": model})).activations(open_explained(Run(out, config)), ["z"])["z"],

@@ -37,6 +37,7 @@ CELLS = "work/cells"
 MODEL = "work/model"
 ACTIVATIONS = "work/activations"
 GAPS = "work/attribution/gaps.parquet"
+SCREENS = "work/attribution/screens.parquet"
 
 OPTIONAL = (EXPRESSION, REPORT, DICTIONARIES, CIRCUITS, WORK.rstrip("/"))
 """What an atlas may lack, by choice or because a user deleted it. Readers do without it, or say what needs it."""
@@ -135,6 +136,18 @@ GAPS_COLUMNS: Mapping[str, str] = {
     "max": "float32",
 }
 """Columns of `GAPS`, from which the evaluation says how complete path effects are: the gaps of ``n`` pairs."""
+
+SCREENS_COLUMNS: Mapping[str, str] = {
+    "concept": "int32",
+    "screen": "str",
+    "pairs": "int32",
+    "differing": "int32",
+    "chosen": "int32",
+    "share": "float32",
+    "recall": "float32",
+}
+"""Columns of `SCREENS`: one row for each checked concept and screen. ``pairs`` were swept whole, ``differing`` genes
+differ in them, ``chosen`` were picked, which take ``share`` of the runs and hold ``recall`` of the true top genes."""
 
 SYMBOL: Mapping[str, str] = {"symbol": "str"}
 TABLES: Mapping[str, Table] = {

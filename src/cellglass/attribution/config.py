@@ -25,12 +25,23 @@ class AttributionConfig:
     match: tuple[str, ...] = ()
     """Columns of `obs` in which a partner must equal its prototype (donor, batch)."""
     genes: int | None = None
-    """Swaps and knock-outs are run for at most this many genes of a concept, those whose log1p counts differ most
-    between its prototypes and partners (mean over pairs); other genes have no row. By default for all; a run of the
-    pipeline takes 50 by default where the model's first layer is not linear, since each change is a run of the model
-    then."""
+    """Swaps and knock-outs are run for at most this many genes of a concept, those that ``screen`` puts first; other
+    genes have no row. By default for all; a run of the pipeline takes 50 by default where the model's first layer is
+    not linear, since each change is a run of the model then."""
+    budget: float | None = None
+    """At most this share of the runs that swaps and knock-outs of all genes would take, 0 to 1, is spent on a concept,
+    on the genes that ``screen`` puts first. By default all; a run of the pipeline takes 0.1 where the model's first
+    layer is not linear."""
+    screen: str | None = None
+    """What puts genes in order where not all are tried: ``gradient``, the gradient times the difference of a pair (one
+    backward pass a prototype), or ``difference``, by how much log1p counts differ, which is taken too where there is no
+    gradient. By default ``difference`` for Geneformer and Cell2Sentence, and ``gradient`` for all others."""
+    checked: int = 2
+    """Of this many concepts a run of the pipeline tries all genes in a few pairs, to see what ``screen`` finds."""
     steps: int = 32
     """Steps of the path integral."""
+    token_steps: int = 3
+    """The same where the path runs through a transformer's tokens: Gauss-Legendre points."""
     orders: int = 8
     """Orders in which Shapley values swap the genes of a pair; each is run forwards and backwards."""
     choose: str = "top"
@@ -64,14 +75,20 @@ class AttributionConfig:
         for name, known in (("methods", METHODS), ("on", READOUTS), ("path_on", READOUTS)):
             if not getattr(self, name):
                 raise InputError(f"attribution.{name} is empty; it can hold {', '.join(known)}")
-        for name, known in (("choose", ("top", "quantiles")), ("null", ("matched", "random"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"attribution.{name} is {getattr(self, name)!r}; it can be {' or '.join(known)}")
+        chosen = {"choose": ("top", "quantiles"), "null": ("matched", "random"), "screen": ("gradient", "difference")}
+        for name, choices in chosen.items():
+            value = getattr(self, name)
+            if value not in choices and (name, value) != ("screen", None):
+                raise InputError(f"attribution.{name} is {value!r}; it can be {' or '.join(choices)}")
+        if self.budget is not None and not 0 < self.budget <= 1:
+            raise InputError(f"attribution.budget is {self.budget}; it is a share of runs, above 0 and at most 1")
         bounds = {
             "prototypes": 2,
             "partners": 1,
             "genes": 1,
+            "checked": 0,
             "steps": 1,
+            "token_steps": 1,
             "orders": 1,
             "max_candidates": 1,
             "max_cells": 2,

@@ -20,6 +20,7 @@ import torch
 
 from cellglass.attribution.edits import Changed, Edits
 from cellglass.attribution.pairs import Pairs
+from cellglass.attribution.screen import chosen_genes
 from cellglass.attribution.work import Block, Subject, Work, columns
 from cellglass.dictionaries.base import Dictionary
 from cellglass.progress import Progress, silent
@@ -36,8 +37,8 @@ def run_edits(block: Block) -> dict[str, Changed]:
     asked = {method.name: method.edits(block) for method in work.plan.methods if method.edits is not None}
     if not asked:
         return {}
-    if work.config.genes is not None:
-        chosen = most_changed(block, work.config.genes)
+    chosen = chosen_genes(block, Edits.joined([edits for _, edits in asked.values()]))
+    if chosen is not None:
         asked = {name: (rows, edits.among(chosen)) for name, (rows, edits) in asked.items()}
     on = dict.fromkeys(on for method in work.plan.methods if method.name in asked for on in method.reads(work.config))
     found = effects(work, Edits.joined([edits for _, edits in asked.values()]), tuple(on))
@@ -47,18 +48,6 @@ def run_edits(block: Block) -> dict[str, Changed]:
         changed[name] = Changed(rows, edits, {key: values[mine] for key, values in found.items()})
         done = mine.stop
     return changed
-
-
-def most_changed(block: Block, most: int) -> dict[int, Array]:
-    """Return, by concept, the `most` genes whose log1p counts differ most, mean over real pairs; positions, sorted."""
-    chosen = {}
-    for concept, mine in block.each():
-        real = mine[mine["kind"] == "real"]
-        if len(real):
-            size = np.abs(block.work.change(real))  # (n_genes,)
-            order = np.argsort(-size, kind="stable")[:most]
-            chosen[concept] = np.sort(order[size[order] > 0])
-    return chosen
 
 
 def readouts(subject: Subject, cell: Array, concept: Array, on: tuple[str, ...]) -> dict[str, Array]:

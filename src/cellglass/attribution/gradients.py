@@ -13,6 +13,15 @@ RNA, or be sequenced deeper, and a path from a shallow to a deep cell credits ev
 log1p(c' N / N'), with N and N' the total counts of the two cells.
 
 Where the model has a linear front (h = W x + b), gradients are averaged over the steps at h and multiplied by W once.
+
+Where it reads a cell as tokens, bins and ranks have no gradient, and the line runs through the vectors that the first
+layer is given (`cellglass.models.line`): with u_j how far token j is on its way from partner (0) to prototype (1),
+
+    effect_g = sum over tokens j of g of integral over t in [0, 1] of df/du_j (t, ..., t) / f(x)
+
+A token of one cell alone comes or goes by its weight in attention. The ends are the two cells, so effects add up to
+(f(x) - f(x')) / f(x) again; what is of no gene (<cls>, a prompt around the sentence, and where it stands) is the
+prototype's all the way. Depth needs no match: bins and ranks are the same at any.
 """
 
 from __future__ import annotations
@@ -22,6 +31,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from cellglass.attribution.token_paths import along_tokens, reads_tokens
 from cellglass.attribution.work import Subject
 from cellglass.cells.cells import Cells
 from cellglass.dictionaries.base import Dictionary
@@ -41,15 +51,15 @@ class PathEffects(NamedTuple):
     Attributes
     ----------
     effects : float32, shape (n, n_genes)
-        Shares of the prototype's readout f(x); exactly 0 where counts do not differ.
+        Shares of the prototype's readout f(x); exactly 0 where counts (of transformers: tokens) do not differ.
     readout : float32, shape (n,)
         f(x).
     difference : float32, shape (n,)
-        f(x) - f(x').
+        f(x) - f(x'); NaN through tokens with the rule ``end``.
     change : float32, shape (n, n_genes)
-        x - x', what was changed.
+        x - x', by how much the log counts differ.
     gap : float32, shape (n,)
-        |sum of effects * f(x) - difference| / |difference|; NaN where the difference is 0.
+        |sum of effects * f(x) - difference| / |difference|; NaN where the difference is 0 or NaN.
     """
 
     effects: Array
@@ -92,7 +102,7 @@ def path_effects(
     Parameters
     ----------
     subject : Subject
-        Its model has a `linear_front` or at least a `path_gradient`; its dictionary gives pre-activations.
+        Its model has a `line`, a `linear_front` or at least a `path_gradient`; its dictionary gives pre-activations.
     prototype, partner, concept : int64, shape (n,)
         Positions of cells, and the latent that each pair is read at.
     on : {"activation", "preactivation"}
@@ -112,15 +122,19 @@ def path_effects(
     """
     positions, weights = steps_of(rule, steps)
     at, weight = torch.from_numpy(positions.astype(np.float32)), torch.from_numpy(weights.astype(np.float32))
-    walk = _front_walk(subject) or _plain_walk(subject)
+    walk = None if reads_tokens(subject.model) else _front_walk(subject) or _plain_walk(subject)
     pieces, cells = [], subject.cells
     size = max(1, min(_DENSE // cells.n_genes, len(prototype)))
     for start in range(0, len(prototype), size):
         piece = slice(start, start + size)
         x, x0 = log_counts(cells, prototype[piece], partner[piece], match_depth)  # (n, n_genes) each
         read = _Readout(subject.dictionary, torch.from_numpy(np.asarray(concept[piece], dtype=np.int64)), on)
-        gradient, ends = walk(x, x0, prototype[piece], read, at, weight)  # (n, n_genes), (2, n)
-        pieces.append(_finish(gradient * (x - x0), x - x0, ends))
+        if walk is None:
+            effects, ends = along_tokens(subject, prototype[piece], partner[piece], read, at, weight)
+        else:
+            gradient, ends = walk(x, x0, prototype[piece], read, at, weight)  # (n, n_genes), (2, n)
+            effects = gradient * (x - x0)
+        pieces.append(_finish(effects, x - x0, ends))
     return PathEffects(*(np.concatenate(parts) for parts in zip(*pieces, strict=True))) if pieces else _nothing(cells)
 
 
@@ -139,7 +153,7 @@ class _Readout(NamedTuple):
     latent: torch.Tensor
     on: str
 
-    def __call__(self, x: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, pair: torch.Tensor, /) -> torch.Tensor:
         value = self.dictionary.preactivations(x).gather(1, self.latent[pair][:, None])[:, 0]
         return torch.relu(value) if self.on == "activation" else value
 

@@ -47,7 +47,8 @@ def rows_of_paths(
         prototype, partner, latent = columns(pairs, "prototype", "partner", "concept")
         found = effects(work, prototype, partner, latent, on=on, match_depth=work.config.match_depth, **how)
         change = found.change[~null]  # (real pairs, n_genes)
-        n = np.count_nonzero(change, axis=0)  # (n_genes,)
+        # At equal counts a token may still move: bins and ranks are of the whole cell.
+        n = np.count_nonzero((change != 0) | (found.effects[~null] != 0), axis=0)  # (n_genes,)
         shares = at_real_distance(work, pairs, found.effects)
         result = statistics.paired(shares, prototype, partner, null, n > 0)
         frames.append(tables.statistics_rows(concept, work.genes, result, n, change.mean(axis=0)))

@@ -19,6 +19,7 @@ from cellglass.attribution.config import AttributionConfig
 from cellglass.attribution.effects import readable
 from cellglass.attribution.neighbours import Activations
 from cellglass.attribution.pairs import choose_pairs
+from cellglass.attribution.screen import COLUMNS, recall
 from cellglass.attribution.work import Block, Work
 from cellglass.cells.cells import Cells
 from cellglass.dictionaries.base import Dictionary
@@ -53,6 +54,8 @@ class AttributionResult:
         See `Pairs.concepts`.
     gaps : pandas.DataFrame
         Completeness of path effects: ``concept``, ``on``, ``kind``, ``n``, ``median``, ``max``.
+    screens : pandas.DataFrame
+        What screens find of the true top genes: `screen.COLUMNS`.
     notes : tuple of str
         What could not be done and why, one line each.
     """
@@ -61,6 +64,7 @@ class AttributionResult:
     pairs: pd.DataFrame
     concepts: pd.DataFrame
     gaps: pd.DataFrame
+    screens: pd.DataFrame
     notes: tuple[str, ...]
 
     def effects(self, method: str, on: str, genes: pd.Index[Any]) -> pd.DataFrame:
@@ -130,16 +134,18 @@ def attribute_concepts(
     progress: Progress = silent,
     *,
     only: Sequence[str] | None = None,
+    check: Sequence[int] = (),
 ) -> AttributionResult:
     """Attribute some concepts, as `attribute` does; `work` may be used again for others, and keeps what they share.
 
-    With `only`, rows are those of some of the methods; pairs are those of all of them.
+    With `only`, rows are those of some of the methods; pairs are those of all of them. Of the concepts in `check` it is
+    measured what the screen finds.
     """
     _check(work)
     wanted = _wanted(concepts, work.dictionary.n_latents)
     parts: list[_Part] = []
     for start in range(0, len(wanted), _BLOCK):
-        parts.append(_block(work, [int(c) for c in wanted[start : start + _BLOCK]], only))
+        parts.append(_block(work, [int(c) for c in wanted[start : start + _BLOCK]], only, check))
         progress("attribution", min(start + _BLOCK, len(wanted)), len(wanted))
     pairs: dict[str, Any] = {
         "concept": np.int32, "prototype": np.int64, "partner": np.int64, "kind": object,
@@ -150,6 +156,7 @@ def attribute_concepts(
         pairs=tables.joined([part.pairs for part in parts if len(part.pairs)], pairs),
         concepts=tables.joined([part.concepts for part in parts], {"concept": np.int32}),
         gaps=tables.joined([frame for part in parts for frame in part.gaps], tables.GAP_COLUMNS),
+        screens=tables.joined([part.screens for part in parts if len(part.screens)], COLUMNS),
         notes=work.plan.notes,
     )
 
@@ -161,9 +168,10 @@ class _Part(NamedTuple):
     pairs: pd.DataFrame
     concepts: pd.DataFrame
     gaps: list[pd.DataFrame]
+    screens: pd.DataFrame
 
 
-def _block(work: Work, concepts: list[int], only: Sequence[str] | None) -> _Part:
+def _block(work: Work, concepts: list[int], only: Sequence[str] | None, check: Sequence[int]) -> _Part:
     chosen = readable(work, choose_pairs(work, concepts))
     nothing = np.float32(np.nan)
     block = Block(work, concepts, chosen.table.assign(difference=nothing, gap=nothing))
@@ -174,7 +182,7 @@ def _block(work: Work, concepts: list[int], only: Sequence[str] | None) -> _Part
         for on in method.reads(work.config):
             genes.append(tables.stamped(method.rows(block, on), method.name, on))
         block.changed.pop(method.name, None)  # millions of edits
-    return _Part(genes, block.pairs, chosen.concepts, block.gaps)
+    return _Part(genes, block.pairs, chosen.concepts, block.gaps, recall(block, check))
 
 
 def _wanted(concepts: Sequence[int] | None, n_latents: int) -> Array:

@@ -17,7 +17,8 @@ import torch
 from cellglass.cells.cells import Cells
 from cellglass.dictionaries.base import Dictionary
 from cellglass.errors import InputError
-from cellglass.models.base import CellModel, Site, TokenRows
+from cellglass.models.base import Capability, CellModel, Ints, Site, TokenRows
+from cellglass.models.line import Line
 
 POOLED = "pooled"
 _CELLS = 64
@@ -42,7 +43,7 @@ class TokenConcepts(CellModel):
         if model.site(site).granularity != "token":
             raise InputError(f"site {site!r} has one row for each cell; attribute its concepts as they are")
         self.model, self.site_read, self.dictionary = model, site, dictionary
-        self.genes = model.genes
+        self.genes, self.screens_by = model.genes, model.screens_by
         self.sites = {POOLED: Site(POOLED, dictionary.n_latents)}
 
     def activations(self, cells: Cells, sites: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -59,6 +60,33 @@ class TokenConcepts(CellModel):
                 piece.scatter_reduce_(0, place.ravel(), codes.values.float().ravel(), "amax")
                 out[start : start + _CELLS] = piece.view(some.n_cells, -1)
         return {self.site(name).name: out for name in sites}
+
+    def lacks(self, what: Capability, site: str) -> str | None:
+        """Return why it cannot do `what`: paths where the model has none to its token site."""
+        name = self.site(site).name
+        if what != "path":
+            return super().lacks(what, name)
+        lacking = getattr(self.model, "lacks_line", None)
+        return self._no_gradient() if lacking is None else lacking(self.site_read)
+
+    def line(self, site: str, cells: Cells, prototype: Ints, partner: Ints) -> Line:
+        """Return the ways of pairs to the pooled site: max over tokens of (how far it is there) * relu(pre-activation).
+
+        The maximum at both ends is the cell's own, before the selection of the dictionary.
+        """
+        self.require("path", site)
+        found = self.model.line(self.site_read, cells, prototype, partner)
+        assert found is not None  # noqa: S101
+        assert found.there is not None, "it is a line to a token site"  # noqa: S101
+        values, there = found.read, found.there
+
+        def read(u: torch.Tensor) -> torch.Tensor:
+            hidden = values(u)  # (n, t, width)
+            active = torch.relu(self.dictionary.preactivations(hidden.flatten(0, 1))).view(*hidden.shape[:2], -1)
+            pooled: torch.Tensor = (there(u)[..., None] * active).amax(1)
+            return pooled
+
+        return Line(found.gene, read)
 
     def align(self, cells: Cells) -> Cells:
         """Return `cells` as the model reads them."""

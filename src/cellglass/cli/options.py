@@ -41,6 +41,8 @@ OFFERED: Mapping[str, str] = {
     "prototypes": "attribution.prototypes",
     "partners": "attribution.partners",
     "swap-genes": "attribution.genes",
+    "swap-budget": "attribution.budget",
+    "screen": "attribution.screen",
     "residual": "attribution.residual",
     "gene-sets": "enrichment.gene_sets",
     "test": "enrichment.tests",

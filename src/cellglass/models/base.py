@@ -26,6 +26,7 @@ from cellglass.errors import InputError
 from cellglass.files import sha256
 from cellglass.models.coverage import GeneCoverage, coverage_of
 from cellglass.models.edits import edited_cells
+from cellglass.models.line import Line
 from cellglass.models.linear_front import LinearFront, perturbed_through_front
 
 __all__ = ["Capability", "CellModel", "Floats", "Ints", "LinearFront", "Site", "TokenRows"]
@@ -86,6 +87,8 @@ class CellModel(ABC):
         Whether genes that the cells lack are left out, as a transformer does, and not read as count 0.
     decoded_unit : {"counts", "bins"}
         What `decode` gives: expected counts, or values on the model's own scale.
+    screens_by : {"gradient", "difference"}
+        What tells best which genes' swaps will matter: gradients, or by how much expression differs; measured.
     """
 
     kind: str
@@ -93,6 +96,7 @@ class CellModel(ABC):
     sites: Mapping[str, Site]
     vocabulary: bool = False
     decoded_unit: Literal["counts", "bins"] = "counts"
+    screens_by: Literal["gradient", "difference"] = "gradient"
 
     # -- what an adapter must give ---------------------------------------------------------------------------------
 
@@ -113,18 +117,19 @@ class CellModel(ABC):
     def lacks(self, what: Capability, site: str) -> str | None:
         """Return in words why the model cannot do `what` at `site`; None where it can.
 
-        Any model can be run on changed counts; paths need `path_gradient` or a `linear_front`, and decoding needs
-        `decode`. A model that can do something at some sites only, or not at all, overrides this too.
+        Any model can be run on changed counts; paths need `path_gradient`, a `linear_front` or a `line`, and decoding
+        needs `decode`. A model that can do something at some sites only, or not at all, overrides this too.
 
         Parameters
         ----------
         what : {"counterfactual", "path", "decode"}
-            `perturbed_activations`, `path_gradient` and `decode`: each raises InputError with these words.
+            `perturbed_activations`, `path_gradient` (or `line`) and `decode`: each raises InputError with these words.
         site : str
         """
         name = self.site(site).name
-        if what == "path" and type(self).path_gradient is CellModel.path_gradient and self.linear_front(name) is None:
-            return self._no_gradient()
+        own = type(self)
+        if what == "path" and own.path_gradient is CellModel.path_gradient and own.line is CellModel.line:
+            return None if self.linear_front(name) is not None else self._no_gradient()
         if what == "decode" and type(self).decode is CellModel.decode:
             return f"the {self.kind} model cannot decode expression from site {name!r}"
         return None
@@ -164,6 +169,24 @@ class CellModel(ABC):
 
         A model that has one gets `perturbed_activations` fast and exact for it, and attribution along straight paths in
         log-count space needs no product with all genes at each step.
+        """
+        return None
+
+    def line(self, site: str, cells: Cells, prototype: Ints, partner: Ints) -> Line | None:
+        """Return the ways from partners to prototypes token by token, for models that read cells as tokens.
+
+        Parameters
+        ----------
+        site : str
+        cells : Cells
+            Aligned.
+        prototype, partner : numpy.ndarray of int64, (n,)
+            Positions of cells: the two ends of n ways.
+
+        Returns
+        -------
+        Line or None
+            None where the model reads counts; then `linear_front` or `path_gradient` is what paths run through.
         """
         return None
 

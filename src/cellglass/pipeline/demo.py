@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from cellglass.progress import Progress
 
 LABELS = ("bulk_labels", "phase")
-_FEW = AttributionConfig(prototypes=10, partners=3, genes=20)
-"""Of a transformer, in which every swap of a count is a run of its own."""
+_FEW = AttributionConfig(("swap", "knockout", "de"), prototypes=10, partners=3, genes=20)
+"""Of a transformer, in which every swap of a count is a run of its own, and every step of a path three."""
 
 
 def demo_config(seed: int = 0, model: str = "scvi") -> RunConfig:
@@ -25,6 +26,8 @@ def demo_config(seed: int = 0, model: str = "scvi") -> RunConfig:
     if model not in fittable():
         raise InputError(f"the demo fits no {model!r}; give one of: {', '.join(fittable())}")
     attribution = AttributionConfig() if model == "scvi" else _FEW
+    if model == "scgpt":  # gradients find the genes
+        attribution = replace(attribution, genes=10)
     return RunConfig(CellsConfig(labels=LABELS), ModelConfig(path=model), attribution=attribution, seed=seed)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from cellglass.atlas import open_atlas
+from cellglass.atlas.schema import SCREENS_COLUMNS
 from cellglass.evaluation import Metric
 from cellglass.pipeline import workspace
 from cellglass.pipeline.run import Run
-from cellglass.pipeline.stages.evaluation import lost_labels
+from cellglass.pipeline.stages.evaluation import lost_labels, screened
 
 
 def test_the_metrics_are_all_there_with_their_definitions(small_run: Run) -> None:
@@ -57,3 +60,20 @@ def test_a_label_that_the_site_lost_is_said_and_chance_is_not() -> None:
     assert "batch 'donor'" in line
     assert "the model does not keep it" in said(0.6, 0.9, batch=None)[0]
     assert said(0.83, 0.86, n=175) == said(0.95, 0.97) == said(0.99, 0.95) == []
+
+
+def test_what_the_screen_finds_is_said_beside_what_expression_would() -> None:
+    rows = [
+        [0, "gradient", 6, 90, 9, 0.09, 1.0],
+        [0, "difference", 6, 90, 12, 0.1, 0.5],
+        [4, "gradient", 5, 80, 8, 0.07, 0.8],
+        [4, "difference", 5, 80, 8, 0.1, 0.3],
+        [5, "gradient", 5, 80, 8, 0.07, np.nan],
+    ]
+    found, share = screened(pd.DataFrame(rows, columns=list(SCREENS_COLUMNS)))
+    assert (found.metric, found.value, found.null, found.n) == ("attribution.screen.recall", 0.9, 0.4, 11)
+    assert share.metric == "attribution.screen.share"
+    assert share.value == pytest.approx(0.08)
+    alone = screened(pd.DataFrame([rows[1]], columns=list(SCREENS_COLUMNS)))
+    assert alone[0].null is None
+    assert screened(pd.DataFrame({name: [] for name in SCREENS_COLUMNS})) == []

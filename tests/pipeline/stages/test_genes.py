@@ -40,7 +40,11 @@ def test_the_table_of_genes_is_what_attribution_gives(small_run: Run) -> None:
 
 
 def test_what_a_run_leaves_is_where_and_as_the_schema_says(small_run: Run) -> None:
-    for name, columns in ((schema.GAPS, schema.GAPS_COLUMNS), (schema.PAIRS, schema.TABLES[schema.PAIRS].types)):
+    for name, columns in (
+        (schema.GAPS, schema.GAPS_COLUMNS),
+        (schema.SCREENS, schema.SCREENS_COLUMNS),
+        (schema.PAIRS, schema.TABLES[schema.PAIRS].types),
+    ):
         table = pd.read_parquet(small_run.path(name))
         assert list(table) == list(columns)
         check_columns(table, columns, name)

@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 def rows(block: Block, on: str) -> pd.DataFrame:
     """Return the genes that differ in a real pair; ``n`` counts such pairs. Notes how complete the paths are."""
     from cellglass.attribution.gradients import path_effects
+    from cellglass.attribution.token_paths import reads_tokens
 
-    return rows_of_paths(block, on, path_effects, note=True, steps=block.work.config.steps)
+    config, tokens = block.work.config, reads_tokens(block.work.model)
+    how = {"steps": config.token_steps, "rule": "gauss"} if tokens else {"steps": config.steps}
+    return rows_of_paths(block, on, path_effects, note=True, **how)
 
 
 ENTRY = Method(
     name="path",
     title="Path",
-    cost="One gradient of the model for each pair and step; behind a linear first layer, of what follows it.",
+    cost="One gradient of the model for each pair and step; behind a linear first layer, of what follows it; through a "
+    "transformer's tokens at few steps, as much as a few dozen runs for a pair.",
     readouts=("activation", "preactivation"),
     rows=rows,
     possible=needs("path"),

@@ -39,14 +39,22 @@ from cellglass.models.base import Capability, TokenRows
 from cellglass.models.cell2sentence import files
 from cellglass.models.cell2sentence.files import Architecture, Checkpoint
 from cellglass.models.cell2sentence.likelihood import head, log_probabilities, tries
-from cellglass.models.cell2sentence.sites import cell_sites, last_of_genes, means_of_genes, moved_genes, points_of
-from cellglass.models.cell2sentence.text import SentenceSettings, Writer, words_of
+from cellglass.models.cell2sentence.sites import (
+    causal_masks,
+    cell_sites,
+    last_of_genes,
+    means_of_genes,
+    moved_genes,
+    points_of,
+)
+from cellglass.models.cell2sentence.text import PROMPTS, SentenceSettings, Writer, words_of
 from cellglass.models.cell2sentence.training import Learning, fit_checkpoint
 from cellglass.models.coverage import GeneCoverage, coverage_of
 from cellglass.models.folder import CFG, digest, read_cfg
+from cellglass.models.transformer.lines import Ways
 from cellglass.models.transformer.model import TransformerModel
 from cellglass.models.transformer.sites import sites_of
-from cellglass.models.transformer.tokens import Padded, TokenLists
+from cellglass.models.transformer.tokens import Ints, Padded, TokenLists
 from cellglass.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -251,6 +259,46 @@ class Cell2SentenceModel(TransformerModel):
         """Return the last hidden layer behind the final norm, (n, t, width); `logits` makes logits of it."""
         hidden: torch.Tensor = self.net.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
         return hidden
+
+    def weighted(self, ways: Ways, u: torch.Tensor) -> torch.Tensor:
+        """Run the network on the tokens of pairs, each at its place in its own text; see `causal_masks`."""
+        masks = causal_masks(self.net.config, ways, ways.logits(u))
+        hidden: torch.Tensor = self.net.base_model(
+            input_ids=ways.batch.ids, position_ids=ways.place, attention_mask=masks, use_cache=False
+        ).last_hidden_state
+        return hidden
+
+    def keyed(self, cells: Cells) -> tuple[TokenLists, Ints]:
+        """Return the tokens of aligned `cells`; the same word at the same place of two sentences is one token.
+
+        A token between two names, such as a space, goes with the name behind it.
+        """
+        tokens = self.tokenise(cells)
+        gene, key = tokens.gene.copy(), np.full(len(tokens.gene), -1, dtype=np.int64)
+        words = len(self.net.get_input_embeddings().weight)
+        for start, stop, opening in zip(tokens.start[:-1], tokens.start[1:], self.writer.opening(cells), strict=True):
+            of_gene = start + np.flatnonzero(gene[start:stop] >= 0)
+            if not len(of_gene):
+                continue
+            sentence = np.arange(min(start + opening, of_gene[0]), of_gene[-1] + 1)
+            gene[sentence] = tokens.gene[of_gene[np.searchsorted(of_gene, sentence)]]
+            key[sentence] = (sentence - start) * words + tokens.ids[sentence]
+        return replace(tokens, gene=gene), key
+
+    def row_tokens(self, tokens: TokenLists) -> Any:
+        """Return which tokens are the last of their gene."""
+        end = np.zeros(len(tokens.gene), dtype=bool)
+        end[tokens.start[1:][tokens.lengths > 0] - 1] = True
+        behind = np.append(tokens.gene[1:], -1)
+        return (tokens.gene >= 0) & (end | (tokens.gene != behind))
+
+    def lacks_line(self, site: str) -> str | None:
+        """Return why there is no line: the last token must be both cells', and a row one token."""
+        if site == "cell.last" and not PROMPTS[self.settings.prompt].behind:
+            return f"sentences of the prompt {self.settings.prompt!r} end in a gene, so no path leads to cell.last"
+        if site in self.points and self.settings.rows == "mean":
+            return f"a row of {site!r} is a mean over several tokens (rows='mean'), so no path leads to it"
+        return super().lacks_line(site)
 
     def rows(self, hidden: torch.Tensor, batch: Padded) -> TokenRows:
         """Return one row for each gene: its last token's, or the mean over its tokens, as `settings` say."""

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from cellglass.models.transformer.hooks import Point
+from cellglass.models.transformer.lines import Ways
 from cellglass.models.transformer.model import CellSite
 from cellglass.models.transformer.sites import LayerPoints, token_points
 from cellglass.models.transformer.tokens import Padded
@@ -48,8 +49,9 @@ def points_of(config: Any) -> dict[str, Point]:
 
 def mean_of_tokens(hidden: torch.Tensor, batch: Padded) -> torch.Tensor:
     """Return the mean over all tokens, (n, width)."""
-    weight = batch.mask[..., None]
-    return (hidden.float() * weight).sum(1) / weight.sum(1)
+    weight = (batch.mask if batch.there is None else batch.there * batch.mask)[..., None]
+    exact = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+    return (exact * weight).sum(1) / weight.sum(1)
 
 
 def last_token(hidden: torch.Tensor, batch: Padded) -> torch.Tensor:
@@ -60,6 +62,38 @@ def last_token(hidden: torch.Tensor, batch: Padded) -> torch.Tensor:
 def cell_sites() -> dict[str, CellSite]:
     """Return the sites with one row for each cell."""
     return {"cell": CellSite("final", mean_of_tokens), "cell.last": CellSite("final", last_token)}
+
+
+def causal_masks(config: Any, ways: Ways, logits: torch.Tensor) -> Any:
+    """Return what is added to the logits of attention, for the tokens of two texts laid side by side.
+
+    A token attends to what stands before it in the text, or at its own place: prompt, both sentences by place, and what
+    is behind them. Of tokens of the other cell it sees as much as is there of them (`Ways.logits`).
+
+    Parameters
+    ----------
+    config
+        The network's.
+    ways : Ways
+    logits : torch.Tensor, (n, t)
+
+    Returns
+    -------
+    torch.Tensor, (n, 1, t, t), or of Gemma 2 one for each kind of layer
+    """
+    place = ways.place
+    gene = ~ways.frame & ways.batch.mask
+    behind = ways.frame & (gene.cumsum(1) > 0)  # what stands behind the sentences
+    order = place + (behind | ~ways.batch.mask) * (place.amax() + 1)  # padding reads all, and is not read
+    seen = order[:, None, :] <= order[:, :, None]  # (n, queries, keys)
+
+    def mask(visible: torch.Tensor) -> torch.Tensor:
+        return torch.where(visible, logits[:, None, :], -torch.inf)[:, None]
+
+    if config.model_type == "gpt_neox":
+        return mask(seen)
+    near = place[:, None, :] > place[:, :, None] - config.sliding_window
+    return {"full_attention": mask(seen), "sliding_attention": mask(seen & near)}
 
 
 # -- genes of several tokens -------------------------------------------------------------------------------------------

@@ -204,6 +204,15 @@ class Writer:
         found: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return found
 
+    def opening(self, cells: Cells) -> Ints:
+        """Return how many tokens stand before the sentence of each cell, int64 (n_cells,)."""
+        before, _ = self._around(cells, self.settings.prompt)
+        number = {}
+        for text in dict.fromkeys(before):
+            begin = not (text or self._begins)
+            number[text] = begin + len(self.tokenizer.encode(text, add_special_tokens=True).ids)
+        return np.array([number[text] for text in before], dtype=np.int64)
+
     def _around(self, cells: Cells, name: PromptName) -> tuple[list[str], str]:
         """Return what stands before each cell's sentence, and behind all."""
         prompt, settings = PROMPTS[name], self.settings

@@ -44,6 +44,7 @@ from cellglass.models.geneformer import files
 from cellglass.models.geneformer.files import Dictionaries, GeneformerConfig
 from cellglass.models.geneformer.training import fit_weights
 from cellglass.models.transformer.hooks import Point
+from cellglass.models.transformer.lines import Ways
 from cellglass.models.transformer.model import CellSite, TransformerModel, first_token, mean_of_genes
 from cellglass.models.transformer.rank_values import rank_tokens
 from cellglass.models.transformer.sites import LayerPoints, sites_of, token_points
@@ -241,6 +242,14 @@ class GeneformerModel(TransformerModel):
         """Return the hidden states behind the last layer, (n, t, width); `head` makes logits of them."""
         bert = self.net.get_submodule("bert")
         hidden: torch.Tensor = bert(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+        return hidden
+
+    def weighted(self, ways: Ways, u: torch.Tensor) -> torch.Tensor:
+        """Run the network on the tokens of pairs; see `TransformerModel.weighted`."""
+        mask = ways.logits(u)[:, None, None, :]
+        none = torch.zeros_like(ways.batch.ids)  # two cells may hold more genes than there are places
+        bert = self.net.get_submodule("bert")
+        hidden: torch.Tensor = bert(input_ids=ways.batch.ids, position_ids=none, attention_mask=mask).last_hidden_state
         return hidden
 
     # -- the masked-gene head ------------------------------------------------------------------------------------------

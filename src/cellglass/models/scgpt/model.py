@@ -16,7 +16,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ from cellglass.models.scgpt.genes import GeneMatch, check_known, genes_of, in_or
 from cellglass.models.scgpt.net import NO_CELL_HEAD, NO_EXPRESSION_HEAD, Output, ScgptNet
 from cellglass.models.scgpt.tokens import tokens_of
 from cellglass.models.transformer.hooks import Point
+from cellglass.models.transformer.lines import Ways
 from cellglass.models.transformer.model import CellSite, TransformerModel, first_token
 from cellglass.models.transformer.sites import LayerPoints, sites_of, token_points
 from cellglass.models.transformer.tokens import Ints, Padded, TokenLists
@@ -75,6 +76,7 @@ class ScgptModel(TransformerModel):
 
     kind = "scgpt"
     decoded_unit = "bins"
+    screens_by: Literal["gradient", "difference"] = "gradient"
 
     def __init__(
         self,
@@ -239,6 +241,12 @@ class ScgptModel(TransformerModel):
         """Run the network on a batch."""
         assert batch.value is not None, "tokenise gives every token a value"  # noqa: S101
         output: Output = self.net(batch.ids, batch.value, batch.mask)
+        return output
+
+    def weighted(self, ways: Ways, u: torch.Tensor) -> Output:
+        """Run the network on the tokens of pairs; see `TransformerModel.weighted`."""
+        assert ways.batch.value is not None, "tokenise gives every token a value"  # noqa: S101
+        output: Output = self.net(ways.batch.ids, ways.batch.value, ways.logits(u))
         return output
 
     def lacks(self, what: Capability, site: str) -> str | None:

@@ -72,7 +72,7 @@ class ScgptNet(nn.Module):
             self.mvc_decoder = CellHead(d, cfg.zero_probability)
 
     def forward(self, ids: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> Output:
-        """Run token ids, values and mask (True at a token), each (n, t)."""
+        """Run token ids, values and mask (True at a token, or logits: see `Layers`), each (n, t)."""
         hidden = self.encode(ids, values, mask)
         return Output(hidden, self.decoder(hidden) if self.cfg.expression else None)
 
@@ -167,8 +167,8 @@ class Layers(nn.Module):
         self.layers = nn.ModuleList(Layer(cfg) for _ in range(cfg.n_layers))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Run x, (n, t, width); `mask`, (n, t), is True at tokens."""
-        attend = None if bool(mask.all()) else mask[:, None, None, :]
+        """Run x, (n, t, width); `mask`, (n, t), is True at tokens, or what is added to their logits in attention."""
+        attend = None if mask.dtype == torch.bool and bool(mask.all()) else mask[:, None, None, :]
         for layer in self.layers:
             x = layer(x, attend)
         return x
@@ -189,7 +189,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(cfg.dropout)
 
     def forward(self, x: torch.Tensor, attend: torch.Tensor | None) -> torch.Tensor:
-        """Run x, (n, t, width); `attend`, (n, 1, 1, t), is True at keys to read."""
+        """Run x, (n, t, width); `attend`, (n, 1, 1, t), is True at keys to read, or logits."""
         if self.pre_norm:
             x = self.norm1(x)
             x = x + self.dropout(self.self_attn(x, attend))
@@ -214,7 +214,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor, attend: torch.Tensor | None) -> torch.Tensor:
-        """Return what attention adds to x, (n, t, width); `attend` is True at keys to read, (n, 1, 1, t)."""
+        """Return what attention adds to x, (n, t, width); `attend`: True at keys to read, or logits, (n, 1, 1, t)."""
         n, t, d = x.shape
         q, k, v = self.Wqkv(x).view(n, t, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)
         p = self.dropout if self.training else 0.0

@@ -1,4 +1,4 @@
-"""Gradients of scVI's training loss (the negative ELBO of a mini-batch) without its value, and the log-likelihood alone.
+"""Gradients of scVI's training loss, the negative ELBO of a mini-batch, without its value; and the log-likelihood.
 
     log NB(x | mu, theta) = theta a + [x log(mu / t) + ln G(x + theta) - ln G(theta) - ln G(x + 1)],
     a = log(theta / t),  t = theta + mu

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,7 +32,9 @@ from cellglass.models.base import Capability, CellModel, Floats, TokenRows
 from cellglass.models.coverage import GeneCoverage
 from cellglass.models.edits import edited_cells
 from cellglass.models.folder import write_net
+from cellglass.models.line import Line
 from cellglass.models.transformer.hooks import Edit, Point, run
+from cellglass.models.transformer.lines import Ways, lay
 from cellglass.models.transformer.tokens import Ints, Padded, TokenLists, batches_by_length
 
 BATCH_TOKENS = 8192
@@ -86,6 +88,8 @@ class TransformerModel(CellModel):
     batch_tokens: int = BATCH_TOKENS
     coverage: GeneCoverage | None = None
     vocabulary = True
+    # Where cells are read in order, a swap moves other genes too, of which the gradient of a pair knows nothing.
+    screens_by: Literal["gradient", "difference"] = "difference"
 
     # -- what an adapter gives ---------------------------------------------------------------------------------------
 
@@ -111,6 +115,25 @@ class TransformerModel(CellModel):
         changed = hidden.clone()
         changed[batch.gene >= 0] = values.to(hidden.dtype)
         return changed
+
+    def weighted(self, ways: Ways, u: torch.Tensor) -> Any:  # noqa: ARG002 (an adapter reads them)
+        """Call the network on the tokens of pairs, ``ways.logits(u)`` added to the logits of attention to each.
+
+        What the first layer is given is replaced behind this. An adapter without it has no path effects.
+        """
+        raise InputError(self._no_gradient())
+
+    def keyed(self, cells: Cells) -> tuple[TokenLists, Ints]:
+        """Return the tokens of aligned `cells`, and what makes each the same token in another cell; see `lay`.
+
+        Here the gene: attention has no order of its own, and place and value are in the vector that moves.
+        """
+        tokens = self.tokenise(cells)
+        return tokens, tokens.gene
+
+    def row_tokens(self, tokens: TokenLists) -> Any:
+        """Return which tokens `rows` reads, bool (tokens,)."""
+        return tokens.gene >= 0
 
     def save(self, folder: Path) -> None:
         """Write genes and weights; an adapter that can be read back writes more."""
@@ -159,9 +182,43 @@ class TransformerModel(CellModel):
 
     def lacks(self, what: Capability, site: str) -> str | None:
         """Return why the model cannot do `what` at `site`: changed cells are read at sites with one row for each."""
-        if what == "counterfactual" and self.site(site).name not in self.cell_sites:
+        if what in ("counterfactual", "path") and self.site(site).name not in self.cell_sites:
             return self._not_of_cells(site)
-        return super().lacks(what, site)
+        return self.lacks_line(site) if what == "path" else super().lacks(what, site)
+
+    def lacks_line(self, site: str) -> str | None:  # noqa: ARG002 (an adapter may say so of some sites)
+        """Return why there is no `line` to `site`, of cells or of tokens; None where there is one."""
+        return self._no_gradient() if type(self).weighted is TransformerModel.weighted else None
+
+    def line(self, site: str, cells: Cells, prototype: Ints, partner: Ints) -> Line | None:
+        """Return the ways from partners to prototypes through the input vectors of tokens; see ``lines.py``."""
+        reason = self.lacks_line(self.site(site).name)
+        if reason is not None:
+            raise InputError(reason)
+        (ours, mine), (theirs, yours) = self.keyed(cells[prototype]), self.keyed(cells[partner])
+        laid = lay(ours, theirs, (mine, yours))
+        padded = [
+            one.padded(np.arange(len(one)), self.pad_id, self.pad_value).to(self.device) for one in (ours, theirs)
+        ]
+        ways = Ways.of(laid, (padded[0], padded[1]), (self._vectors(padded[0]), self._vectors(padded[1])))
+        read = partial(self._read_way, ways, site)
+        if site in self.cell_sites:
+            return Line(ways.batch.gene, read)
+        is_row = ways.flags(laid, (ours, self.row_tokens(ours)), (theirs, self.row_tokens(theirs)))
+        return Line(ways.batch.gene, read, lambda u: is_row * ways.there(u))
+
+    @torch.no_grad()
+    def _vectors(self, batch: Padded) -> torch.Tensor:
+        """Return what the first layer is given, (n, t, width)."""
+        return run(self.net, partial(self.forward, batch), self.points, ["embed"])[0]["embed"]
+
+    def _read_way(self, ways: Ways, site: str, u: torch.Tensor) -> torch.Tensor:
+        of_cell = self.cell_sites.get(site)
+        point = site if of_cell is None else of_cell.point
+        write = {"embed": lambda _: ways.vectors(u)}
+        hidden = run(self.net, partial(self.weighted, ways, u), self.points, [point], write)[0][point]
+        pooled = hidden if of_cell is None else of_cell.pool(hidden, ways.batch._replace(there=ways.there(u)))
+        return pooled.to(torch.promote_types(pooled.dtype, torch.float32))
 
     def perturbed_activations(self, cells: Cells, site: str, cell: Ints, gene: Ints, count: Floats) -> torch.Tensor:
         """Return activations at `site` after changes of counts; see `CellModel.perturbed_activations`.
@@ -255,6 +312,7 @@ class TransformerModel(CellModel):
 def mean_of_genes(hidden: torch.Tensor, batch: Padded) -> torch.Tensor:
     """Return the mean of the hidden states at gene tokens, (n, width); 0 for a cell without any."""
     weight = (batch.gene >= 0).to(hidden.dtype)
+    weight = weight if batch.there is None else weight * batch.there
     return (hidden * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp_min(1)
 
 

@@ -94,6 +94,8 @@ class Padded(NamedTuple):
         -1 at padding and where a token is no gene.
     cells : numpy.ndarray of int64, (n,)
         Which cells these are, as positions in the `TokenLists`.
+    there : torch.Tensor, (n, t), optional
+        How far each token counts in means over tokens, 0 to 1; by default fully.
     """
 
     ids: torch.Tensor
@@ -101,11 +103,12 @@ class Padded(NamedTuple):
     mask: torch.Tensor
     gene: torch.Tensor
     cells: Ints
+    there: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Padded:
         """Return the batch on `device`."""
-        value = None if self.value is None else self.value.to(device)
-        return Padded(self.ids.to(device), value, self.mask.to(device), self.gene.to(device), self.cells)
+        value, there = (None if part is None else part.to(device) for part in (self.value, self.there))
+        return Padded(self.ids.to(device), value, self.mask.to(device), self.gene.to(device), self.cells, there)
 
 
 def batches_by_length(lengths: Ints, most_tokens: int) -> list[Ints]:

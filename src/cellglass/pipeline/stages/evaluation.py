@@ -51,7 +51,7 @@ class EvaluationStage(Stage):
     does = "measure how good it is"
     outputs = ("evaluation.json",)
     needs = ("model", "activations", "dictionaries", "reproducibility", "genes", "pathways")
-    revision = 5
+    revision = 6
 
     def settings(self) -> Any:
         """Return the labels, and the seed of all samples."""
@@ -119,6 +119,7 @@ class EvaluationStage(Stage):
         metrics += [metric for name, metrics in found.items() if not name.startswith(_SEED) for metric in metrics]
         rates, gaps = json.loads(self.run.path(RATES).read_text()), self.run.path(ATTRIBUTION, "gaps.parquet")
         metrics += [*annotation(rates), *completeness(pd.read_parquet(gaps))]
+        metrics += screened(pd.read_parquet(self.run.path(ATTRIBUTION, "screens.parquet")))
         for said in lost_labels(metrics, self.run.config.cells.labels, self.run.config.cells.batch):
             log.warning("%s", said)
         write_evaluation(self.run.folder, to_records(metrics))
@@ -226,4 +227,33 @@ def completeness(gaps: pd.DataFrame) -> list[Metric]:
                 "median over a concept's pairs, of which the median over concepts"
             ),
         )
+    ]
+
+
+def screened(screens: pd.DataFrame) -> list[Metric]:
+    """Return ``attribution.screen.recall`` and ``.share``, where a screen said which genes are swapped."""
+    known = screens[screens["recall"].notna()] if len(screens) else screens
+    if not len(known):
+        return []
+    first = str(known["screen"].iloc[0])  # the other is what it is compared with
+    mine, other = known[known["screen"] == first], known[known["screen"] == "difference"]
+    pairs, of = int(mine["pairs"].sum()), f"mean over {len(mine)} concepts, {int(mine['pairs'].sum())} pairs of cells"
+    return [
+        Metric(
+            metric="attribution.screen.recall",
+            value=float(mine["recall"].mean()),
+            null=None if first == "difference" else float(other["recall"].mean()),
+            n=pairs,
+            definition=(
+                f"Share of the 20 genes with the largest exact swap effects on a concept that are among those whose "
+                f"swaps are run, which the {first} picks; {of} in which all swaps were run. Null: as many runs spent "
+                "on the genes whose log counts differ most"
+            ),
+        ),
+        Metric(
+            metric="attribution.screen.share",
+            value=float(mine["share"].mean()),
+            n=pairs,
+            definition=f"Share of the runs of all swaps that the genes picked by the {first} take; {of}",
+        ),
     ]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellglass.atlas.schema import GAPS_COLUMNS, GENES, PAIRS, PAIRS_COLUMNS
+from cellglass.atlas.schema import GAPS_COLUMNS, GENES, PAIRS, PAIRS_COLUMNS, SCREENS_COLUMNS
 from cellglass.files import atomic_path
 from cellglass.pipeline.stage import Stage
 from cellglass.pipeline.stages.genes_kept import basis, kept_methods, rows_kept, write_note
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from cellglass.models.base import CellModel
 
 BLOCK = 16
-FEW_GENES = 50
-"""Swapped genes of a concept by default where each swap is a run of a deep model."""
-_COLUMNS = {"pairs": PAIRS_COLUMNS, "gaps": GAPS_COLUMNS, "concepts": ("concept",)}
-_TABLES = ("genes", "pairs", "concepts", "gaps")
+FEW_GENES, BUDGET = 50, 0.1
+"""Swapped genes of a concept, and the share of all swaps that they are, where each swap is a run of a deep model."""
+_COLUMNS = {"pairs": PAIRS_COLUMNS, "gaps": GAPS_COLUMNS, "concepts": ("concept",), "screens": SCREENS_COLUMNS}
+_TABLES = ("genes", "pairs", "concepts", "gaps", "screens")
 
 
 class GenesStage(Stage):
@@ -55,7 +55,7 @@ class GenesStage(Stage):
     does = "find the genes behind each concept"
     outputs = (GENES, PAIRS, ATTRIBUTION)
     needs = ("model", "activations", "dictionaries", "codes")
-    revision = 5
+    revision = 6
 
     def settings(self) -> Any:
         """Return how concepts are attributed, and the labels, by which a concept's threshold is chosen."""
@@ -97,7 +97,8 @@ class GenesStage(Stage):
 
         model, site, dictionary, activations = self.opened
         config, seed = self.run.config.attribution, derive(self.run.config.seed, "attribution")
-        config = replace(config, genes=_most_genes(model, site, config.genes))
+        if model.linear_front(site) is None:  # all swaps are cheap behind a linear first layer
+            config = replace(config, genes=config.genes or FEW_GENES, budget=config.budget or BUDGET)
         if isinstance(model, TokenConcepts):
             config = replace(config, on=("activation",))
         on = open_thresholds(self.run)
@@ -118,7 +119,7 @@ class GenesStage(Stage):
         from cellglass.attribution.run import attribute_concepts
 
         with threads(1):
-            found = attribute_concepts(self.work, self._block(name), only=self._to_do)
+            found = attribute_concepts(self.work, self._block(name), only=self._to_do, check=self._checked)
         for table in _TABLES:
             getattr(found, table).to_parquet(folder / f"{table}.parquet", index=False)
         (folder / "notes.json").write_text(json.dumps(found.notes))
@@ -129,9 +130,11 @@ class GenesStage(Stage):
 
         folders, kept = list(made.values()), self._kept
         symbols = dict(zip(self.cells.genes.index, self.cells.symbols, strict=True))
-        gaps, of_paths = _joined(folders, "gaps"), "path" in kept
+        gaps, of_paths, screens = _joined(folders, "gaps"), "path" in kept, _joined(folders, "screens")
         if of_paths:
             gaps = pd.read_parquet(self.run.path(ATTRIBUTION, "gaps.parquet"))
+        if "swap" in kept:
+            screens = pd.read_parquet(self.run.path(ATTRIBUTION, "screens.parquet"))
         write_genes(self.run.folder, (self._rows(name, folder, kept) for name, folder in made.items()), symbols)
         if not of_paths:  # else they stand as they are: what paths say of pairs is noted there
             write_pairs(self.run.folder, _joined(folders, "pairs"))
@@ -142,6 +145,7 @@ class GenesStage(Stage):
             temporary.mkdir()
             gaps.to_parquet(temporary / "gaps.parquet", index=False)
             _joined(folders, "concepts").to_parquet(temporary / "concepts.parquet", index=False)
+            screens.to_parquet(temporary / "screens.parquet", index=False)
             (temporary / "notes.json").write_text(json.dumps(notes, indent=1))
         write_note(self.run, self._basis, self.run.config.attribution.methods)
 
@@ -179,6 +183,15 @@ class GenesStage(Stage):
         return tuple(name for name in self.run.config.attribution.methods if name not in self._kept)
 
     @cached_property
+    def _checked(self) -> list[int]:
+        """The concepts on which the screen is checked, evenly over those that are attributed."""
+        if "swap" not in self._to_do or not self._alive:
+            return []
+        n = min(self.run.config.attribution.checked, len(self._alive))
+        places = ((np.arange(n) + 0.5) / max(n, 1) * len(self._alive)).astype(np.int64)
+        return [self._alive[place] for place in places]
+
+    @cached_property
     def _alive(self) -> list[int]:
         alive = np.flatnonzero(np.diff(self.all_codes.indptr))
         if not self.run.config.attribution.residual:
@@ -196,11 +209,6 @@ class _CellSpace:
     def read(self, site: str, rows: Any) -> Any:  # noqa: ARG002 (it is always the same)
         """Return the activations of cells."""
         return self.store.read(self.site, rows)
-
-
-def _most_genes(model: CellModel, site: str, asked: int | None) -> int | None:
-    """Return for how many genes of a concept swaps are run: all where they are cheap, unless told otherwise."""
-    return asked or (None if model.linear_front(site) is not None else FEW_GENES)
 
 
 def _joined(folders: Sequence[Path], name: str) -> pd.DataFrame:
