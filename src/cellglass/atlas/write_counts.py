@@ -123,7 +123,7 @@ def _turn(piece: sp.csr_matrix, first: int, edges: list[int], scratch: Path) -> 
         for name, values in (("rows", turned.indices[part] + first), ("data", turned.data[part])):
             with (scratch / f"{number}.{name}").open("ab") as file:
                 values.astype(_KEPT[name]).tofile(file)
-    return np.diff(turned.indptr).astype(np.int32)
+    return np.asarray(np.diff(turned.indptr), dtype=np.int32)
 
 
 def _joined(scratch: Path, number: int, lengths: Array, n_rows: int) -> sp.csc_matrix:

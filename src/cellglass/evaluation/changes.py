@@ -35,12 +35,12 @@ def expression_means(cells: Cells, group: Array, n_groups: int) -> Array:
         rows = rows[group[rows] >= 0]
         if len(rows):
             sums += (membership(group[rows], n_groups) @ logs_of(cells, rows)).toarray()
-    return sums / _sizes(group, n_groups)
+    return np.asarray(sums / _sizes(group, n_groups))
 
 
 def activation_means(codes: sp.spmatrix, group: Array, n_groups: int) -> Array:
     """Return the mean activation of each latent in each group, float64 (n_groups, n_latents)."""
-    return (membership(group, n_groups) @ sp.csr_matrix(codes)).toarray() / _sizes(group, n_groups)
+    return np.asarray((membership(group, n_groups) @ sp.csr_matrix(codes)).toarray() / _sizes(group, n_groups))
 
 
 def membership(group: Array, n_groups: int) -> sp.csr_matrix:

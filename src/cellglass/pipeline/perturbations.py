@@ -256,7 +256,7 @@ def _knock_outs(
     decodes = model.lacks("decode", site) is None
     controls = np.flatnonzero(asked.group == 0)
     columns = cells.counts[controls].tocsc()
-    rng, found = generator(run.config.seed, "perturbation", "cells"), {"concepts": [], "genes": []}
+    rng, found = generator(run.config.seed, "perturbation", "cells"), dict[str, list[Array]](concepts=[], genes=[])
 
     def read(x: torch.Tensor) -> Array:
         return np.asarray(dictionary.encode(x).to_csr()[:, findings].mean(axis=0), dtype=np.float64).ravel()

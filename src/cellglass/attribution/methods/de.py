@@ -94,7 +94,8 @@ class Expressed:
         found = welch(active - rest, first, n[0], second, n[1])
         fold = np.log2((np.expm1(active) + 1 / min(n)) / (np.expm1(rest) + 1 / min(n)))
         q = benjamini_hochberg(found.p)
-        return Expression(*(values.astype(np.float32) for values in (fold, found.t, q)), len(rows))
+        fold, t, q = (values.astype(np.float32) for values in (fold, found.t, q))
+        return Expression(fold, t, q, len(rows))
 
 
 def _mean_and_error(gene: Array, value: Array, n: int, n_genes: int) -> tuple[Array, Array]:
