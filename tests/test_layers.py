@@ -15,7 +15,7 @@ import cellglass
 PACKAGE = Path(cellglass.__file__).parent
 LAYERS = (
     "cells", "models", "activations", "dictionaries", "attribution", "enrichment", "interventions", "circuits",
-    "evaluation", "atlas", "explorer", "pipeline", "cli",
+    "evaluation", "atlas", "explorer", "pipeline", "tl", "pl", "cli",
 )  # fmt: skip
 LEAVES = {
     "_version", "compiled", "errors", "files", "lazy", "moments", "progress", "registry", "seeds", "settings",

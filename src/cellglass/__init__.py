@@ -9,6 +9,7 @@ The public face is small; each name is imported when it is first used, so that `
     write_report               an atlas as one HTML file that opens offline
     compare                    how far the concepts of two atlases agree
     steer                      cells of an atlas moved towards others by concepts, decoded to genes
+    tl, pl                     concepts in an AnnData, and plots, as scanpy has them
     trace                      the circuit of what a transformer says of one cell
     InputError                 what is raised when something cannot be done with the given input
 """
@@ -20,7 +21,7 @@ from cellglass.errors import InputError
 from cellglass.lazy import lazily
 
 if TYPE_CHECKING:
-    from cellglass import models
+    from cellglass import models, pl, tl
     from cellglass.atlas import Atlas, open_atlas
     from cellglass.atlas.comparison.compare import compare
     from cellglass.cells import Cells, cells_from_anndata, demo_cells, read_cells, simulate
@@ -40,9 +41,11 @@ __all__ = [
     "explain",
     "models",
     "open_atlas",
+    "pl",
     "read_cells",
     "simulate",
     "steer",
+    "tl",
     "trace",
     "write_report",
 ]
@@ -56,9 +59,11 @@ _WHERE = {
     "explain": "cellglass.pipeline.explain",
     "models": "cellglass.models",
     "open_atlas": "cellglass.atlas",
+    "pl": "cellglass.pl",
     "read_cells": "cellglass.cells",
     "simulate": "cellglass.cells",
     "steer": "cellglass.pipeline.steering",
+    "tl": "cellglass.tl",
     "trace": "cellglass.circuits.tracing",
     "write_report": "cellglass.explorer",
 }

@@ -4,10 +4,11 @@ import dataclasses
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from cellglass.attribution import METHODS, AttributionConfig
-from cellglass.attribution.registry import gene_rankings
+from cellglass.attribution.registry import gene_rankings, ranking_run
 
 HEAVY = ("torch", "numpy", "pandas", "scanpy")
 
@@ -42,3 +43,10 @@ def test_the_most_telling_ranking_comes_first(monkeypatch) -> None:
     best = dataclasses.replace(METHODS["knockout"], ranking="preactivation", preference=0)
     monkeypatch.setitem(METHODS._loaded, "knockout", best)
     assert gene_rankings()[0] == ("knockout", "preactivation")
+
+
+def test_the_ranking_that_was_run_needs_the_method_and_its_readout() -> None:
+    table = pd.DataFrame({"method": ["path", "de", "knockout"], "on": ["preactivation", "expression", "activation"]})
+    assert ranking_run(table) == ("de", "expression")
+    assert ranking_run(table.iloc[2:]) is None
+    assert ranking_run(table.astype("category")) == ("de", "expression")

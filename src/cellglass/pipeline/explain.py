@@ -202,6 +202,11 @@ def explain(
 
     if isinstance(cells, CellModel):
         raise InputError("explain takes the cells first, then the model: cellglass.explain(cells, model, out=...)")
+    if model is not None and not isinstance(model, CellModel):
+        raise InputError(
+            f"the model is a {type(model).__name__}; give one that cellglass.models loads or fits, or leave it out and "
+            "say which with config=make_config({'model': ...})"
+        )
     given = {
         "seed": seed,
         "cells": {"labels": list(labels)},

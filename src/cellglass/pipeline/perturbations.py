@@ -186,10 +186,10 @@ def _by_cell(side: Array, codes: sp.csr_matrix) -> dict[str, Any]:
 def _places(folder: Path, asked: _Asked, shifts: pd.DataFrame, cells: Cells, seed: int) -> tuple[pd.DataFrame, Named]:
     """Return the place of each target in the list of the concept that its perturbation shifts most."""
     from cellglass.atlas import open_atlas
-    from cellglass.attribution.registry import gene_rankings
+    from cellglass.attribution.registry import ranking_run
 
     table, rows = open_atlas(folder).gene_rows({}), []
-    method, on = next(((m, on) for m, on in gene_rankings() if (table["method"] == m).any()), (None, None))
+    method, on = ranking_run(table) or (None, None)
     allowed = np.ones(cells.n_genes, dtype=bool)
     allowed[asked.target[asked.target >= 0]] = False
     lists = {
