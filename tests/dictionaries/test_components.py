@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import FastICA
 
-from cellglass.dictionaries.components import independent_components
+from cellglass.dictionaries.components import directions, independent_components
 
 
 def _sources(n: int, q: int, d: int) -> np.ndarray:
@@ -42,3 +42,10 @@ def test_what_cannot_come_to_rest_says_so() -> None:
 def test_more_components_than_directions_are_not_finite() -> None:
     found = independent_components(_sources(100, 2, 5), 3, 0, iterations=10)
     assert not np.isfinite(found.unmixing).any()
+
+
+def test_directions_are_those_that_vary_by_more_than_rounding() -> None:
+    x = _sources(200, 3, 6)
+    assert directions(x) == 3
+    assert directions(x.astype(np.float32).astype(np.float64)) == 3, "rounding is no direction"
+    assert directions(np.ones((9, 4))) == 0

@@ -63,6 +63,13 @@ def independent_components(x: Array, q: int, seed: int, *, iterations: int) -> C
     return Components(mean, unmixing, np.linalg.pinv(unmixing), settled)
 
 
+def directions(x: Array) -> int:
+    """Return in how many directions the rows `x` (n, d) vary by more than what float32 rounds away."""
+    centred = x - x.mean(axis=0)
+    values = np.linalg.eigvalsh(centred.T @ centred)
+    return int((values > _FLAT * values[-1]).sum()) if values[-1] > 0 else 0
+
+
 def _whitening(centred: Array, q: int) -> Array:
     """Return the first q principal axes over their standard deviations, (q, d); infinite where one is rounding."""
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))

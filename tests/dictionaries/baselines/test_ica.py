@@ -28,3 +28,13 @@ def test_gaussian_rows_have_no_answer_and_give_no_warning() -> None:
 def test_a_wrong_number_is_named() -> None:
     with pytest.raises(InputError, match="n_components is 9"):
         dictionaries.fit("ica", torch.randn(50, 7), n_components=9)
+
+
+def test_rows_that_lie_in_fewer_directions_have_as_many_components() -> None:
+    x = torch.randn(300, 8, generator=torch.Generator().manual_seed(1))
+    x = torch.nn.functional.layer_norm(x, (8,))  # as a transformer's sites: every row adds up to 0
+    dictionary = dictionaries.fit("ica", x, seed=0)
+    assert dictionary.n_latents == 2 * 7
+    assert torch.allclose(dictionary.decode(dictionary.encode(x)), x, atol=1e-4)
+    with pytest.raises(InputError, match="fewer independent directions"):
+        dictionaries.fit("ica", x, n_components=8, seed=0)

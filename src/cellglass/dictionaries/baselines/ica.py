@@ -10,7 +10,7 @@ import torch
 
 from cellglass.activations.rows import Ints, Rows
 from cellglass.dictionaries.baselines.linear import LinearDictionary
-from cellglass.dictionaries.components import independent_components
+from cellglass.dictionaries.components import directions, independent_components
 from cellglass.dictionaries.kind import DictionaryKind
 from cellglass.errors import InputError
 from cellglass.seeds import derive, generator
@@ -28,18 +28,17 @@ class ICA(LinearDictionary):
 
 
 def fit_ica(rows: Rows, chosen: Ints, n_components: int | None = None, seed: int = 0) -> ICA:
-    """Fit `n_components` components (None: all) to the `chosen` rows, or to 50,000 of them drawn with `seed`.
+    """Fit `n_components` components (None: as many as the rows vary in directions) to the `chosen` rows, or to 50,000 of them drawn with `seed`.
 
     A fit that does not settle within 400 iterations is used as it is, and logged: gaussian directions have no unique
     answer.
     """
-    q = rows.width if n_components is None else n_components
-    if not 1 <= q <= min(rows.width, len(chosen)):
-        raise InputError(
-            f"n_components is {q}; it must lie between 1 and {min(rows.width, len(chosen))} (width and rows)"
-        )
+    most = min(rows.width, len(chosen))
+    if n_components is not None and not 1 <= n_components <= most:
+        raise InputError(f"n_components is {n_components}; it must lie between 1 and {most} (width and rows)")
     sample = np.sort(generator(seed, "ica rows").permutation(chosen)[:_MOST_ROWS])
     x = rows.read(sample).double().numpy()
+    q = max(1, min(most, directions(x))) if n_components is None else n_components
     found = independent_components(x, q, derive(seed, "ica"), iterations=_ITERATIONS)
     if not np.isfinite(found.unmixing).all():
         raise InputError(

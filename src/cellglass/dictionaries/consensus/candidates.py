@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellglass.dictionaries.clusterings import centres, one_hot, standardised
-from cellglass.dictionaries.components import independent_components
+from cellglass.dictionaries.components import directions, independent_components
 from cellglass.seeds import derive
 
 Array = np.ndarray[Any, Any]
@@ -28,7 +28,6 @@ COMPONENTS = (20, 12, 8)
 _MANY, _CELLS_A_CLUSTER = 4000, 15
 _BAR, _BIMODAL = 1.0, 2.2
 _SAME = 0.95
-_ROUNDED = 1e-6
 _ITERATIONS = 200
 
 
@@ -61,7 +60,7 @@ def candidates(part: Array, sample: Array, seed: int) -> Candidates:
     found += [one_hot(sample, centres(part, k, derive(seed, "clusters", k))) for k in cluster_numbers(len(part))]
     n_clusters = sum(block.shape[1] for block in found)
     graded = [np.zeros(n_clusters, dtype=bool)]
-    rank = _rank(part)
+    rank = directions(part)
     for q in sorted({min(q, rank) for q in COMPONENTS if rank and q <= len(part) // 4}, reverse=True):
         halves, more = _halves(part, sample, q, derive(seed, "components", q))
         found.append(halves)
@@ -86,12 +85,6 @@ def otsu(r: Array) -> float:
     difference = total[:-1] / below - (total[-1] - total[:-1]) / (len(ordered) - below)
     best = int((below * (len(ordered) - below) * np.square(difference)).argmax())
     return float((ordered[best] + ordered[best + 1]) / 2)
-
-
-def _rank(x: Array) -> int:
-    """Return in how many directions rows vary by more than what float32 rounds away."""
-    size = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
-    return int((size > _ROUNDED * size.max()).sum()) if size.max() > 0 else 0
 
 
 def _halves(x: Array, sample: Array, q: int, seed: int) -> tuple[Array, Array]:
