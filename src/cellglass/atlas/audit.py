@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cellglass.atlas.evidence import residual
 from cellglass.atlas.schema import GENES, UNS_MODEL
@@ -13,6 +14,8 @@ from cellglass.evaluation.audit import Facts, Finding, audit
 from cellglass.files import read_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cellglass.atlas.read import Atlas
 
 
@@ -20,16 +23,24 @@ PLANTED = "audit.json"
 """What a positive control found, beside the other files of an atlas."""
 
 
-def facts_of(atlas: Atlas, control: Atlas | None = None) -> Facts:
+class Parts(NamedTuple):
+    """Parts of the table of concepts that an audit reads, for those who do not read its activations."""
+
+    var: pd.DataFrame
+    uns: Mapping[str, Any]
+    obs: pd.DataFrame
+
+
+def facts_of(atlas: Atlas, control: Atlas | None = None, parts: Parts | None = None) -> Facts:
     """Return what an audit needs to know of an atlas, and of one of a control where it is given."""
-    var, uns = atlas.concepts.var, atlas.concepts.uns
+    var, uns, obs = parts or Parts(atlas.concepts.var, atlas.concepts.uns, atlas.concepts.obs)
     ran = _methods(atlas)
     model = uns.get(UNS_MODEL)
     return Facts(
         config=atlas.manifest.get("config") or {},
         metrics=atlas.evaluation,
         concepts=var[~residual(var) & (var["density"] > 0)],
-        obs=atlas.concepts.obs,
+        obs=obs,
         methods=ran,
         asking=tuple(name for name in ran if name in METHODS and METHODS[name].asks_model),
         reproducibility=rule_of(uns),

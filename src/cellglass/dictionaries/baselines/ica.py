@@ -28,7 +28,9 @@ class ICA(LinearDictionary):
 
 
 def fit_ica(rows: Rows, chosen: Ints, n_components: int | None = None, seed: int = 0) -> ICA:
-    """Fit `n_components` components (None: as many as the rows vary in directions) to the `chosen` rows, or to 50,000 of them drawn with `seed`.
+    """Fit `n_components` components to the `chosen` rows, or to 50,000 of them drawn with `seed`.
+
+    By default as many as there are directions in which rows vary.
 
     A fit that does not settle within 400 iterations is used as it is, and logged: gaussian directions have no unique
     answer.

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from cellglass.atlas import schema, summary
+from cellglass.atlas.audit import Parts, facts_of
 from cellglass.atlas.evidence import comes_back, label_evidence, named_gene, residual
 from cellglass.atlas.read import describe
 from cellglass.atlas.verdicts import verdicts
+from cellglass.evaluation.audit import audit
 from cellglass.explorer.data.donors import donor_label
 from cellglass.explorer.data.json import dumps, short, shorts
 from cellglass.explorer.data.search_index import GENE_SHARD, TERM_SHARD, SearchIndex
@@ -74,7 +76,7 @@ def manifest(
             "donors": donor_label(source),
             "metrics": metrics(source),
             "verdicts": verdicts(source.atlas.evaluation.reset_index().to_dict("records"), source.codes),
-            "audit": [finding._asdict() for finding in source.atlas.audit()],
+            "audit": audited(source),
             "methods": [list(pair) for pair in index.genes.methods],
             "tests": index.terms.tests,
             "rankings": index.terms.rankings,
@@ -129,6 +131,12 @@ def reproducibility(source: Source) -> dict[str, Any] | None:
     return {name: short(value) if isinstance(value, float) else value for name, value in rule.items()} | {
         "concepts": int((comes_back(source.var, rule) & (source.activations.sizes > 0)).sum())
     }
+
+
+def audited(source: Source) -> list[dict[str, Any]]:
+    """Return what an audit of the atlas finds."""
+    parts = Parts(source.var, source.uns, source.cells_table())
+    return [finding._asdict() for finding in audit(facts_of(source.atlas, parts=parts))]
 
 
 def coverage(source: Source) -> dict[str, Any] | None:

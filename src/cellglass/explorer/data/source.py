@@ -98,6 +98,11 @@ class Source:
             return int(self._names.shape[0])
         return len(self._part("obs", str(self._group["obs"].attrs["_index"])))
 
+    def cells_table(self) -> pd.DataFrame:
+        """Return the table of cells, read anew."""
+        table: pd.DataFrame = self._part("obs")
+        return table
+
     def cell_names(self, first: int, last: int) -> list[str]:
         """Return the names of some cells.
 
