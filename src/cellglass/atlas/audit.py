@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cellglass.atlas.evidence import residual
@@ -27,7 +26,8 @@ class Parts(NamedTuple):
     """Parts of the table of concepts that an audit reads, for those who do not read its activations."""
 
     var: pd.DataFrame
-    uns: Mapping[str, Any]
+    uns: Any
+    """A mapping."""
     obs: pd.DataFrame
 
 
