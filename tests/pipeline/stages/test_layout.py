@@ -13,7 +13,7 @@ from cellglass.activations.manifest import StoredSite
 from cellglass.activations.store import Store
 from cellglass.pipeline import workspace
 from cellglass.pipeline.run import Run
-from cellglass.pipeline.stages.layout import draw
+from cellglass.pipeline.stages.layout import _between, draw
 
 
 def test_the_layout_keeps_neighbours(small_run: Run) -> None:
@@ -39,9 +39,10 @@ def _store(folder: Path, x: np.ndarray) -> Store:
     return open_store(folder)
 
 
+@pytest.mark.slow  # pynndescent is compiled
 @pytest.mark.parametrize(
     ("n", "most"),
-    [(3000, 1000), pytest.param(10_001, 100_000, marks=pytest.mark.slow)],
+    [(3000, 1000), (10_001, 100_000)],
     ids=["most put between others", "more than scanpy searches one by one"],
 )
 def test_of_many_cells_groups_stay_together(n: int, most: int, tmp_path: Path) -> None:
@@ -56,6 +57,13 @@ def test_of_many_cells_groups_stay_together(n: int, most: int, tmp_path: Path) -
     assert layout.shape == (n, 2)
     assert np.isfinite(layout).all()
     assert heard[-1][0] == heard[-1][1]
+
+
+def test_a_cell_is_put_between_its_nearest_the_nearer_the_closer() -> None:
+    places = np.array([[[0.0, 0], [1, 0], [0, 1]]])
+    weight = np.exp(-np.array([0.0, 1, 2]))
+    np.testing.assert_allclose(_between(places, np.array([[0.0, 1, 2]])), weight[None] @ places[0] / weight.sum())
+    np.testing.assert_allclose(_between(places, np.zeros((1, 3))), [[1 / 3, 1 / 3]], rtol=1e-6)
 
 
 def test_a_graph_of_many_parts_is_drawn(tmp_path: Path) -> None:
