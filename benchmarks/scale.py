@@ -1,7 +1,8 @@
 """Seconds, memory and disk of a run by the number of cells, stage by stage, with an embedding that lies in the file.
 
 Cells are drawn from 12,261 real ones (Kang et al. 2018, control cells) and thinned, so that no two are equal; their
-embedding is the first 20 principal components with noise. Each run is a process of its own, whose memory is sampled
+embedding is the first 20 principal components with noise. Where those cells are not beside the project, the bundled
+ones are drawn from. Each run is a process of its own, whose memory is sampled
 every tenth of a second: *anonymous* memory is what the process holds, *resident* counts pages of mapped files too,
 which the kernel takes back when it needs them. A stage grows as cells to the power of ``log(ratio) / log(cells)``.
 
@@ -53,7 +54,8 @@ def run(quick: bool) -> Iterable[Row]:
 
 def _one(folder: Path, n: int) -> Iterable[Row]:
     write_cells(folder / "cells.h5ad", n)
-    options = ["--model", "obsm:X_pca", "--labels", "cell_type", "--gene-sets", str(SETS)]
+    options = ["--model", "obsm:X_pca", "--labels", "cell_type"]
+    options += ["--gene-sets", str(SETS)] if SETS.exists() else []
     command = [sys.executable, "-m", "cellglass", "run", str(folder / "cells.h5ad"), "--out", str(folder / "atlas")]
     start = time.perf_counter()
     process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
@@ -103,7 +105,7 @@ class Memory(threading.Thread):
 def write_cells(path: Path, n: int, seed: int = 0) -> None:
     """Write `n` cells that look like the real ones, block by block."""
     noise = np.random.default_rng(seed)
-    real = read_h5ad(REAL)
+    real = _real()
     counts = sp.csr_matrix(real.X)
     embedded = _components(real)
     chosen = noise.integers(0, counts.shape[0], n)
@@ -134,6 +136,17 @@ def write_cells(path: Path, n: int, seed: int = 0) -> None:
         write_elem(file, "obsm", {"X_pca": np.concatenate(rows).astype(np.float32)})
         for name in ("layers", "uns", "varm", "obsp", "varp"):
             write_elem(file, name, {})
+
+
+def _real() -> AnnData:
+    """Return the cells that are drawn from, with ``cell_type`` and ``donor``."""
+    if REAL.exists():
+        return read_h5ad(REAL)
+    from cellglass import demo_cells
+
+    cells = demo_cells().to_anndata()
+    cells.obs = cells.obs.rename(columns={"bulk_labels": "cell_type", "phase": "donor"})
+    return cells
 
 
 def _components(real: AnnData) -> np.ndarray[Any, Any]:
