@@ -14,7 +14,7 @@ def test_centres_are_the_means_of_groups_far_apart() -> None:
     found = centres(x, 4, 2**40 + 1, starts=5)
     expected = [x[30 * i : 30 * (i + 1)].mean(axis=0) for i in range(4)]
     for mean in expected:
-        assert np.abs(found - mean).max(axis=1).min() < 1e-5
+        assert np.abs(found - mean).max(axis=1).min() < 1e-6
     assert centres(np.ones((9, 2)), 3, 0).shape == (3, 2)
 
 

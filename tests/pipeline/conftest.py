@@ -73,7 +73,7 @@ def small_config(gmt: Path) -> RunConfig:
 @pytest.fixture(scope="session")
 def default_run(planted: Simulated, small_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a finished run with the dictionary that there is by default, of its default size."""
-    config = replace(small_config, dictionary=DictionaryConfig(seeds=2, pairs=6))
+    config = replace(small_config, dictionary=DictionaryConfig(seeds=2, pairs=8))
     return _made(tmp_path_factory, "default run", planted.cells, config)
 
 

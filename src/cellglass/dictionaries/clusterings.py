@@ -24,7 +24,10 @@ def centres(x: Array, k: int, seed: int, *, starts: int = 1) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fits = [KMeans(k, init=spread(centred, k, rng), n_init=1).fit(centred) for _ in range(starts)]
-    return np.asarray(min(fits, key=lambda fit: fit.inertia_).cluster_centers_ + middle)
+    best = min(fits, key=lambda fit: fit.inertia_)
+    member = np.eye(k)[best.labels_]  # (n, k): means are taken once more in double precision
+    sizes = member.sum(axis=0)[:, None]
+    return np.asarray(np.where(sizes > 0, member.T @ x / np.maximum(sizes, 1), best.cluster_centers_ + middle))
 
 
 def spread(x: Array, k: int, rng: np.random.Generator) -> Array:

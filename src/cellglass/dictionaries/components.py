@@ -55,7 +55,7 @@ def independent_components(x: Array, q: int, seed: int, *, iterations: int) -> C
     whitening = _whitening(centred, q)
     if not np.isfinite(whitening).all():
         return Components(mean, whitening, np.full((x.shape[1], q), np.nan), settled=False)
-    z = torch.from_numpy(np.ascontiguousarray((whitening @ centred.T).astype(np.float32)))  # (q, n)
+    z = torch.from_numpy(np.ascontiguousarray(whitening @ centred.T))  # (q, n)
     start = np.random.RandomState(seed % 2**32).normal(size=(q, q))
     turned, settled = _turned(z, start, iterations)
     unmixing = turned @ whitening
@@ -80,17 +80,24 @@ def _whitening(centred: Array, q: int) -> Array:
 
 
 def _turned(z: torch.Tensor, start: Array, iterations: int) -> tuple[Array, bool]:
-    """Return the rotation of the whitened rows z (q, n) at which the algorithm comes to rest, and whether it did."""
-    w, across = _orthogonal(start), z.T.contiguous()
+    """Return the rotation of the whitened rows z (q, n) at which the algorithm comes to rest, and whether it did.
+
+    The last two steps are taken again in double precision, which leaves nothing of the rounding of those before.
+    """
+    w, single = _orthogonal(start), z.float()
+    before, across = w, single.T.contiguous()
     for _ in range(iterations):
-        g = (torch.from_numpy(w.astype(np.float32)) @ z).tanh_()
-        slope = 1 - torch.linalg.vector_norm(g, dim=1).double().square().numpy() / z.shape[1]
-        turned = _orthogonal((g @ across).double().numpy() / z.shape[1] - slope[:, None] * w)
-        moved = np.abs(np.abs(np.einsum("ij,ij->i", turned, w)) - 1).max()
-        w = turned
-        if moved < _TOLERANCE:
-            return w, True
+        earlier, before, w = before, w, _step(w, single, across)
+        if np.abs(np.abs(np.einsum("ij,ij->i", w, before)) - 1).max() < _TOLERANCE:
+            return _step(_step(earlier, z, z.T), z, z.T), True
     return w, False
+
+
+def _step(w: Array, z: torch.Tensor, across: torch.Tensor) -> Array:
+    """Return the next rotation, float64; z (q, n) and its transpose are of the precision that it is computed in."""
+    g = (torch.from_numpy(w).to(z.dtype) @ z).tanh_()
+    slope = 1 - torch.linalg.vector_norm(g, dim=1).double().square().numpy() / z.shape[1]
+    return _orthogonal((g @ across).double().numpy() / z.shape[1] - slope[:, None] * w)
 
 
 def _orthogonal(w: Array) -> Array:
